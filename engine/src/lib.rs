@@ -1,0 +1,7 @@
+//! VQGAN+CLIP on libtorch: models, prompts, cutouts and one optimisation.
+//!
+//! Knows nothing of farms, storage or job files. Tensors are NCHW float32 unless said
+//! otherwise; images are in [0, 1].
+
+pub mod error;
+pub mod model;

