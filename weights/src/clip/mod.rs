@@ -1,0 +1,5 @@
+//! CLIP: its sizes and its weights under OpenAI's names.
+
+mod config;
+
+pub use config::{Activation, ClipConfig, VisionLayers};

@@ -1,0 +1,50 @@
+//! The sizes of a VQGAN.
+
+use serde::{Deserialize, Serialize};
+
+/// Sizes of a VQGAN, named as in its `.yaml`: `ddconfig` flattened, with the quantiser's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VqganConfig {
+    /// Whether the encoder gives mean and variance (never so in published VQGANs).
+    #[serde(default)]
+    pub double_z: bool,
+    /// Channels between encoder and `quant_conv`.
+    pub z_channels: i64,
+    /// Nominal side of the image in pixels; places the attention, does not limit the size.
+    pub resolution: i64,
+    pub in_channels: i64,
+    pub out_ch: i64,
+    /// Channels of the finest level.
+    pub ch: i64,
+    /// Channels of each level as a multiple of `ch`, finest first; each level but the first
+    /// halves the resolution.
+    pub ch_mult: Vec<i64>,
+    pub num_res_blocks: i64,
+    /// Levels with attention, named by the side they have at the nominal resolution.
+    pub attn_resolutions: Vec<i64>,
+    /// Used in training only.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Channels of the latent: length of a codebook row.
+    pub embed_dim: i64,
+    /// Rows in the codebook.
+    pub n_embed: i64,
+    pub quantizer: Quantizer,
+}
+
+impl VqganConfig {
+    /// Image pixels per latent cell along each side: 2^(levels − 1).
+    pub fn factor(&self) -> i64 {
+        1 << self.ch_mult.len().saturating_sub(1).min(30)
+    }
+}
+
+/// How latents become codebook rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantizer {
+    /// Nearest row of `quantize.embedding.weight`.
+    Vq,
+    /// Logits by `quantize.proj`, rows in `quantize.embed.weight`.
+    Gumbel,
+}
