@@ -3,5 +3,7 @@
 //! Knows nothing of farms, storage or job files. Tensors are NCHW float32 unless said
 //! otherwise; images are in [0, 1].
 
+pub mod clamp;
+pub mod cutouts;
 pub mod error;
 pub mod model;

@@ -1,0 +1,98 @@
+//! Cutouts: the pieces of the image that the perceptor looks at.
+//!
+//! Every draw comes from the key of its own image and cutout, so an image's cutouts do not
+//! depend on the batch it is rendered in, nor on libtorch's random numbers.
+
+pub mod crops;
+pub mod pooled;
+pub mod resample;
+
+use tch::Tensor;
+use vqfarm_core::render::{CutoutMethod, Cutouts};
+use vqfarm_core::rng::{Key, Purpose};
+
+use crate::error::{EngineError, Result};
+use crops::Crop;
+
+/// Makes the cutouts of a batch of images for one perceptor.
+pub struct Cutter {
+    settings: Cutouts,
+    size: i64,
+}
+
+impl Cutter {
+    /// `cut_size` is the perceptor's resolution.
+    ///
+    /// # Errors
+    /// Names the setting that makes no sense.
+    pub fn new(settings: &Cutouts, cut_size: i64) -> Result<Self> {
+        check(settings)?;
+        Ok(Self { settings: settings.clone(), size: cut_size })
+    }
+
+    /// Cutouts of one image.
+    pub fn count(&self) -> i64 {
+        i64::from(self.settings.count)
+    }
+
+    /// Whether the cutouts are to be clamped to [0, 1] by [`crate::clamp`] before they are
+    /// normalised. `cut` leaves that to the loop, which cuts the graph there.
+    pub fn clamps(&self) -> bool {
+        self.settings.method == CutoutMethod::Original
+    }
+
+    /// Images [B, 3, H, W] in [0, 1] with one key (seed, frame, iteration) each
+    /// → [B·count, 3, cut, cut], differentiable, image by image.
+    ///
+    /// # Panics
+    /// When there is not one key an image.
+    pub fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor {
+        let shape = images.size();
+        assert_eq!(shape[0], keys.len() as i64, "one key an image");
+        match self.settings.method {
+            CutoutMethod::Latest | CutoutMethod::Updatedpooling => {
+                let pooled = pooled::pooled(images, self.size).unsqueeze(1);
+                pooled
+                    .expand([-1, self.count(), -1, -1, -1], true)
+                    .reshape([-1, shape[1], self.size, self.size])
+            }
+            CutoutMethod::Original | CutoutMethod::Updated | CutoutMethod::Nrupdated => {
+                let of_image = |(b, key): (usize, &Key)| {
+                    let crops: Vec<Crop> = (0..self.settings.count)
+                        .map(|i| {
+                            let mut stream = drawn(*key, Purpose::Crop).cutout(i).stream();
+                            let power = self.settings.power;
+                            Crop::draw(&mut stream, shape[3], shape[2], self.size, power)
+                        })
+                        .collect();
+                    crops::cut_out(&images.get(b as i64), &crops, self.size)
+                };
+                Tensor::cat(&keys.iter().enumerate().map(of_image).collect::<Vec<_>>(), 0)
+            }
+        }
+    }
+}
+
+fn drawn(key: Key, purpose: Purpose) -> Key {
+    Key { purpose: purpose as u32, ..key }
+}
+
+fn check(settings: &Cutouts) -> Result<()> {
+    let refuse = |field, reason: String| Err(EngineError::Setting { field, reason });
+    if settings.count == 0 {
+        return refuse("cutouts.count", "must be at least 1".into());
+    }
+    if !(settings.power.is_finite() && settings.power > 0.0) {
+        return refuse("cutouts.power", format!("must be above 0, not {}", settings.power));
+    }
+    if !(settings.noise.is_finite() && settings.noise >= 0.0) {
+        return refuse("cutouts.noise", format!("must be 0 or more, not {}", settings.noise));
+    }
+    if settings.method == CutoutMethod::Original
+        && settings.augmentations.as_ref().is_some_and(|list| !list.is_empty())
+    {
+        let reason = "the method `original` has none; take `nrupdated` for crops with your own";
+        return refuse("cutouts.augmentations", reason.into());
+    }
+    Ok(())
+}
