@@ -7,3 +7,8 @@ pub mod clamp;
 pub mod cutouts;
 pub mod error;
 pub mod model;
+pub mod net;
+mod text_repair;
+pub mod tokenizer;
+
+pub use error::{EngineError, Result};

@@ -1,0 +1,110 @@
+//! The few layers that the networks share.
+
+use tch::{Kind, Tensor};
+
+use super::Weights;
+use crate::error::Result;
+
+/// A square 2-D convolution.
+pub(super) struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv2d {
+    /// `kernel`×`kernel`, from `inputs` to `outputs` channels, padded to keep the size.
+    pub fn new(w: &Weights, inputs: i64, outputs: i64, kernel: i64) -> Result<Self> {
+        Ok(Self {
+            weight: w.get("weight", &[outputs, inputs, kernel, kernel])?,
+            bias: Some(w.get("bias", &[outputs])?),
+            stride: 1,
+            padding: kernel / 2,
+        })
+    }
+
+    /// As [`Conv2d::new`], without a bias.
+    pub fn unbiased(w: &Weights, inputs: i64, outputs: i64, kernel: i64) -> Result<Self> {
+        let weight = w.get("weight", &[outputs, inputs, kernel, kernel])?;
+        Ok(Self { weight, bias: None, stride: 1, padding: kernel / 2 })
+    }
+
+    pub fn stride(self, stride: i64) -> Self {
+        Self { stride, ..self }
+    }
+
+    pub fn padding(self, padding: i64) -> Self {
+        Self { padding, ..self }
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let (stride, padding) = (self.stride, self.padding);
+        x.conv2d(&self.weight, self.bias.as_ref(), [stride, stride], [padding, padding], [1, 1], 1)
+    }
+}
+
+/// VQGAN's normalisation: 32 groups, eps 1e-6.
+pub(super) struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl GroupNorm {
+    pub fn new(w: &Weights, channels: i64) -> Result<Self> {
+        if channels % 32 != 0 {
+            return Err(crate::EngineError::Architecture(format!(
+                "{channels} channels cannot be normalised in 32 groups"
+            )));
+        }
+        Ok(Self { weight: w.get("weight", &[channels])?, bias: w.get("bias", &[channels])? })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.group_norm(32, Some(&self.weight), Some(&self.bias), 1e-6, true)
+    }
+}
+
+/// CLIP's normalisation over the last dimension, always computed in float32.
+pub(super) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    pub fn new(w: &Weights, width: i64) -> Result<Self> {
+        Ok(Self { weight: w.get_f32("weight", &[width])?, bias: w.get_f32("bias", &[width])? })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.to_kind(Kind::Float)
+            .layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), 1e-5, true)
+            .to_kind(x.kind())
+    }
+}
+
+/// x·Wᵀ + b over the last dimension.
+pub(super) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub fn new(w: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
+        Self::named(w, "weight", "bias", inputs, outputs)
+    }
+
+    /// For keys such as `in_proj_weight`.
+    pub fn named(w: &Weights, weight: &str, bias: &str, inputs: i64, outputs: i64) -> Result<Self> {
+        Ok(Self { weight: w.get(weight, &[outputs, inputs])?, bias: w.get(bias, &[outputs])? })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// `softmax(q·kᵀ/√d)·v` over [..., heads, tokens, d], fused where libtorch can.
+pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
+    Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, causal, None, false)
+}

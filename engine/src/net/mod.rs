@@ -1,0 +1,13 @@
+//! The networks: VQGAN generators and CLIP perceptors, named as their checkpoints are.
+//!
+//! A network is built from a [`Weights`] map and keeps shallow copies of its tensors, so a
+//! trainer that marks the tensors of the map as trainable trains the network.
+
+pub mod clip;
+mod layers;
+pub mod vqgan;
+mod weights;
+
+pub use clip::Clip;
+pub use vqgan::Vqgan;
+pub use weights::{Weights, to_tensors};
