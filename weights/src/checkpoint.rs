@@ -1,8 +1,12 @@
 //! What a reader hands over, whatever the file's format was.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
+use crate::error::{InFile, Reason, Result};
+use crate::format;
+use crate::source::{Source, read_text};
 use crate::tensor::StateDict;
 
 /// The tensors of a model file, with what the file says about itself.
@@ -10,9 +14,61 @@ use crate::tensor::StateDict;
 pub struct Checkpoint {
     /// Where it came from; errors name it.
     pub path: PathBuf,
+    /// The model's tensors under its own names: wrappers such as `module.` or `first_stage_model.`
+    /// are taken off, losses and what surrounds the model are left out.
     pub state: StateDict,
     /// Free text in a safetensors header (`__metadata__`); empty for other formats.
     pub metadata: BTreeMap<String, String>,
-    /// `config.json` beside the weights in a Hugging Face directory.
+    /// The JSON config beside the weights, where there is one.
     pub config: Option<serde_json::Value>,
+    /// Whether names carried the `module.` of a distributed training run.
+    pub(crate) distributed: bool,
+}
+
+/// Names of weights in a Hugging Face directory, the preferred first.
+const WEIGHTS: [&str; 3] =
+    ["model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin"];
+
+/// Reads a model file of any supported format, or a Hugging Face directory.
+///
+/// Formats are told by content: safetensors, `torch.save` (zip or the older stream),
+/// `torch.jit.save`. Nothing in the file is executed. Fails, naming the file and the reason, on
+/// files that are damaged, unsafe or in another format.
+pub fn read(path: &Path) -> Result<Checkpoint> {
+    let file = if path.is_dir() {
+        let mut files = WEIGHTS.iter().map(|name| path.join(name)).filter(|file| file.is_file());
+        let what = || format!("the directory holds none of {}", WEIGHTS.join(", "));
+        files.next().ok_or_else(|| Reason::Unrecognised(what()).at(path))?
+    } else {
+        path.to_owned()
+    };
+    let source = File::open(&file).map_err(Reason::from).and_then(Source::file);
+    let checkpoint = format::read(&source.in_file(&file)?).in_file(&file)?;
+    let config = config_beside(&file)?;
+    Ok(Checkpoint { path: file, config, ..checkpoint })
+}
+
+/// Reads a model file that is in memory; `name` stands for its path in errors.
+pub fn read_bytes(name: &Path, bytes: &[u8]) -> Result<Checkpoint> {
+    let checkpoint = format::read(&Source::Bytes(bytes)).in_file(name)?;
+    Ok(Checkpoint { path: name.to_owned(), ..checkpoint })
+}
+
+/// The config that belongs to a file: of the same stem, or under the name that goes with its own.
+fn config_beside(file: &Path) -> Result<Option<serde_json::Value>> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let config = match name {
+        Some("open_clip_model.safetensors") => "open_clip_config.json",
+        Some(name) if WEIGHTS.contains(&name) => "config.json",
+        _ => return read_config(&file.with_extension("json")),
+    };
+    read_config(&file.with_file_name(config))
+}
+
+fn read_config(path: &Path) -> Result<Option<serde_json::Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let config = serde_json::from_str(&read_text(path)?);
+    config.map(Some).map_err(|e| Reason::Unrecognised(format!("not JSON: {e}")).at(path))
 }

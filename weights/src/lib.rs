@@ -6,8 +6,17 @@ pub mod vqgan;
 
 mod checkpoint;
 mod error;
+mod fit;
+mod format;
+mod model;
+mod pickle;
+mod select;
+mod source;
 mod tensor;
+mod torch;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, read, read_bytes};
 pub use error::{Reason, Result, WeightsError};
+pub use format::safetensors::write as write_safetensors;
+pub use model::{Kind, Model};
 pub use tensor::{Dtype, StateDict, TensorData};

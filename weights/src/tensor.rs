@@ -140,10 +140,6 @@ impl StateDict {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.0.retain(|name, _| keep(name));
-    }
 }
 
 impl IntoIterator for StateDict {

@@ -1,6 +1,13 @@
 //! The sizes of a CLIP.
 
+use std::fmt;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::error::{InFile, Reason, Result};
+use crate::fit::{check_depth, check_size};
+use crate::source::read_text;
 
 /// Sizes of a CLIP, named as OpenAI's constructor names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +39,53 @@ impl ClipConfig {
             VisionLayers::ResNet(_) => (self.vision_width * 32 / 64).max(1),
         }
     }
+
+    /// Reads a config file: a YAML or JSON of this struct's own fields.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = read_text(path)?;
+        serde_saphyr::from_str(&text)
+            .map_err(|e| Reason::config("(YAML)", e.to_string()))
+            .in_file(path)
+    }
+
+    /// Refuses sizes that no network can have, naming the field.
+    pub(crate) fn check(&self) -> Result<(), Reason> {
+        for (field, value) in [
+            ("embed_dim", self.embed_dim),
+            ("image_resolution", self.image_resolution),
+            ("vision_width", self.vision_width),
+            ("context_length", self.context_length),
+            ("vocab_size", self.vocab_size),
+            ("transformer_width", self.transformer_width),
+            ("transformer_heads", self.transformer_heads),
+        ] {
+            check_size(field, value)?;
+        }
+        check_depth("transformer_layers", self.transformer_layers)?;
+        let cell = match self.vision_layers {
+            VisionLayers::Vit(layers) => {
+                check_depth("vision_layers", layers)?;
+                let patch = self.vision_patch_size.unwrap_or(0);
+                check_size("vision_patch_size", patch)?;
+                divides("vision_width", self.vision_heads(), self.vision_width)?;
+                patch
+            }
+            VisionLayers::ResNet(stages) => {
+                stages.iter().try_for_each(|&blocks| check_depth("vision_layers", blocks))?;
+                divides("vision_width", 2, self.vision_width)?;
+                32
+            }
+        };
+        divides("image_resolution", cell, self.image_resolution)?;
+        divides("transformer_heads", self.transformer_heads, self.transformer_width)
+    }
+}
+
+fn divides(field: &str, part: i64, whole: i64) -> Result<(), Reason> {
+    if whole % part == 0 {
+        return Ok(());
+    }
+    Err(Reason::config(field, format!("{whole} is no multiple of {part}")))
 }
 
 /// Depth of the vision tower, which also tells its kind.
@@ -52,4 +106,13 @@ pub enum Activation {
     QuickGelu,
     /// Exact GELU, in OpenCLIP's own models.
     Gelu,
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        })
+    }
 }

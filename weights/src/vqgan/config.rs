@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Reason;
+use crate::fit::{check_depth, check_size};
+
+/// Groups of the group normalisations.
+const GROUPS: i64 = 32;
+
 /// Sizes of a VQGAN, named as in its `.yaml`: `ddconfig` flattened, with the quantiser's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VqganConfig {
@@ -36,6 +42,35 @@ impl VqganConfig {
     /// Image pixels per latent cell along each side: 2^(levels − 1).
     pub fn factor(&self) -> i64 {
         1 << self.ch_mult.len().saturating_sub(1).min(30)
+    }
+
+    /// Refuses sizes that no network can have, naming the field.
+    pub(crate) fn check(&self) -> Result<(), Reason> {
+        for (field, value) in [
+            ("z_channels", self.z_channels),
+            ("resolution", self.resolution),
+            ("in_channels", self.in_channels),
+            ("out_ch", self.out_ch),
+            ("ch", self.ch),
+            ("embed_dim", self.embed_dim),
+            ("n_embed", self.n_embed),
+        ] {
+            check_size(field, value)?;
+        }
+        check_depth("num_res_blocks", self.num_res_blocks)?;
+        // Ten halvings bring any image down to a point.
+        if !(1..=10).contains(&self.ch_mult.len()) {
+            return Err(Reason::config("ch_mult", "it should have one to ten levels"));
+        }
+        for &mult in &self.ch_mult {
+            check_size("ch_mult", mult)?;
+            if self.ch * mult % GROUPS != 0 {
+                let what =
+                    format!("{} channels cannot be normalised in {GROUPS} groups", self.ch * mult);
+                return Err(Reason::config("ch_mult", what));
+            }
+        }
+        Ok(())
     }
 }
 
