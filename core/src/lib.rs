@@ -1,4 +1,17 @@
 //! The words of the farm, as plain data: no I/O, no runtime.
 
+pub mod check;
+pub mod clock;
+pub mod fields;
+pub mod file;
+pub mod id;
+pub mod job;
+pub mod keys;
+pub mod nearest;
+pub mod plan;
+pub mod prompt;
+pub mod record;
 pub mod render;
 pub mod rng;
+pub mod sweep;
+mod tree;

@@ -1,0 +1,341 @@
+//! Job files: read, changed by `--set`, checked, resolved into a [`Job`].
+
+mod parse;
+mod problem;
+
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use self::problem::{JobError, Place, Problem};
+use crate::check;
+use crate::job::{FieldError, Job, VERSION};
+use crate::sweep::{Axis, Sweep};
+use crate::tree::{Entry, Mark, Node, Step, Value};
+
+/// How a job file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Toml,
+    Yaml,
+    Json,
+}
+
+impl Format {
+    /// By the file's ending: `.toml`, `.yaml`, `.yml` or `.json`.
+    pub fn of(file: &str) -> Option<Self> {
+        match Path::new(file).extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "toml" => Some(Self::Toml),
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// What a farm or a machine accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most cells a sweep may have.
+    pub cells: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { cells: 10_000_000 }
+    }
+}
+
+/// After this many mistakes the rest are not looked for.
+const MAX_PROBLEMS: usize = 20;
+
+/// A job file that has been read and not yet judged.
+#[derive(Clone, Debug)]
+pub struct Document {
+    file: String,
+    text: String,
+    root: Node,
+    flags: Vec<String>,
+}
+
+impl Document {
+    /// Reads `bytes`, which the messages call `file`; its ending says the format.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, JobError> {
+        let document = |text: &str| Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            root: Node::new(Value::Table(Vec::new()), Mark::Nowhere),
+            flags: Vec::new(),
+        };
+        let text = match std::str::from_utf8(bytes) {
+            // Editors on Windows begin a file with a byte order mark.
+            Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+            Err(error) => {
+                let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                let message = format!("line {line} is not UTF-8 text; save the file as UTF-8");
+                return Err(document("").whole(message));
+            }
+        };
+        let mut document = document(text);
+        let root = match Format::of(file) {
+            Some(Format::Toml) => parse::toml(text),
+            Some(Format::Yaml) => parse::yaml(text),
+            Some(Format::Json) => parse::json(text),
+            None => {
+                let message = "a job file's name ends in .toml, .yaml, .yml or .json";
+                return Err(document.whole(message.into()));
+            }
+        };
+        match root {
+            Ok(root) if matches!(root.value, Value::Table(_)) => {
+                document.root = root;
+                Ok(document)
+            }
+            Ok(_) => Err(document.whole("a job file is a table of fields".into())),
+            Err(syntax) => {
+                let mark = syntax.at.map_or(Mark::Nowhere, Mark::Source);
+                let error = FieldError::new("", syntax.message);
+                Err(JobError { problems: vec![document.problem(error, &mark)] })
+            }
+        }
+    }
+
+    /// A job of defaults, for jobs that are made of flags alone.
+    pub fn empty() -> Self {
+        let version = Entry {
+            name: "version".into(),
+            mark: Mark::Nowhere,
+            node: Node::new(Value::Int(VERSION.into()), Mark::Nowhere),
+        };
+        Self {
+            file: "command line".into(),
+            text: String::new(),
+            root: Node::new(Value::Table(vec![version]), Mark::Nowhere),
+            flags: Vec::new(),
+        }
+    }
+
+    /// Applies `render.iterations=50`, as `--set` has it. The value is TOML; what is not
+    /// TOML is text, so `name=harbours` needs no quotes.
+    pub fn set(&mut self, assignment: &str) -> Result<(), JobError> {
+        let flag = format!("--set {assignment}");
+        let Some((path, text)) = assignment.split_once('=') else {
+            let message = "write a field and its value, as in render.iterations=50";
+            return Err(flag_error(flag, "", message));
+        };
+        let value = parse::toml_value(text.trim())
+            .map_or_else(|| Value::Text(text.trim().to_owned()), |node| node.value);
+        self.put(flag, path.trim(), value)
+    }
+
+    /// Gives the field at `path` this text as it is; messages call it `flag`.
+    pub fn set_text(&mut self, flag: &str, path: &str, text: &str) -> Result<(), JobError> {
+        self.put(flag.to_owned(), path, Value::Text(text.to_owned()))
+    }
+
+    fn put(&mut self, flag: String, path: &str, value: Value) -> Result<(), JobError> {
+        if path.split('.').any(str::is_empty) {
+            return Err(flag_error(flag, path, "a field's path is names joined by dots"));
+        }
+        let mark = Mark::Flag(self.flags.len());
+        self.flags.push(flag);
+        let mut node = &mut self.root;
+        for name in path.split('.') {
+            if !matches!(node.value, Value::Table(_)) {
+                node.value = Value::Table(Vec::new());
+            }
+            let Value::Table(entries) = &mut node.value else { unreachable!("it is a table now") };
+            let at = entries.iter().position(|entry| entry.name == name).unwrap_or_else(|| {
+                let node = Node::new(Value::Table(Vec::new()), mark.clone());
+                entries.push(Entry { name: name.to_owned(), mark: mark.clone(), node });
+                entries.len() - 1
+            });
+            node = &mut entries[at].node;
+        }
+        *node = marked(Node::new(value, Mark::Nowhere), &mark);
+        Ok(())
+    }
+
+    /// The job, checked and resolved: axes' files read through `read` (paths beside the job
+    /// file, never absolute, never with `..`), `combine` written out.
+    ///
+    /// # Errors
+    /// All mistakes that can be told apart, each with its place.
+    pub fn job(
+        &self,
+        limits: Limits,
+        mut read: impl FnMut(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Job, JobError> {
+        let mut job = self.typed()?;
+        let mut errors: Vec<FieldError> = Vec::new();
+        if let Some(sweep) = &mut job.sweep {
+            for (name, axis) in &mut sweep.axes.0 {
+                if let Axis::File(path) = axis {
+                    match lines(path, &mut read) {
+                        Ok(values) => *axis = Axis::List(values),
+                        Err(message) => {
+                            errors.push(FieldError::new(format!("sweep.axes.{name}"), message));
+                        }
+                    }
+                }
+            }
+        }
+        // A template is judged with its placeholders filled in, as part of the sweep.
+        let templated = job.sweep.is_some();
+        let settings = check::settings(&job.render).into_iter();
+        errors.extend(
+            settings.filter(|e| !(templated && e.field == "prompt")).map(|e| e.under("render")),
+        );
+        if errors.is_empty() {
+            match Sweep::new(&job) {
+                Ok(cells) => check_sweep(&job, &cells, limits, &mut errors),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            let problem = |e: FieldError| {
+                let mark = self.root.mark_of(&e.field).clone();
+                self.problem(e, &mark)
+            };
+            return Err(JobError { problems: errors.into_iter().map(problem).collect() });
+        }
+        if let Some(sweep) = &mut job.sweep {
+            let names: Vec<_> = sweep.axes.0.iter().map(|(name, _)| name.as_str()).collect();
+            sweep.combine.get_or_insert_with(|| names.join(" * "));
+        }
+        Ok(job)
+    }
+
+    /// The tree as the types have it. What does not fit is noted and taken out, and the rest
+    /// is looked at again, so that one run shows every mistake.
+    fn typed(&self) -> Result<Job, JobError> {
+        self.check_version()?;
+        let mut root = self.root.clone();
+        let mut problems = Vec::new();
+        if let Some(entry) = root.entry("animation") {
+            let error = FieldError::new("animation", "animations are not in this version");
+            problems.push(self.problem(error, &entry.mark));
+            root.remove(&[Step::Name("animation".into())]);
+        }
+        loop {
+            match Job::deserialize(&root) {
+                Ok(job) if problems.is_empty() => return Ok(job),
+                Ok(_) => break,
+                // What is missing may be what was taken out.
+                Err(error) if error.missing && !problems.is_empty() => break,
+                Err(error) => {
+                    problems.push(self.problem(error.error(), &error.mark));
+                    let before = root.clone();
+                    root.remove(&error.path());
+                    if root == before || problems.len() == MAX_PROBLEMS {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(JobError { problems })
+    }
+
+    /// Nothing can be said about the fields of a version that is not known.
+    fn check_version(&self) -> Result<(), JobError> {
+        let Some(entry) = self.root.entry("version") else {
+            let error = FieldError {
+                help: Some("begin the file with version = 1".into()),
+                ..FieldError::new("version", "the field is missing")
+            };
+            return Err(JobError { problems: vec![self.problem(error, &Mark::Nowhere)] });
+        };
+        if entry.node.value == Value::Int(VERSION.into()) {
+            return Ok(());
+        }
+        let message = format!("this program reads version {VERSION} of job files");
+        let error = FieldError::new("version", message);
+        Err(JobError { problems: vec![self.problem(error, &entry.node.mark)] })
+    }
+
+    fn whole(&self, message: String) -> JobError {
+        JobError { problems: vec![self.problem(FieldError::new("", message), &Mark::Nowhere)] }
+    }
+
+    fn problem(&self, error: FieldError, mark: &Mark) -> Problem {
+        let FieldError { field, message, help } = error;
+        let (source, place) = match mark {
+            Mark::Flag(n) => (self.flags[*n].clone(), None),
+            Mark::Source(span) => (self.file.clone(), Some(Place::of(&self.text, span))),
+            Mark::Nowhere => (self.file.clone(), None),
+        };
+        Problem { source, field, message, help, place }
+    }
+}
+
+fn flag_error(flag: String, field: &str, message: &str) -> JobError {
+    let (field, message) = (field.to_owned(), message.to_owned());
+    JobError { problems: vec![Problem { source: flag, field, message, help: None, place: None }] }
+}
+
+/// The node with everything in it marked alike.
+fn marked(mut node: Node, mark: &Mark) -> Node {
+    node.mark = mark.clone();
+    match &mut node.value {
+        Value::List(items) => {
+            for item in items {
+                *item = marked(item.clone(), mark);
+            }
+        }
+        Value::Table(entries) => {
+            for entry in entries {
+                entry.mark = mark.clone();
+                entry.node = marked(entry.node.clone(), mark);
+            }
+        }
+        _ => (),
+    }
+    node
+}
+
+/// The lines of an axis's file, without blank ones and comments (`# …`).
+fn lines(
+    path: &str,
+    read: &mut impl FnMut(&str) -> io::Result<Vec<u8>>,
+) -> Result<Vec<serde_json::Value>, String> {
+    if !check::path_stays(path) {
+        return Err(format!(
+            "{path:?} leads away from the job file; use a relative path without `..`"
+        ));
+    }
+    let bytes = read(path).map_err(|error| format!("cannot read {path:?}: {error}"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("{path:?} is not UTF-8 text; save the file as UTF-8"))?;
+    let lines: Vec<_> = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(serde_json::Value::from)
+        .collect();
+    if lines.is_empty() { Err(format!("{path:?} has no values")) } else { Ok(lines) }
+}
+
+/// What is wrong with the sweep as a whole and with what is to be made of it.
+fn check_sweep(job: &Job, cells: &Sweep, limits: Limits, errors: &mut Vec<FieldError>) {
+    if cells.len() > limits.cells {
+        let message =
+            format!("{} cells are more than the {} allowed here", cells.len(), limits.cells);
+        errors.push(FieldError::new("sweep", message));
+    }
+    let sheet = &job.output.contact_sheet;
+    for (field, axis) in [("rows", &sheet.rows), ("columns", &sheet.columns)] {
+        let Some(axis) = axis else { continue };
+        if !cells.axes().any(|(name, _)| name == axis) {
+            let near = crate::nearest::nearest(axis, cells.axes().map(|(name, _)| name));
+            let field = format!("output.contact_sheet.{field}");
+            let error = FieldError::new(field, format!("{axis:?} is not an axis of the sweep"));
+            errors.push(error.nearest(near));
+        }
+    }
+    if sheet.rows.is_some() && sheet.rows == sheet.columns {
+        let message = "rows and columns are the same axis";
+        errors.push(FieldError::new("output.contact_sheet.columns", message));
+    }
+}

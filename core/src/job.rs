@@ -1,0 +1,115 @@
+//! A job: what a user submits. This is the one type behind TOML, YAML, JSON and `job.json`.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::JobName;
+use crate::render::RenderSettings;
+use crate::sweep::{Sweep, SweepSpec};
+
+/// The version of the job format that this program reads and writes.
+pub const VERSION: u32 = 1;
+
+/// A job as its file says it. [`crate::file::Document`] reads and checks one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    pub version: u32,
+    #[serde(default)]
+    pub name: JobName,
+    #[serde(default)]
+    pub render: RenderSettings,
+    /// Without one the job is a single cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<SweepSpec>,
+    #[serde(default)]
+    pub output: Output,
+}
+
+/// What is made of the frames when all are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    pub contact_sheet: ContactSheet,
+}
+
+/// Which axes run down and across the contact sheet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContactSheet {
+    pub rows: Option<String>,
+    pub columns: Option<String>,
+}
+
+/// What is wrong with a field of a job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}{}", help.as_ref().map_or(String::new(), |help| format!("; {help}")))]
+pub struct FieldError {
+    /// The field's path, as `render.cutouts.count` or `sweep.axes.size[1]`.
+    pub field: String,
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl FieldError {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), help: None }
+    }
+
+    /// Suggests the name that was meant.
+    pub(crate) fn nearest(self, name: Option<&str>) -> Self {
+        Self { help: name.map(|name| format!("did you mean {name:?}?")), ..self }
+    }
+
+    /// The same, of a field that lies inside the table `outer`.
+    pub(crate) fn under(self, outer: &str) -> Self {
+        let dot = if self.field.is_empty() || self.field.starts_with('[') { "" } else { "." };
+        Self { field: format!("{outer}{dot}{}", self.field), ..self }
+    }
+}
+
+impl Job {
+    /// A job of one picture.
+    pub fn single(name: JobName, render: RenderSettings) -> Self {
+        Self { version: VERSION, name, render, sweep: None, output: Output::default() }
+    }
+
+    /// The job's cells, to be asked for one by one. Expands nothing.
+    pub fn cells(&self) -> Result<Sweep, FieldError> {
+        Sweep::new(self)
+    }
+
+    /// SHA-256, in hexadecimal, of what decides the pictures (`version`, `render`, `sweep`) as
+    /// canonical JSON: keys sorted, no spaces. Jobs of one hash make the same pictures.
+    pub fn spec_hash(&self) -> String {
+        let pictures = (self.version, &self.render, &self.sweep);
+        let canonical = match serde_json::to_value(pictures) {
+            Ok(value) => canonical(&value),
+            // A job holds text, finite numbers and lists only.
+            Err(impossible) => unreachable!("a job is always JSON: {impossible}"),
+        };
+        Sha256::digest(canonical.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+fn canonical(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            let fields: Vec<_> = fields
+                .into_iter()
+                .map(|(name, value)| {
+                    format!("{}:{}", Value::String(name.clone()), canonical(value))
+                })
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        scalar => scalar.to_string(),
+    }
+}

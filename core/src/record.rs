@@ -1,0 +1,25 @@
+//! `job.json`: all that is needed to do a job again, stored before its submit is answered.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{JobId, UserName};
+use crate::job::Job;
+
+/// What `jobs/<job>/job.json` holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub id: JobId,
+    pub user: UserName,
+    pub submitted: Timestamp,
+    /// Which vqfarm resolved the spec.
+    pub vqfarm: String,
+    /// The resolved spec: files read, assets stored, every default filled in.
+    pub spec: Job,
+    /// [`Job::spec_hash`] of `spec`; every frame of the job carries it.
+    pub spec_hash: String,
+    /// SHA-256 of each model's weights, by name.
+    pub models: BTreeMap<String, String>,
+}

@@ -1,0 +1,316 @@
+//! What goes into the queue and comes out of it. Plain data: the same over a network.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vqfarm_core::clock::Timestamp;
+use vqfarm_core::id::{JobId, JobName, RequestId, Tag, TaskId, UserName, WorkerId};
+use vqfarm_core::plan::Dependency;
+
+/// A job to be queued. The queue stores this much of it and nothing for each task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The same id again is the same submit: it answers with the first one's job.
+    pub request: RequestId,
+    pub job: JobId,
+    pub name: JobName,
+    pub user: UserName,
+    /// Higher goes first.
+    pub priority: i32,
+    /// From the bottom up; a layer may depend on the one before it. At most 255.
+    pub layers: Vec<LayerSpec>,
+    /// Tasks whose results are stored already, by layer: they count as done from the start.
+    pub done: Vec<(u8, Range<u64>)>,
+}
+
+/// The part of a [`vqfarm_core::plan::Layer`] that the queue must know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerSpec {
+    pub name: String,
+    pub tasks: u64,
+    pub dependency: Dependency,
+    pub needs: Needs,
+}
+
+/// What a worker must have to do a layer's tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    pub tags: BTreeSet<Tag>,
+    /// Bytes of device memory.
+    pub memory: u64,
+    /// Names of the models; workers that have them loaded are preferred.
+    pub models: BTreeSet<String>,
+}
+
+/// Who asks for work, and what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    pub id: WorkerId,
+    pub tags: BTreeSet<Tag>,
+    /// Bytes of device memory.
+    pub memory: u64,
+    /// Names of the models in memory now.
+    pub loaded: BTreeSet<String>,
+}
+
+/// Proof of a lease: the attempt's number and a token that nobody can guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ticket {
+    pub task: TaskId,
+    /// Counts the task's leases from 1.
+    pub attempt: u32,
+    pub token: Token,
+}
+
+/// A random number that names one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Token(pub u64);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A time-limited right to neighbouring tasks of one layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// In the order of their numbers; at least one.
+    pub tickets: Vec<Ticket>,
+    /// By the queue's clock. Heartbeat well before.
+    pub expires: Timestamp,
+    /// How long a lease or heartbeat lasts.
+    pub lasts: Duration,
+}
+
+/// The answer to a worker that asks for work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaseAnswer {
+    Work(Lease),
+    /// Nothing for this worker. Pass `seen` to [`crate::Queue::wait_for_work`].
+    Nothing {
+        seen: u64,
+        /// When a task that waits for its next attempt may be ready.
+        due_in: Option<Duration>,
+    },
+    /// Finish what you have and leave.
+    Drain,
+}
+
+/// What a heartbeat says of one lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Beat {
+    /// Good until then, by the queue's clock.
+    Extended(Timestamp),
+    /// The job was cancelled: drop the task.
+    Cancelled,
+    /// The lease is over: drop the task, its result would be refused.
+    Stale,
+}
+
+/// The answer to a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// One for each ticket, in their order.
+    pub beats: Vec<Beat>,
+    /// Finish what you have and leave.
+    pub drain: bool,
+}
+
+/// The answer to a commit that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Committed {
+    Now,
+    /// This very attempt was committed earlier; the answer must have been lost.
+    Before,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub message: String,
+    /// Whether another attempt may succeed. If not, the task is quarantined at once.
+    pub retryable: bool,
+}
+
+/// What becomes of a failed task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failed {
+    /// It waits until then for its next attempt.
+    Retry(Timestamp),
+    /// It has failed for good, until somebody retries it.
+    Quarantined,
+}
+
+/// Which tasks to try again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retry {
+    /// All that failed for good.
+    Failed,
+    /// These, whether failed or done (a done task is done over).
+    Tasks { layer: u8, indices: Vec<u64> },
+}
+
+/// What [`crate::Queue::reap`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaped {
+    /// Tasks whose lease had run out.
+    pub expired: Vec<TaskId>,
+    /// Those of them that have failed too often.
+    pub quarantined: Vec<TaskId>,
+}
+
+/// A job's state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Nothing of it has been leased yet.
+    Waiting,
+    Running,
+    Paused,
+    Done,
+    /// Some tasks failed for good and nothing else of it can run.
+    Failed,
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing happens to the job any more by itself.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How many tasks of a layer are in which state. They add up to `tasks`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerCounts {
+    pub name: String,
+    pub tasks: u64,
+    pub done: u64,
+    /// Failed for good.
+    pub failed: u64,
+    pub cancelled: u64,
+    pub leased: u64,
+    /// Waiting for their next attempt.
+    pub delayed: u64,
+    /// Waiting for a worker or for other tasks.
+    pub waiting: u64,
+}
+
+/// A job as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSnapshot {
+    pub job: JobId,
+    pub name: JobName,
+    pub user: UserName,
+    pub priority: i32,
+    pub state: JobState,
+    pub submitted: Timestamp,
+    /// When it became [`JobState::is_final`].
+    pub finished: Option<Timestamp>,
+    pub layers: Vec<LayerCounts>,
+}
+
+impl JobSnapshot {
+    /// The layers' counts added up.
+    pub fn total(&self) -> LayerCounts {
+        let mut sum = LayerCounts { name: "all".into(), ..LayerCounts::default() };
+        for layer in &self.layers {
+            sum.tasks += layer.tasks;
+            sum.done += layer.done;
+            sum.failed += layer.failed;
+            sum.cancelled += layer.cancelled;
+            sum.leased += layer.leased;
+            sum.delayed += layer.delayed;
+            sum.waiting += layer.waiting;
+        }
+        sum
+    }
+}
+
+/// A task that has more to tell than its number: leased, delayed or failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSnapshot {
+    pub task: TaskId,
+    pub attempt: u32,
+    pub state: TaskState,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskState {
+    Leased { worker: WorkerId, expires: Timestamp },
+    Delayed { until: Timestamp },
+    Failed,
+}
+
+/// A worker as it was last heard of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSnapshot {
+    pub info: WorkerInfo,
+    pub last_seen: Timestamp,
+    pub draining: bool,
+    pub leased: u64,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    Submitted(JobId),
+    Leased { tasks: Vec<TaskId>, worker: WorkerId },
+    Committed(TaskId),
+    Failed { task: TaskId, message: String, outcome: Failed },
+    Released(TaskId),
+    Job { job: JobId, state: JobState },
+}
+
+/// Why the queue refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum QueueError {
+    #[error("no job {0}")]
+    NoSuchJob(JobId),
+    #[error("job {} has no task {} in layer {}", .0.job, .0.index, .0.layer)]
+    NoSuchTask(TaskId),
+    #[error("no worker {0}")]
+    NoSuchWorker(WorkerId),
+    #[error("job {0} is there already, from another submit")]
+    JobExists(JobId),
+    #[error("the lease of task {} (attempt {}) is over; its result does not count", .0.task, .0.attempt)]
+    Stale(Ticket),
+    #[error("task {0} cannot be committed before the task that it follows")]
+    OutOfOrder(TaskId),
+    #[error("job {job} is {state:?}; {action} changes nothing any more")]
+    Finished { job: JobId, state: JobState, action: String },
+    #[error("the submission is not valid: {0}")]
+    Invalid(String),
+    /// The queue's server cannot be reached or does not answer sensibly.
+    #[error("the queue does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// The numbers of a farm's policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How long a lease or heartbeat lasts.
+    pub lease: Duration,
+    /// Attempts that may fail or run out before a task is quarantined.
+    pub attempts: u32,
+    /// The pause after the first failed attempt; doubles with each further one.
+    pub backoff: Duration,
+    /// For how long a lost answer to commit, fail or release can be asked for again.
+    pub memory: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            attempts: 3,
+            backoff: Duration::from_secs(2),
+            memory: Duration::from_secs(600),
+        }
+    }
+}
