@@ -180,6 +180,9 @@ fn read_directory(
             return Err(Reason::Zip(format!("entry `{name}` occurs twice")));
         }
     }
+    if !rest.is_empty() {
+        return Err(Reason::Zip("its directory holds more than it counts".into()));
+    }
     Ok(entries)
 }
 

@@ -1,4 +1,9 @@
-//! Where the golden fixtures lie.
+//! What several test programs share: where the golden fixtures lie, and builders of small files.
+
+#![allow(dead_code)]
+
+pub mod pickle;
+pub mod zip;
 
 use std::path::PathBuf;
 
