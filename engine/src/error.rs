@@ -10,6 +10,9 @@ pub enum EngineError {
     /// A setting that the loaded models or pictures cannot satisfy.
     #[error("{field}: {reason}")]
     Setting { field: &'static str, reason: String },
+    /// A saved state does not belong to this optimisation.
+    #[error("saved state lacks {0}")]
+    State(String),
     /// libtorch refused an operation; out of memory comes this way.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -6,8 +6,10 @@
 pub mod clamp;
 pub mod cutouts;
 pub mod error;
+pub mod loss;
 pub mod model;
 pub mod net;
+pub mod optim;
 mod text_repair;
 pub mod tokenizer;
 

@@ -1,0 +1,23 @@
+//! The gradient over a measure of its size, without a running mean of it.
+
+use tch::Tensor;
+
+use super::{Moment, Rule, average};
+
+/// Duchi et al. 2011.
+pub(super) static ADAGRAD: Rule = Rule { slots: &["sum"], step: adagrad };
+/// Tieleman and Hinton 2012, α = 0.99.
+pub(super) static RMSPROP: Rule = Rule { slots: &["square"], step: rmsprop };
+
+fn adagrad(now: &Moment, slots: &mut [Tensor], z: &mut Tensor, grad: &Tensor) {
+    const EPS: f64 = 1e-10;
+    slots[0] += grad.square();
+    *z -= grad / (slots[0].sqrt() + EPS) * now.lr;
+}
+
+fn rmsprop(now: &Moment, slots: &mut [Tensor], z: &mut Tensor, grad: &Tensor) {
+    const ALPHA: f64 = 0.99;
+    const EPS: f64 = 1e-8;
+    average(&mut slots[0], ALPHA, &grad.square());
+    *z -= grad / (slots[0].sqrt() + EPS) * now.lr;
+}

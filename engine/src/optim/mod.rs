@@ -1,0 +1,97 @@
+//! The optimisers of the original programs, on a whole batch of latents.
+//!
+//! Everything is elementwise, or reduces over one picture only, so a picture moves the same
+//! alone and in a batch. Constants are PyTorch 2.11's and torch_optimizer 0.3.0's defaults.
+
+mod adam;
+mod gradient;
+mod projection;
+
+use tch::Tensor;
+use vqfarm_core::render::Optimizer as Name;
+
+use crate::error::{EngineError, Result};
+
+/// An optimiser and what it remembers of one batch of latents.
+#[derive(Debug)]
+pub struct Optimizer {
+    rule: &'static Rule,
+    lr: f64,
+    steps: u32,
+    slots: Vec<Tensor>,
+}
+
+/// How an optimiser moves the parameter.
+#[derive(Debug)]
+struct Rule {
+    /// What it remembers, each of the parameter's shape and zero at first.
+    slots: &'static [&'static str],
+    step: fn(&Moment, &mut [Tensor], &mut Tensor, &Tensor),
+}
+
+/// When a step happens and how long it is.
+struct Moment {
+    /// 1 for the first step.
+    t: i32,
+    lr: f64,
+}
+
+impl Optimizer {
+    /// A fresh optimiser for a latent [B, …] like this one, with this learning rate.
+    pub fn new(name: Name, lr: f64, like: &Tensor) -> Self {
+        let rule = match name {
+            Name::Adam => &adam::ADAM,
+            Name::AdamW => &adam::ADAMW,
+            Name::Adamax => &adam::ADAMAX,
+            Name::RAdam => &adam::RADAM,
+            Name::DiffGrad => &adam::DIFFGRAD,
+            Name::AdamP => &projection::ADAMP,
+            Name::Adagrad => &gradient::ADAGRAD,
+            Name::RMSprop => &gradient::RMSPROP,
+        };
+        let slots = rule.slots.iter().map(|_| like.zeros_like()).collect();
+        Self { rule, lr, steps: 0, slots }
+    }
+
+    /// Moves `z` [B, …] one step against its gradient, in place.
+    pub fn step(&mut self, z: &mut Tensor, grad: &Tensor) {
+        self.steps += 1;
+        let moment = Moment { t: self.steps as i32, lr: self.lr };
+        tch::no_grad(|| (self.rule.step)(&moment, &mut self.slots, z, grad));
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// What it remembers, by name.
+    pub fn state(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        self.rule.slots.iter().copied().zip(&self.slots)
+    }
+
+    /// Goes on from a saved state: `find` returns the tensor that [`Self::state`] named.
+    pub fn restore(
+        &mut self,
+        steps: u32,
+        mut find: impl FnMut(&str) -> Option<Tensor>,
+    ) -> Result<()> {
+        for (name, slot) in self.rule.slots.iter().zip(&mut self.slots) {
+            let saved = find(name).filter(|t| t.size() == slot.size());
+            let Some(saved) = saved else {
+                return Err(EngineError::State(format!(
+                    "optimiser tensor `{name}` of shape {:?}",
+                    slot.size()
+                )));
+            };
+            slot.f_copy_(&saved)?;
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+/// `average ← β·average + (1 − β)·value`, in place.
+fn average(average: &mut Tensor, beta: f64, value: &Tensor) {
+    let _ = average.g_mul_scalar_(beta).g_add_(&(value * (1.0 - beta)));
+}

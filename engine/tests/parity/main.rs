@@ -1,0 +1,97 @@
+//! Compares the engine with numbers that the PyTorch originals produced.
+//!
+//! Every `.safetensors` file of the fixture directory names its own `kind`; the table below
+//! says who checks it. `VQFARM_FIXTURES` names another directory. A word on the command line
+//! keeps only the files whose name contains it.
+
+mod fixture;
+mod report;
+
+mod loss;
+mod optimizers;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use fixture::Fixture;
+use report::Report;
+
+type Check = fn(&Fixture, &mut Report) -> Result<()>;
+
+/// Who checks which kind. To add one: a file beside this one, and a line here.
+const KINDS: &[(&str, Check)] = &[("loss", loss::check), ("optimizers", optimizers::check)];
+
+/// Who checks what is not one `.safetensors` file: entries of the directory by name.
+const ENTRIES: &[(&str, fn(&Path, &mut Report) -> Result<()>)] = &[];
+
+fn main() -> ExitCode {
+    let dir = std::env::var_os("VQFARM_FIXTURES").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"),
+        PathBuf::from,
+    );
+    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    match run(&dir, &filter) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            println!("\nparity: {failed} comparisons failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("parity: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Checks the whole directory and returns how many comparisons failed.
+fn run(dir: &Path, filter: &str) -> Result<usize> {
+    let mut names: Vec<_> = std::fs::read_dir(dir)
+        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>())
+        .with_context(|| format!("reading the fixtures in {}", dir.display()))?;
+    names.sort();
+    let fixtures = names.iter().filter(|p| p.extension().is_some_and(|e| e == "safetensors"));
+    if fixtures.clone().next().is_none() {
+        bail!("{} holds no .safetensors fixture", dir.display());
+    }
+    let wanted = |path: &Path| path.to_string_lossy().contains(filter);
+
+    let mut failed = 0;
+    for path in fixtures.filter(|p| wanted(p)) {
+        failed += one(path, |report| check_fixture(path, report));
+    }
+    for (name, check) in ENTRIES {
+        let path = dir.join(name);
+        if path.exists() && wanted(&path) {
+            failed += one(&path, |report| check(&path, report));
+        }
+    }
+    Ok(failed)
+}
+
+fn one(path: &Path, check: impl FnOnce(&mut Report) -> Result<()>) -> usize {
+    let mut report = Report::default();
+    if let Err(error) = check(&mut report) {
+        report.fail(format!("{error:#}"));
+    }
+    if report.compared() == 0 {
+        report.fail("nothing was compared");
+    }
+    println!("{}\n{report}", path.file_name().unwrap_or_default().to_string_lossy());
+    report.failures()
+}
+
+fn check_fixture(path: &Path, report: &mut Report) -> Result<()> {
+    let fixture = Fixture::open(path)?;
+    let kind: String = fixture.text("kind")?;
+    let (_, check) = KINDS
+        .iter()
+        .find(|(name, _)| *name == kind)
+        .with_context(|| format!("kind `{kind}` is unknown here"))?;
+    check(&fixture, report)?;
+    for name in fixture.unread() {
+        report.note(format!("{name}: in the file, not compared"));
+    }
+    Ok(())
+}
