@@ -60,6 +60,16 @@ impl Fixture {
         })
     }
 
+    /// The model's tensors under its own names, float32.
+    pub fn weights(&self) -> BTreeMap<String, Tensor> {
+        let own = |(name, tensor): (&String, &Tensor)| {
+            let name = name.strip_prefix("weights.")?;
+            let kind = if tensor.is_floating_point() { Kind::Float } else { tensor.kind() };
+            Some((name.to_owned(), tensor.to_kind(kind)))
+        };
+        self.tensors.iter().filter_map(own).collect()
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

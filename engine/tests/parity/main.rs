@@ -7,8 +7,11 @@
 mod fixture;
 mod report;
 
+mod clip;
 mod loss;
 mod optimizers;
+mod tokenizer;
+mod vqgan;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,12 +22,18 @@ use fixture::Fixture;
 use report::Report;
 
 type Check = fn(&Fixture, &mut Report) -> Result<()>;
+type EntryCheck = fn(&Path, &mut Report) -> Result<()>;
 
 /// Who checks which kind. To add one: a file beside this one, and a line here.
-const KINDS: &[(&str, Check)] = &[("loss", loss::check), ("optimizers", optimizers::check)];
+const KINDS: &[(&str, Check)] = &[
+    ("clip", clip::check),
+    ("loss", loss::check),
+    ("optimizers", optimizers::check),
+    ("vqgan", vqgan::check),
+];
 
 /// Who checks what is not one `.safetensors` file: entries of the directory by name.
-const ENTRIES: &[(&str, fn(&Path, &mut Report) -> Result<()>)] = &[];
+const ENTRIES: &[(&str, EntryCheck)] = &[("tokenizer.json", tokenizer::check)];
 
 fn main() -> ExitCode {
     let dir = std::env::var_os("VQFARM_FIXTURES").map_or_else(
