@@ -53,7 +53,7 @@ pub enum Work {
 /// One task with all that is needed to do it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskSpec {
-    Render(Cell),
+    Render(Box<Cell>),
     Stitch,
 }
 
@@ -92,7 +92,7 @@ impl Plan {
         let found = self.layers.get(usize::from(layer)).filter(|found| index < found.tasks);
         match found.map(|found| found.work) {
             None => Err(PlanError::NoSuchTask { layer, index }),
-            Some(Work::Render) => Ok(TaskSpec::Render(self.sweep.cell(index)?)),
+            Some(Work::Render) => Ok(TaskSpec::Render(Box::new(self.sweep.cell(index)?))),
             Some(Work::Stitch) => Ok(TaskSpec::Stitch),
         }
     }

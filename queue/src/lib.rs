@@ -4,6 +4,7 @@
 //! for each job, and entries only for tasks that are leased, failed or tried again.
 
 mod api;
+mod memory;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::broadcast;
 use vqfarm_core::id::{JobId, RequestId, WorkerId};
 
 pub use self::api::*;
+pub use self::memory::MemoryQueue;
 
 /// The one contract of all queues. Every call is safe to repeat: with the same request id
 /// or ticket it answers as it did the first time.

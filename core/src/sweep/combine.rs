@@ -10,9 +10,10 @@ pub struct Combine {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
-    Axis(usize),
+    /// Which axis, and how many values it has.
+    Axis(usize, u64),
     /// The last one moves fastest.
-    Cross(Vec<(Node, u64)>, u64),
+    Cross(Vec<Node>, u64),
     Together(Vec<Node>, u64),
 }
 
@@ -22,8 +23,8 @@ const MAX_DEPTH: usize = 32;
 impl Combine {
     /// All axes crossed in their order.
     pub fn all(lens: &[u64]) -> Result<Self, String> {
-        let factors = lens.iter().enumerate().map(|(i, &len)| (Node::Axis(i), len)).collect();
-        Ok(Self { root: cross(factors)? })
+        let axes = lens.iter().enumerate().map(|(axis, &len)| Node::Axis(axis, len)).collect();
+        Ok(Self { root: cross(axes)? })
     }
 
     /// Reads `text`; `names` and `lens` are the axes and how many values each has.
@@ -46,41 +47,42 @@ impl Combine {
     }
 
     /// How many cells.
-    pub fn len(&self, lens: &[u64]) -> u64 {
-        node_len(&self.root, lens)
+    pub fn len(&self) -> u64 {
+        self.root.len()
     }
 
     /// For cell `index`, below [`Self::len`], the place of each axis's value in `places`.
-    pub fn places(&self, index: u64, lens: &[u64], places: &mut [u64]) {
-        place(&self.root, index, lens, places);
+    pub fn places(&self, index: u64, places: &mut [u64]) {
+        self.root.place(index, places);
     }
 }
 
-fn node_len(node: &Node, lens: &[u64]) -> u64 {
-    match node {
-        Node::Axis(axis) => lens[*axis],
-        Node::Cross(_, len) | Node::Together(_, len) => *len,
+impl Node {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Axis(_, len) | Self::Cross(_, len) | Self::Together(_, len) => *len,
+        }
     }
-}
 
-fn place(node: &Node, mut index: u64, lens: &[u64], places: &mut [u64]) {
-    match node {
-        Node::Axis(axis) => places[*axis] = index,
-        Node::Together(nodes, _) => nodes.iter().for_each(|n| place(n, index, lens, places)),
-        Node::Cross(factors, _) => {
-            for (node, len) in factors.iter().rev() {
-                place(node, index % len, lens, places);
-                index /= len;
+    fn place(&self, mut index: u64, places: &mut [u64]) {
+        match self {
+            Self::Axis(axis, _) => places[*axis] = index,
+            Self::Together(nodes, _) => nodes.iter().for_each(|node| node.place(index, places)),
+            Self::Cross(factors, _) => {
+                for node in factors.iter().rev() {
+                    node.place(index % node.len(), places);
+                    index /= node.len();
+                }
             }
         }
     }
 }
 
-fn cross(mut factors: Vec<(Node, u64)>) -> Result<Node, String> {
+fn cross(mut factors: Vec<Node>) -> Result<Node, String> {
     if factors.len() == 1 {
-        return Ok(factors.remove(0).0);
+        return Ok(factors.remove(0));
     }
-    let len = factors.iter().try_fold(1u64, |len, (_, n)| len.checked_mul(*n));
+    let len = factors.iter().try_fold(1u64, |len, node| len.checked_mul(node.len()));
     match len {
         Some(len) => Ok(Node::Cross(factors, len)),
         None => Err("the axes have more than 2^64 combinations".into()),
@@ -121,9 +123,7 @@ impl Parser<'_> {
     fn product(&mut self, depth: usize) -> Result<Node, String> {
         let mut factors = Vec::new();
         loop {
-            let node = self.factor(depth)?;
-            let len = node_len(&node, self.lens);
-            factors.push((node, len));
+            factors.push(self.factor(depth)?);
             if !self.take('*') {
                 return cross(factors);
             }
@@ -145,7 +145,7 @@ impl Parser<'_> {
         if !self.take(')') {
             return Err(self.unexpected("`,` or `)`"));
         }
-        let lens: Vec<u64> = nodes.iter().map(|n| node_len(n, self.lens)).collect();
+        let lens: Vec<u64> = nodes.iter().map(Node::len).collect();
         if lens.iter().any(|&len| len != lens[0]) {
             let lens: Vec<_> = lens.iter().map(u64::to_string).collect();
             return Err(format!(
@@ -174,7 +174,7 @@ impl Parser<'_> {
             return Err(format!("`combine` names the axis `{name}` twice"));
         }
         self.at += name.len();
-        Ok(Node::Axis(axis))
+        Ok(Node::Axis(axis, self.lens[axis]))
     }
 }
 
@@ -189,10 +189,10 @@ mod tests {
         let combine = Combine::parse(text, &names, &lens)?;
         let cell = |index| {
             let mut places = vec![u64::MAX; lens.len()];
-            combine.places(index, &lens, &mut places);
+            combine.places(index, &mut places);
             places
         };
-        Ok((0..combine.len(&lens)).map(cell).collect())
+        Ok((0..combine.len()).map(cell).collect())
     }
 
     #[test]
@@ -248,9 +248,9 @@ mod tests {
         fn every_cell_is_another_combination(lens in proptest::collection::vec(1u64..5, 1..5)) {
             let combine = Combine::all(&lens).unwrap();
             let mut seen = BTreeSet::new();
-            for index in 0..combine.len(&lens) {
+            for index in 0..combine.len() {
                 let mut places = vec![0; lens.len()];
-                combine.places(index, &lens, &mut places);
+                combine.places(index, &mut places);
                 prop_assert!(places.iter().zip(&lens).all(|(place, len)| place < len));
                 seen.insert(places);
             }

@@ -100,7 +100,7 @@ impl Sweep {
     /// How many cells; at least 1.
     #[allow(clippy::len_without_is_empty)] // A sweep is never empty.
     pub fn len(&self) -> u64 {
-        self.combine.len(&self.lens)
+        self.combine.len()
     }
 
     /// The axes' names and lengths, in their order.
@@ -120,7 +120,7 @@ impl Sweep {
             return None;
         }
         let mut places = vec![0; self.axes.len()];
-        self.combine.places(index, &self.lens, &mut places);
+        self.combine.places(index, &mut places);
         Some(places)
     }
 

@@ -138,7 +138,7 @@ impl Rest<'_> {
         }
     }
 
-    /// A signed decimal number; a dot counts only with a digit after it, so `0..1` splits.
+    /// A signed decimal number. A dot needs digits on both sides, so `0..1` splits.
     fn number(&mut self) -> Option<f64> {
         let text = self.0.trim_start();
         let bytes = text.as_bytes();
@@ -150,7 +150,7 @@ impl Rest<'_> {
         if fraction > 0 {
             end += 1 + fraction;
         }
-        if whole + fraction == 0 {
+        if whole == 0 {
             return None;
         }
         let number: f64 = text[..end].parse().ok()?;
@@ -194,7 +194,7 @@ mod tests {
             ("0.1..0.3 (+0.1)", &[0.1, 0.2, 0.3]),
             ("-1..1 [3]", &[-1.0, 0.0, 1.0]),
             ("-3--1", &[-3.0, -2.0, -1.0]),
-            (".5-2", &[0.5, 1.5]),
+            ("0.5-2", &[0.5, 1.5]),
             ("0 - 1 [1]", &[0.0]),
             ("1-10 [5]", &[1.0, 3.25, 5.5, 7.75, 10.0]),
         ];

@@ -1,0 +1,300 @@
+//! One job: its layers, and what a commit in one opens in another.
+
+use std::ops::Range;
+
+use vqfarm_core::clock::Timestamp;
+use vqfarm_core::id::TaskId;
+use vqfarm_core::plan::Dependency;
+
+use super::layer::{History, Layer, Running};
+use crate::{
+    Failed, Failure, JobSnapshot, JobState, Policy, QueueError, Submission, TaskSnapshot,
+    TaskState, Ticket,
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    /// Counts the submits: age.
+    pub number: u64,
+    pub snapshot: JobSnapshot,
+    pub layers: Vec<Layer>,
+    pub paused: bool,
+    started: bool,
+    cancelled: bool,
+}
+
+impl Job {
+    pub fn new(submission: &Submission, number: u64, now: Timestamp) -> Result<Self, QueueError> {
+        check(submission)?;
+        let mut job = Self {
+            number,
+            snapshot: JobSnapshot {
+                job: submission.job,
+                name: submission.name.clone(),
+                user: submission.user.clone(),
+                priority: submission.priority,
+                state: JobState::Waiting,
+                submitted: now,
+                finished: None,
+                layers: Vec::new(),
+            },
+            layers: submission.layers.iter().cloned().map(Layer::new).collect(),
+            paused: false,
+            started: false,
+            cancelled: false,
+        };
+        for (layer, range) in &submission.done {
+            range.clone().for_each(|index| job.layers[usize::from(*layer)].done.set(index));
+        }
+        for layer in 0..job.layers.len() {
+            job.offer(layer, 0);
+        }
+        for (layer, range) in &submission.done {
+            job.open_after(usize::from(*layer), range.clone());
+        }
+        job.snapshot.state = job.state();
+        job.snapshot.finished = job.snapshot.state.is_final().then_some(now);
+        Ok(job)
+    }
+
+    /// The layer and the one below it.
+    fn pair(&mut self, layer: usize) -> (&mut Layer, Option<&Layer>) {
+        let (below, above) = self.layers.split_at_mut(layer);
+        (&mut above[0], below.last())
+    }
+
+    pub fn below(&self, layer: usize) -> Option<&Layer> {
+        layer.checked_sub(1).and_then(|below| self.layers.get(below))
+    }
+
+    pub fn offer(&mut self, layer: usize, index: u64) -> bool {
+        let (layer, below) = self.pair(layer);
+        layer.offer(below, index)
+    }
+
+    /// Offers what follows tasks that have just been done. Says whether anything opened.
+    fn open_after(&mut self, layer: usize, done: Range<u64>) -> bool {
+        let mut opened = false;
+        if self.layers[layer].spec.dependency == Dependency::Chain {
+            let next = self.layers[layer].done.next_clear(done.end);
+            opened |= self.offer(layer, next);
+        }
+        let Some(above) = self.layers.get(layer + 1) else { return opened };
+        match above.spec.dependency {
+            Dependency::Neighbours => {
+                for index in done.start.saturating_sub(1)..=done.end {
+                    opened |= self.offer(layer + 1, index);
+                }
+            }
+            Dependency::All => opened |= self.layers[layer].is_complete(),
+            Dependency::Independent | Dependency::Chain => (),
+        }
+        opened
+    }
+
+    /// The highest layer that fits and has a task to run, and that task: what has been begun
+    /// is finished first.
+    pub fn next(&self, fits: impl Fn(&Layer) -> bool) -> Option<(usize, u64)> {
+        if self.paused || self.cancelled {
+            return None;
+        }
+        let layers = self.layers.iter().enumerate().rev();
+        layers
+            .filter(|(_, layer)| fits(layer))
+            .find_map(|(at, layer)| Some((at, layer.next(self.below(at))?)))
+    }
+
+    pub fn take(&mut self, layer: usize, first: u64, most: u32) -> Vec<u64> {
+        self.started = true;
+        let (layer, below) = self.pair(layer);
+        layer.take(below, first, most)
+    }
+
+    /// The running attempt that `ticket` stands for.
+    pub fn running(&mut self, ticket: &Ticket) -> Result<&mut Running, QueueError> {
+        let TaskId { layer, index, .. } = ticket.task;
+        let Some(layer) =
+            self.layers.get_mut(usize::from(layer)).filter(|layer| index < layer.spec.tasks)
+        else {
+            return Err(QueueError::NoSuchTask(ticket.task));
+        };
+        if self.cancelled {
+            let (job, action) = (ticket.task.job, "this attempt".to_owned());
+            return Err(QueueError::Finished { job, state: JobState::Cancelled, action });
+        }
+        let attempt = layer.history.get(&index).map(|history| history.attempt);
+        layer
+            .leased
+            .get_mut(&index)
+            .filter(|running| running.token == ticket.token && attempt == Some(ticket.attempt))
+            .ok_or(QueueError::Stale(*ticket))
+    }
+
+    /// Counts a task as done. Says whether that opened others.
+    pub fn commit(&mut self, ticket: &Ticket) -> Result<bool, QueueError> {
+        self.running(ticket)?;
+        let TaskId { layer, index, .. } = ticket.task;
+        let at = usize::from(layer);
+        let (layer, _) = self.pair(at);
+        if layer.spec.dependency == Dependency::Chain && !layer.is_free(None, index) {
+            return Err(QueueError::OutOfOrder(ticket.task));
+        }
+        layer.leased.remove(&index);
+        layer.history.remove(&index);
+        layer.done.set(index);
+        Ok(self.open_after(at, index..index + 1))
+    }
+
+    /// Ends a running attempt as failed.
+    pub fn fail(
+        &mut self,
+        task: TaskId,
+        failure: &Failure,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Failed {
+        let (layer, _) = self.pair(usize::from(task.layer));
+        layer.leased.remove(&task.index);
+        let history = layer.history.entry(task.index).or_default();
+        history.failures += 1;
+        history.last_error = Some(failure.message.clone());
+        if !failure.retryable || history.failures >= policy.attempts {
+            layer.failed.insert(task.index);
+            return Failed::Quarantined;
+        }
+        let doublings = (history.failures - 1).min(16);
+        let until = now.after(policy.backoff.saturating_mul(1 << doublings));
+        layer.delayed.insert(task.index, until);
+        Failed::Retry(until)
+    }
+
+    pub fn release(&mut self, task: TaskId) {
+        let layer = usize::from(task.layer);
+        self.layers[layer].leased.remove(&task.index);
+        self.offer(layer, task.index);
+    }
+
+    /// Offers the tasks whose pause is over.
+    pub fn wake(&mut self, now: Timestamp) {
+        for at in 0..self.layers.len() {
+            let due = self.layers[at].delayed.iter().filter(|(_, until)| **until <= now);
+            let due: Vec<u64> = due.map(|(index, _)| *index).collect();
+            for index in due {
+                self.layers[at].delayed.remove(&index);
+                self.offer(at, index);
+            }
+        }
+    }
+
+    /// The tasks whose lease has run out.
+    pub fn expired(&self, now: Timestamp) -> Vec<(TaskId, Running)> {
+        self.tasks_of(|layer| &layer.leased)
+            .filter(|(_, running)| running.expires <= now)
+            .map(|(task, running)| (task, running.clone()))
+            .collect()
+    }
+
+    fn tasks_of<'a, T: 'a>(
+        &'a self,
+        pick: impl Fn(&'a Layer) -> &'a std::collections::BTreeMap<u64, T>,
+    ) -> impl Iterator<Item = (TaskId, &'a T)> {
+        let job = self.snapshot.job;
+        self.layers.iter().enumerate().flat_map(move |(layer, state)| {
+            let layer = layer as u8; // At most 255 layers; checked at submit.
+            pick(state).iter().map(move |(&index, value)| (TaskId { job, layer, index }, value))
+        })
+    }
+
+    pub fn cancel(&mut self) {
+        self.cancelled = true;
+        for layer in &mut self.layers {
+            layer.leased.clear();
+            layer.delayed.clear();
+            layer.history.retain(|index, _| layer.failed.contains(index));
+            layer.cancelled = layer.spec.tasks - layer.done.count() - layer.failed.len() as u64;
+        }
+    }
+
+    /// Resets tasks that failed or are done and offers them again. Answers how many.
+    pub fn retry(&mut self, layer: usize, indices: &[u64]) -> u64 {
+        let reset = indices.iter().filter(|index| self.layers[layer].reset(**index)).count();
+        for &index in indices {
+            self.offer(layer, index);
+        }
+        reset as u64
+    }
+
+    pub fn state(&self) -> JobState {
+        if self.cancelled {
+            return JobState::Cancelled;
+        }
+        if self.layers.iter().all(Layer::is_complete) {
+            return JobState::Done;
+        }
+        let busy = |layer: &Layer| !layer.leased.is_empty() || !layer.delayed.is_empty();
+        let failed = self.layers.iter().any(|layer| !layer.failed.is_empty());
+        let can_run = |(at, layer): (usize, &Layer)| layer.next(self.below(at)).is_some();
+        if failed && !self.layers.iter().any(busy) && !self.layers.iter().enumerate().any(can_run) {
+            return JobState::Failed;
+        }
+        match (self.paused, self.started) {
+            (true, _) => JobState::Paused,
+            (false, true) => JobState::Running,
+            (false, false) => JobState::Waiting,
+        }
+    }
+
+    pub fn snapshot(&self) -> JobSnapshot {
+        let layers = self.layers.iter().map(Layer::counts).collect();
+        JobSnapshot { layers, ..self.snapshot.clone() }
+    }
+
+    pub fn tasks(&self) -> Vec<TaskSnapshot> {
+        let state = |task: TaskId| -> Option<TaskState> {
+            let layer = &self.layers[usize::from(task.layer)];
+            if let Some(Running { worker, expires, .. }) = layer.leased.get(&task.index) {
+                return Some(TaskState::Leased { worker: worker.clone(), expires: *expires });
+            }
+            if let Some(&until) = layer.delayed.get(&task.index) {
+                return Some(TaskState::Delayed { until });
+            }
+            layer.failed.contains(&task.index).then_some(TaskState::Failed)
+        };
+        self.tasks_of(|layer| &layer.history)
+            .filter_map(|(task, history)| {
+                let History { attempt, last_error, .. } = history.clone();
+                Some(TaskSnapshot { task, attempt, state: state(task)?, last_error })
+            })
+            .collect()
+    }
+}
+
+/// What no submission may be.
+fn check(submission: &Submission) -> Result<(), QueueError> {
+    let invalid = |message: String| Err(QueueError::Invalid(message));
+    if submission.layers.is_empty() || submission.layers.len() > 255 {
+        return invalid(format!("{} layers; 1 to 255 are possible", submission.layers.len()));
+    }
+    let mut below: Option<u64> = None;
+    for layer in &submission.layers {
+        match (layer.dependency, below) {
+            _ if layer.tasks == 0 => return invalid(format!("layer {:?} is empty", layer.name)),
+            (Dependency::All | Dependency::Neighbours, None) => {
+                return invalid(format!("layer {:?} has no layer below to wait for", layer.name));
+            }
+            (Dependency::Neighbours, Some(tasks)) if tasks != layer.tasks => {
+                let message =
+                    format!("layer {:?} has not as many tasks as the one below", layer.name);
+                return invalid(message);
+            }
+            _ => below = Some(layer.tasks),
+        }
+    }
+    for (layer, range) in &submission.done {
+        let tasks = submission.layers.get(usize::from(*layer)).map_or(0, |layer| layer.tasks);
+        if range.start > range.end || range.end > tasks {
+            return invalid(format!("layer {layer} has no tasks {range:?} to be done"));
+        }
+    }
+    Ok(())
+}

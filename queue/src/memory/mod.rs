@@ -1,0 +1,160 @@
+//! The queue in one process: what standalone mode runs on, and the executable specification
+//! of every other queue.
+
+mod bitmap;
+mod job;
+mod layer;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{broadcast, watch};
+use vqfarm_core::clock::{Clock, Timestamp};
+use vqfarm_core::id::{JobId, RequestId, WorkerId};
+
+use self::state::State;
+use crate::*;
+
+/// Events that a slow reader may be behind.
+const EVENTS: usize = 4096;
+
+/// A queue that lives and dies with its process.
+pub struct MemoryQueue {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    events: broadcast::Sender<Event>,
+    /// Counts the moments at which work appeared.
+    work: watch::Sender<u64>,
+}
+
+impl MemoryQueue {
+    /// `seed` keys the leases' tokens; take it from the machine's randomness.
+    pub fn new(policy: Policy, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        Self {
+            state: Mutex::new(State::new(policy, seed)),
+            clock,
+            events: broadcast::channel(EVENTS).0,
+            work: watch::channel(0).0,
+        }
+    }
+
+    /// Runs one operation under the lock and tells of what it did.
+    fn with<T>(&self, operation: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        state.forget(now);
+        let answer = operation(&mut state, now);
+        for event in state.events.drain(..) {
+            // Nobody listening is fine.
+            let _ = self.events.send(event);
+        }
+        if std::mem::take(&mut state.opened) {
+            self.work.send_modify(|count| *count += 1);
+        }
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Operations check before they change anything, so a panic leaves no half change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn submit(&self, submission: &Submission) -> Result<JobId, QueueError> {
+        self.with(|state, now| state.submit(submission, now))
+    }
+
+    async fn lease(
+        &self,
+        request: &RequestId,
+        worker: &WorkerInfo,
+        most: u32,
+    ) -> Result<LeaseAnswer, QueueError> {
+        self.with(|state, now| {
+            let seen = *self.work.borrow();
+            Ok(state.lease(request, worker, most.max(1), seen, now))
+        })
+    }
+
+    async fn wait_for_work(&self, seen: u64, at_most: Duration) -> Result<(), QueueError> {
+        let mut work = self.work.subscribe();
+        // Running out of time is an answer like any other.
+        let _ = tokio::time::timeout(at_most, work.wait_for(|count| *count != seen)).await;
+        Ok(())
+    }
+
+    async fn heartbeat(
+        &self,
+        worker: &WorkerInfo,
+        tickets: &[Ticket],
+    ) -> Result<HeartbeatAnswer, QueueError> {
+        self.with(|state, now| Ok(state.heartbeat(worker, tickets, now)))
+    }
+
+    async fn commit(&self, ticket: &Ticket) -> Result<Committed, QueueError> {
+        self.with(|state, now| state.commit(ticket, now))
+    }
+
+    async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError> {
+        self.with(|state, now| state.fail(ticket, failure, now))
+    }
+
+    async fn release(&self, ticket: &Ticket) -> Result<(), QueueError> {
+        self.with(|state, now| state.release(ticket, now))
+    }
+
+    async fn reap(&self) -> Result<Reaped, QueueError> {
+        self.with(|state, now| Ok(state.reap(now)))
+    }
+
+    async fn pause(&self, job: JobId) -> Result<(), QueueError> {
+        self.with(|state, now| state.pause(job, true, now))
+    }
+
+    async fn resume(&self, job: JobId) -> Result<(), QueueError> {
+        self.with(|state, now| state.pause(job, false, now))
+    }
+
+    async fn cancel(&self, job: JobId) -> Result<(), QueueError> {
+        self.with(|state, now| state.cancel(job, now))
+    }
+
+    async fn retry(&self, job: JobId, which: &Retry) -> Result<u64, QueueError> {
+        self.with(|state, now| state.retry(job, which, now))
+    }
+
+    async fn set_priority(&self, job: JobId, priority: i32) -> Result<(), QueueError> {
+        self.with(|state, _| {
+            state.job(job)?.snapshot.priority = priority;
+            Ok(())
+        })
+    }
+
+    async fn drain(&self, worker: &WorkerId, drain: bool) -> Result<(), QueueError> {
+        self.with(|state, _| state.drain(worker, drain))
+    }
+
+    async fn job(&self, job: JobId) -> Result<JobSnapshot, QueueError> {
+        self.with(|state, _| Ok(state.job(job)?.snapshot()))
+    }
+
+    async fn jobs(&self) -> Result<Vec<JobSnapshot>, QueueError> {
+        self.with(|state, _| Ok(state.jobs()))
+    }
+
+    async fn tasks(&self, job: JobId) -> Result<Vec<TaskSnapshot>, QueueError> {
+        self.with(|state, _| Ok(state.job(job)?.tasks()))
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError> {
+        self.with(|state, _| Ok(state.workers()))
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
