@@ -10,4 +10,4 @@ mod weights;
 
 pub use clip::Clip;
 pub use vqgan::Vqgan;
-pub use weights::{Weights, to_tensors};
+pub use weights::{RandomWeights, Weights, to_tensors};

@@ -1,23 +1,68 @@
 //! Named tensors of one network, looked up by their checkpoint's key and checked by shape.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
+use vqfarm_core::rng::{Key, Purpose, Stream};
 use vqfarm_weights::StateDict;
 
 use crate::error::{EngineError, Result};
 
 /// Named tensors, seen from a prefix within their keys.
 pub struct Weights<'a> {
-    tensors: &'a BTreeMap<String, Tensor>,
+    source: Source<'a>,
     prefix: String,
     kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Given(&'a BTreeMap<String, Tensor>),
+    Random(&'a RandomWeights),
+}
+
+/// Makes up every tensor that a network asks for: real sizes without real weights, for
+/// measuring speed and memory.
+pub struct RandomWeights {
+    stream: RefCell<Stream>,
+    device: Device,
+}
+
+impl RandomWeights {
+    pub fn new(seed: u64, device: Device) -> Self {
+        Self { stream: RefCell::new(Key::new(seed, Purpose::Weights).stream()), device }
+    }
+
+    /// Scales are one, shifts zero, and matrices keep the variance of what they multiply.
+    fn make(&self, name: &str, shape: &[i64]) -> Tensor {
+        let options = (Kind::Float, self.device);
+        let shape: Vec<i64> = shape.iter().map(|d| (*d).max(1)).collect();
+        match shape.as_slice() {
+            [_] if name.ends_with("weight") || name.ends_with("var") => {
+                Tensor::ones(shape, options)
+            }
+            [_] => Tensor::zeros(shape, options),
+            _ => {
+                let fan_in: i64 = shape[1..].iter().product();
+                let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+                self.stream.borrow_mut().fill_normal(&mut values);
+                let values = Tensor::from_slice(&values).reshape(shape).to_device(self.device);
+                values / (fan_in as f64).sqrt()
+            }
+        }
+    }
 }
 
 impl<'a> Weights<'a> {
     /// All of `tensors`; the network computes in `kind` (norms of a transformer stay float32).
     pub fn new(tensors: &'a BTreeMap<String, Tensor>, kind: Kind) -> Self {
-        Self { tensors, prefix: String::new(), kind }
+        Self { source: Source::Given(tensors), prefix: String::new(), kind }
+    }
+
+    /// Tensors made up as they are asked for.
+    pub fn random(source: &'a RandomWeights, kind: Kind) -> Self {
+        Self { source: Source::Random(source), prefix: String::new(), kind }
     }
 
     /// The view below `name`: `w.at("encoder").get("conv_in.weight", …)`.
@@ -28,11 +73,6 @@ impl<'a> Weights<'a> {
     /// What the network computes in.
     pub fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// Whether `name` exists here.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(&format!("{}{name}", self.prefix))
     }
 
     /// The tensor `name`, in the network's kind; -1 in `shape` accepts any size.
@@ -46,8 +86,11 @@ impl<'a> Weights<'a> {
     /// As [`Weights::get`], but left in float32.
     pub fn get_f32(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let key = format!("{}{name}", self.prefix);
-        let tensor = self
-            .tensors
+        let tensors = match self.source {
+            Source::Given(tensors) => tensors,
+            Source::Random(random) => return Ok(random.make(name, shape)),
+        };
+        let tensor = tensors
             .get(&key)
             .ok_or_else(|| EngineError::Architecture(format!("there is no tensor `{key}`")))?;
         let found = tensor.size();
