@@ -1,5 +1,6 @@
 //! The words of the farm, as plain data: no I/O, no runtime.
 
+pub mod asset;
 pub mod check;
 pub mod clock;
 pub mod fields;

@@ -96,7 +96,7 @@ impl Document {
             Err(syntax) => {
                 let mark = syntax.at.map_or(Mark::Nowhere, Mark::Source);
                 let error = FieldError::new("", syntax.message);
-                Err(JobError { problems: vec![document.problem(error, &mark)] })
+                Err(JobError::from(document.problem(error, &mark)))
             }
         }
     }
@@ -158,7 +158,8 @@ impl Document {
     }
 
     /// The job, checked and resolved: axes' files read through `read` (paths beside the job
-    /// file, never absolute, never with `..`), `combine` written out.
+    /// file, never absolute, never with `..`), `combine` written out so that the axes' order
+    /// no longer matters.
     ///
     /// # Errors
     /// All mistakes that can be told apart, each with its place.
@@ -198,11 +199,10 @@ impl Document {
                 let mark = self.root.mark_of(&e.field).clone();
                 self.problem(e, &mark)
             };
-            return Err(JobError { problems: errors.into_iter().map(problem).collect() });
+            return Err(JobError::new(errors.into_iter().map(problem).collect()));
         }
         if let Some(sweep) = &mut job.sweep {
-            let names: Vec<_> = sweep.axes.0.iter().map(|(name, _)| name.as_str()).collect();
-            sweep.combine.get_or_insert_with(|| names.join(" * "));
+            sweep.write_combine();
         }
         Ok(job)
     }
@@ -234,7 +234,7 @@ impl Document {
                 }
             }
         }
-        Err(JobError { problems })
+        Err(JobError::new(problems))
     }
 
     /// Nothing can be said about the fields of a version that is not known.
@@ -244,18 +244,18 @@ impl Document {
                 help: Some("begin the file with version = 1".into()),
                 ..FieldError::new("version", "the field is missing")
             };
-            return Err(JobError { problems: vec![self.problem(error, &Mark::Nowhere)] });
+            return Err(JobError::from(self.problem(error, &Mark::Nowhere)));
         };
         if entry.node.value == Value::Int(VERSION.into()) {
             return Ok(());
         }
         let message = format!("this program reads version {VERSION} of job files");
         let error = FieldError::new("version", message);
-        Err(JobError { problems: vec![self.problem(error, &entry.node.mark)] })
+        Err(JobError::from(self.problem(error, &entry.node.mark)))
     }
 
     fn whole(&self, message: String) -> JobError {
-        JobError { problems: vec![self.problem(FieldError::new("", message), &Mark::Nowhere)] }
+        JobError::from(self.problem(FieldError::new("", message), &Mark::Nowhere))
     }
 
     fn problem(&self, error: FieldError, mark: &Mark) -> Problem {
@@ -271,7 +271,7 @@ impl Document {
 
 fn flag_error(flag: String, field: &str, message: &str) -> JobError {
     let (field, message) = (field.to_owned(), message.to_owned());
-    JobError { problems: vec![Problem { source: flag, field, message, help: None, place: None }] }
+    JobError::from(Problem { source: flag, field, message, help: None, place: None })
 }
 
 /// The node with everything in it marked alike.

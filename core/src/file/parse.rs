@@ -173,8 +173,10 @@ pub(super) fn yaml(text: &str) -> Result<Node, Syntax> {
         Err(error) => {
             let location = error.location();
             let message = error.without_snippet().to_string();
-            // The place is shown in our own way.
-            let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+            // The place is shown in our own way, and the parser's options are not the user's.
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
+            let message = message.to_owned();
             Err(Syntax { message, at: location.map(|at| yaml_span(text, &at)) })
         }
     }

@@ -9,6 +9,20 @@ pub struct JobError {
     pub problems: Vec<Problem>,
 }
 
+impl JobError {
+    /// In the order of the file, what has no place first.
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|at| (at.line, at.column)));
+        Self { problems }
+    }
+}
+
+impl From<Problem> for JobError {
+    fn from(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, problem) in self.problems.iter().enumerate() {

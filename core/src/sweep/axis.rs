@@ -72,19 +72,33 @@ impl Serialize for Axes {
 
 impl<'de> Deserialize<'de> for Axes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Branch::deserialize(deserializer)? {
-            Branch::Group(group) => {
-                let mut axes = Vec::new();
-                flatten("", group, &mut axes);
-                let twice = (1..axes.len())
-                    .find(|&i| axes[..i].iter().any(|(earlier, _)| *earlier == axes[i].0));
-                match twice {
-                    Some(i) => Err(D::Error::custom(format!("two axes named `{}`", axes[i].0))),
-                    None => Ok(Self(axes)),
-                }
-            }
-            Branch::Axis(_) => Err(D::Error::custom("expected a table of axes by name")),
+        let group = deserializer.deserialize_map(AxesVisitor)?;
+        let mut axes = Vec::new();
+        flatten("", group, &mut axes);
+        let twice =
+            (1..axes.len()).find(|&i| axes[..i].iter().any(|(earlier, _)| *earlier == axes[i].0));
+        match twice {
+            Some(i) => Err(D::Error::custom(format!("two axes named `{}`", axes[i].0))),
+            None => Ok(Self(axes)),
         }
+    }
+}
+
+struct AxesVisitor;
+
+impl<'de> Visitor<'de> for AxesVisitor {
+    type Value = Vec<(String, Branch)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of axes by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut group = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            group.push(entry);
+        }
+        Ok(group)
     }
 }
 

@@ -27,11 +27,12 @@ impl Combine {
         Ok(Self { root: cross(axes)? })
     }
 
-    /// Reads `text`; `names` and `lens` are the axes and how many values each has.
+    /// Reads `text`; `names` and `lens` are the axes and how many values each has. Axes that
+    /// it does not name are crossed with the rest and move fastest.
     ///
     /// # Errors
-    /// Says what is wrong: the syntax, an unknown, repeated or missing axis, lists that walk
-    /// together and differ in length.
+    /// Says what is wrong: the syntax, an unknown or repeated axis, lists that walk together
+    /// and differ in length.
     pub fn parse(text: &str, names: &[&str], lens: &[u64]) -> Result<Self, String> {
         let mut parser = Parser { text, at: 0, names, lens, seen: BTreeSet::new() };
         let root = parser.product(0)?;
@@ -39,11 +40,10 @@ impl Combine {
         if parser.at < text.len() {
             return Err(parser.unexpected("`*` or the end"));
         }
-        let missing = (0..names.len()).find(|axis| !parser.seen.contains(axis));
-        match missing {
-            Some(axis) => Err(format!("`combine` leaves out the axis `{}`", names[axis])),
-            None => Ok(Self { root }),
-        }
+        let rest = (0..names.len()).filter(|axis| !parser.seen.contains(axis));
+        let mut factors = vec![root];
+        factors.extend(rest.map(|axis| Node::Axis(axis, lens[axis])));
+        Ok(Self { root: cross(factors)? })
     }
 
     /// How many cells.
@@ -200,6 +200,10 @@ mod tests {
         let all = cells("a * b", &[("a", 2), ("b", 3)]).unwrap();
         assert_eq!(all, [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]);
         assert_eq!(cells("b*a", &[("a", 2), ("b", 3)]).unwrap()[1], [1, 0]);
+        assert_eq!(
+            cells("b", &[("a", 2), ("b", 3)]).unwrap(),
+            cells("b*a", &[("a", 2), ("b", 3)]).unwrap()
+        );
     }
 
     #[test]
@@ -218,7 +222,6 @@ mod tests {
                 "subject * stile * seed",
                 "`combine` names `stile`, which is not an axis; did you mean `style`?",
             ),
-            ("subject * style", "`combine` leaves out the axis `seed`"),
             ("subject * subject", "`combine` names the axis `subject` twice"),
             (
                 "(subject, style) * seed",

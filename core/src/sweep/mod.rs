@@ -12,6 +12,7 @@ pub use self::axis::{Axes, Axis};
 use self::combine::Combine;
 pub use self::range::Range;
 use self::template::Template;
+use crate::check;
 use crate::fields;
 use crate::job::{FieldError, Job};
 use crate::nearest::nearest;
@@ -24,10 +25,22 @@ pub struct SweepSpec {
     /// The prompt with `{axis}` placeholders; `render.prompt` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// `*` crosses, `(a, b)` walks together; all axes crossed when left out.
+    /// `*` crosses, `(a, b)` walks together; axes that it leaves out are crossed with the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combine: Option<String>,
     pub axes: Axes,
+}
+
+impl SweepSpec {
+    /// Makes `combine` name every axis.
+    pub(crate) fn write_combine(&mut self) {
+        let text = self.combine.take().unwrap_or_default();
+        let named = |name: &str| text.split(|c: char| "()*, \t".contains(c)).any(|n| n == name);
+        let all = self.axes.0.iter().map(|(name, _)| name.as_str());
+        let given = (!text.trim().is_empty()).then_some(text.trim());
+        let all: Vec<&str> = given.into_iter().chain(all.filter(|name| !named(name))).collect();
+        self.combine = Some(all.join(" * "));
+    }
 }
 
 /// One cell: where it is on the axes and what to render.
@@ -93,7 +106,7 @@ impl Sweep {
         let template = Some(spec.prompt.clone().unwrap_or_else(|| job.render.prompt.clone()));
         let sweep = Self { base, template, axes, lens, combine };
         sweep.check_names(spec)?;
-        sweep.check_values()?;
+        sweep.check_values(template_field(spec))?;
         Ok(sweep)
     }
 
@@ -146,10 +159,11 @@ impl Sweep {
         let mut tree = self.base.clone();
         let mut template = self.template.clone();
         for (axis, (name, value)) in self.axes.iter().zip(values) {
-            match value {
-                Value::String(text) if name == "prompt" => template = Some(text.clone()),
-                _ if axis.is_field => fields::put(&mut tree, name, value.clone()),
-                _ => (),
+            if axis.is_field {
+                fields::put(&mut tree, name, value.clone());
+            }
+            if name == "prompt" {
+                template = value.as_str().map(str::to_owned);
             }
         }
         if let Some(template) = template {
@@ -172,6 +186,9 @@ impl Sweep {
                 "the axis `prompt` already says every cell's prompt; leave one of them out",
             ));
         }
+        if self.axes.is_empty() {
+            return Err(FieldError::new("sweep.axes", "a sweep has at least one axis"));
+        }
         let mut used: Vec<String> = Vec::new();
         let templates: Vec<(String, String)> = match prompts.map(|axis| &axis.axis) {
             Some(Axis::List(values)) => values
@@ -180,8 +197,7 @@ impl Sweep {
                 .map(|(i, value)| (format!("sweep.axes.prompt[{i}]"), label(value)))
                 .collect(),
             _ => {
-                let field = if spec.prompt.is_some() { "sweep.prompt" } else { "render.prompt" };
-                vec![(field.into(), self.template.clone().unwrap_or_default())]
+                vec![(template_field(spec).into(), self.template.clone().unwrap_or_default())]
             }
         };
         for (field, text) in templates {
@@ -196,8 +212,13 @@ impl Sweep {
                 used.push(name.to_owned());
             }
         }
-        for (i, axis) in self.axes.iter().enumerate() {
+        for axis in &self.axes {
             let field = format!("sweep.axes.{}", axis.name);
+            let usable = |c: char| c.is_alphanumeric() || "_.-".contains(c);
+            if axis.name.is_empty() || !axis.name.chars().all(usable) {
+                let message = "an axis's name is letters, digits, dots, dashes and underscores";
+                return Err(FieldError::new(field, message));
+            }
             if !axis.is_field && !used.contains(&axis.name) {
                 let known = fields::names();
                 let near = nearest(&axis.name, known.iter().map(String::as_str));
@@ -212,18 +233,26 @@ impl Sweep {
                 let message = format!("the axis `{}` already sets this field", other.name);
                 return Err(FieldError::new(field, message));
             }
-            if i > 0 && self.axes[..i].iter().any(|other| other.name == axis.name) {
-                return Err(FieldError::new(field, "the axis is there twice"));
-            }
         }
         Ok(())
     }
 
     /// Every value of a field's axis is one that the field takes.
-    fn check_values(&self) -> Result<(), FieldError> {
+    fn check_values(&self, template_field: &str) -> Result<(), FieldError> {
         let first: Vec<(String, Value)> = (0..self.axes.len())
             .map(|i| (self.axes[i].name.clone(), self.value(i, 0).unwrap_or(Value::Null)))
             .collect();
+        // What is wrong with any text in the placeholders is wrong with the template.
+        let mut values = first.clone();
+        for (axis, (_, value)) in self.axes.iter().zip(&mut values).filter(|(a, _)| !a.is_field) {
+            *value = Value::from(format!("<{}>", axis.name));
+        }
+        if !self.axes.iter().any(|axis| axis.name == "prompt")
+            && let Ok(settings) = self.render(&values)
+            && let Some(error) = check::field(&settings, "prompt")
+        {
+            return Err(FieldError { field: template_field.into(), ..error });
+        }
         for (i, axis) in self.axes.iter().enumerate() {
             let field = format!("sweep.axes.{}", axis.name);
             let places = match &axis.axis {
@@ -243,21 +272,25 @@ impl Sweep {
                     _ => field.clone(),
                 };
                 values[i].1 = self.value(i, place).unwrap_or(Value::Null);
-                if axis.is_field {
-                    let settings = self
-                        .render(&values)
-                        .map_err(|e| FieldError { field: field.clone(), ..e })?;
-                    if let Some(error) = crate::check::field(&settings, &axis.name) {
-                        return Err(FieldError { field, ..error });
-                    }
-                } else if !values[i].1.is_string() && !values[i].1.is_number() {
+                if !axis.is_field && !values[i].1.is_string() && !values[i].1.is_number() {
                     let message = "a placeholder's values are text or numbers";
                     return Err(FieldError::new(field, message));
+                }
+                let settings = self.render(&values);
+                let settings = settings.map_err(|e| FieldError { field: field.clone(), ..e })?;
+                let error = check::field(&settings, &axis.name);
+                if let Some(error) = error.or_else(|| check::field(&settings, "prompt")) {
+                    return Err(FieldError { field, ..error });
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Where the prompt's template stands.
+fn template_field(spec: &SweepSpec) -> &'static str {
+    if spec.prompt.is_some() { "sweep.prompt" } else { "render.prompt" }
 }
 
 /// A value as people read it: on a contact sheet, in a prompt.
