@@ -2,6 +2,7 @@
 //! and the library of models on disk.
 
 pub mod clip;
+pub mod library;
 pub mod vqgan;
 
 mod checkpoint;

@@ -12,7 +12,8 @@ const ROWS: &str = "token_embedding.rows";
 /// Entries of CLIP's own vocabulary.
 const VOCAB_SIZE: usize = 49_408;
 const MAX_VOCAB_SIZE: usize = 1 << 20;
-const MAX_WIDTH: usize = 1 << 14;
+/// Bytes of the whole table. The largest published one has half of it.
+const MAX_BYTES: usize = 256 << 20;
 
 /// Replaces `token_embedding.index` and `.rows` by the whole `token_embedding.weight`; other state
 /// dicts pass unchanged. `vocab_size` is the metadata's entry of that name.
@@ -35,7 +36,7 @@ pub(super) fn expand(mut state: StateDict, vocab_size: Option<&str>) -> Result<S
             format!("shape {:?} where [n, width] is needed", rows.shape),
         ));
     };
-    if count == 0 || ids.len() != count || !(1..=MAX_WIDTH).contains(&width) {
+    if count == 0 || width == 0 || ids.len() != count {
         let problem = format!("int64 [{count}] is needed for {:?} rows", rows.shape);
         return Err(Reason::tensor(INDEX, problem));
     }
@@ -45,6 +46,11 @@ pub(super) fn expand(mut state: StateDict, vocab_size: Option<&str>) -> Result<S
         return Err(Reason::tensor(INDEX, format!("ids should ascend within 0..{vocab_size}")));
     }
     let len = width * rows.dtype.size();
+    if len > MAX_BYTES / vocab_size {
+        let what = "the bytes of its whole token table".into();
+        let found = (vocab_size as u64).saturating_mul(len as u64);
+        return Err(Reason::Limit { what, found, limit: MAX_BYTES as u64 });
+    }
     let mut bytes = vec![0; vocab_size * len];
     for (row, id) in rows.bytes.chunks_exact(len).zip(ids) {
         let at = id as usize * len;

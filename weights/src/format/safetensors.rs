@@ -23,12 +23,23 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-struct Header {
-    metadata: BTreeMap<String, String>,
+/// What a file says about itself, checked against its length.
+pub(crate) struct Header {
+    pub metadata: BTreeMap<String, String>,
     tensors: BTreeMap<String, Entry>,
+    /// Where the tensors' bytes begin.
+    start: u64,
 }
 
-pub(crate) fn read(source: &Source) -> Result<Checkpoint, Reason> {
+impl Header {
+    /// Number of elements in all tensors together.
+    pub fn parameters(&self) -> u64 {
+        let numel = |entry: &Entry| entry.shape.iter().fold(1u64, |n, &d| n.saturating_mul(d));
+        self.tensors.values().fold(0, |n, entry| n.saturating_add(numel(entry)))
+    }
+}
+
+pub(crate) fn read_header(source: &Source) -> Result<Header, Reason> {
     let len = u64_at(&source.read("the header's length", 0, 8)?, 0);
     if len > MAX_HEADER {
         return Err(Reason::Limit {
@@ -38,16 +49,20 @@ pub(crate) fn read(source: &Source) -> Result<Checkpoint, Reason> {
         });
     }
     let text = source.read("the header", 8, len)?;
-    let header: Header =
+    let mut header: Header =
         serde_json::from_slice(&text).map_err(|e| Reason::Safetensors(e.to_string()))?;
-    let start = 8 + len;
-    check_layout(&header.tensors, start, source.len())?;
+    header.start = 8 + len;
+    check_layout(&header.tensors, header.start, source.len())?;
+    Ok(header)
+}
 
+pub(crate) fn read(source: &Source) -> Result<Checkpoint, Reason> {
+    let header = read_header(source)?;
     let selection = Selection::of(header.tensors.keys().map(String::as_str));
     let mut state = StateDict::new();
     for (name, entry) in &header.tensors {
         let Some(own) = selection.name(name) else { continue };
-        let tensor = read_tensor(source, name, entry, start)?;
+        let tensor = read_tensor(source, name, entry, header.start)?;
         state.insert(own, tensor);
     }
     let distributed = selection.distributed();
@@ -143,7 +158,8 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-                let mut header = Header { metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+                let mut header =
+                    Header { metadata: BTreeMap::new(), tensors: BTreeMap::new(), start: 0 };
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         header.metadata = map.next_value()?;

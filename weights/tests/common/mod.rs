@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod pickle;
+pub mod server;
 pub mod zip;
 
 use std::path::PathBuf;
