@@ -51,19 +51,26 @@ impl Pull {
 
     /// Without a checksum, whoever sits on the way of a plain connection chooses the content.
     fn check_url(&self) -> Result<()> {
-        let host = self.url.strip_prefix("http://").map(|rest| rest.split(['/', '?']).next());
-        let Some(host) = host else {
+        let Some(host) = plain_host(&self.url) else {
             let problem = "the address should begin with https://";
             let secure = self.url.starts_with("https://");
             return if secure { Ok(()) } else { Err(self.fail(problem)) };
         };
-        let host = host.unwrap_or_default();
-        let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-        if self.sha256.is_some() || matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
+        if self.sha256.is_some() || is_local(host) {
             return Ok(());
         }
         Err(self.fail("without a checksum only https:// is safe"))
     }
+}
+
+/// The host of an `http://` address, with its port.
+fn plain_host(url: &str) -> Option<&str> {
+    url.strip_prefix("http://")?.split(['/', '?', '#']).next()
+}
+
+fn is_local(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// Which file on the server the first part of a download is of.
@@ -178,7 +185,7 @@ fn download(
     part: &mut Part,
     progress: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<()> {
-    let config = Agent::config_builder()
+    let mut config = Agent::config_builder()
         .https_only(pull.url.starts_with("https://"))
         .http_status_as_error(false)
         .accept_encoding("identity")
@@ -186,6 +193,9 @@ fn download(
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         .timeout_per_read(Some(Duration::from_secs(60)));
+    if plain_host(&pull.url).is_some_and(is_local) {
+        config = config.proxy(None);
+    }
     let agent = config.build().into();
     let mut left = ATTEMPTS;
     loop {
