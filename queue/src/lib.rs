@@ -4,6 +4,7 @@
 //! for each job, and entries only for tasks that are leased, failed or tried again.
 
 mod api;
+pub mod conformance;
 mod memory;
 
 use std::time::Duration;

@@ -33,8 +33,8 @@ pub(super) struct Layer {
     /// Tasks from here on have never been leased. Only in layers whose tasks all become
     /// ready at the same moment; the others go by `ready` alone.
     cursor: u64,
-    /// Tasks that may run now, before the cursor. A bit may be out of date when a task below
-    /// was done over; it is checked again before it counts.
+    /// Tasks that were offered. Checked again before they count: a task below may have to be
+    /// done over, or the layer may not be open yet.
     ready: Bitmap,
     pub done: Bitmap,
     pub leased: BTreeMap<u64, Running>,
@@ -91,13 +91,15 @@ impl Layer {
         }
     }
 
-    /// Makes the task leasable if it is. Says whether it is.
+    /// Makes the task leasable if it may run. Says whether it may.
     pub fn offer(&mut self, below: Option<&Layer>, index: u64) -> bool {
-        let may = self.is_waiting(index) && self.is_free(below, index);
-        if may && !(self.opens_at_once() && index >= self.cursor) {
+        let may_run = self.may_run(below, index);
+        // A layer that opens at once does not offer its tasks again when it opens, so what
+        // comes back to it is noted while it is shut, too.
+        if may_run || self.opens_at_once() && self.is_waiting(index) && index < self.cursor {
             self.ready.set(index);
         }
-        may
+        may_run
     }
 
     /// The first task that may run now.

@@ -1,0 +1,112 @@
+//! Submitting and leasing.
+
+use super::*;
+use Dependency::{All, Independent, Neighbours};
+
+pub async fn a_submit_repeated_is_one_job(s: &Subject<'_>) {
+    let first = job(1, "ann", &[(3, Independent)]);
+    let id = s.submit_with(first.clone()).await;
+    let again = Submission { job: JobId::from_u128(2), ..first.clone() };
+    assert_eq!(s.queue.submit(&again).await, Ok(id));
+    assert_eq!(s.queue.jobs().await.expect("jobs").len(), 1);
+    let other = Submission { request: RequestId::generate(), ..first };
+    assert_eq!(s.queue.submit(&other).await, Err(QueueError::JobExists(id)));
+}
+
+pub async fn submissions_that_make_no_sense_are_refused(s: &Subject<'_>) {
+    let mut beyond = job(1, "ann", &[(3, Independent)]);
+    beyond.done = vec![(0, 2..4)];
+    let mut nowhere = job(1, "ann", &[(3, Independent)]);
+    nowhere.done = vec![(1, 0..1)];
+    let bad = [
+        job(1, "ann", &[]),
+        job(1, "ann", &[(0, Independent)]),
+        job(1, "ann", &[(1, All)]),
+        job(1, "ann", &[(3, Independent), (2, Neighbours)]),
+        beyond,
+        nowhere,
+    ];
+    for submission in bad {
+        let answer = s.queue.submit(&submission).await;
+        assert!(matches!(answer, Err(QueueError::Invalid(_))), "{submission:?}: {answer:?}");
+    }
+    assert_eq!(s.queue.jobs().await, Ok(vec![]));
+}
+
+pub async fn a_huge_job_is_counted_at_once(s: &Subject<'_>) {
+    let id = s.submit(1, "ann", &[(10_000_000, Independent), (1, All)]).await;
+    assert_eq!(s.layer(id, 0).await.waiting, 10_000_000);
+    assert_eq!(s.state(id).await, JobState::Waiting);
+    assert_eq!(indices(&s.lease("w", 3).await), [0, 1, 2]);
+    let counts = s.layer(id, 0).await;
+    assert_eq!((counts.waiting, counts.leased), (9_999_997, 3));
+    assert_eq!(s.state(id).await, JobState::Running);
+}
+
+pub async fn leases_are_neighbours(s: &Subject<'_>) {
+    let mut submission = job(1, "ann", &[(10, Independent)]);
+    submission.done = vec![(0, 2..3)];
+    s.submit_with(submission).await;
+    let first = s.lease("w", 4).await;
+    assert_eq!(indices(&first), [0, 1], "task 2 is done, so 3 is no neighbour");
+    assert_eq!(indices(&s.lease("w", 4).await), [3, 4, 5, 6]);
+    s.queue.release(&first[1]).await.expect("released");
+    assert_eq!(indices(&s.lease("w", 4).await), [1]);
+    assert_eq!(indices(&s.lease("w", 9).await), [7, 8, 9]);
+    assert_eq!(s.lease("w", 1).await, []);
+}
+
+pub async fn each_task_is_leased_once(s: &Subject<'_>) {
+    s.submit(1, "ann", &[(50, Independent)]).await;
+    let mut seen = BTreeSet::new();
+    let mut tokens = BTreeSet::new();
+    for turn in 0.. {
+        let tickets = s.lease(["v", "w"][turn % 2], 3).await;
+        if tickets.is_empty() {
+            break;
+        }
+        for ticket in tickets {
+            assert!(seen.insert(ticket.task) && tokens.insert(ticket.token));
+            assert_eq!(ticket.attempt, 1);
+        }
+    }
+    assert_eq!(seen.len(), 50);
+}
+
+pub async fn a_lost_lease_answer_is_given_again(s: &Subject<'_>) {
+    s.submit(1, "ann", &[(5, Independent)]).await;
+    let request = RequestId::generate();
+    let first = s.queue.lease(&request, &info("w"), 2).await;
+    assert_eq!(s.queue.lease(&request, &info("w"), 2).await, first);
+    assert_eq!(indices(&s.lease("w", 2).await), [2, 3]);
+}
+
+pub async fn waiting_workers_are_woken(s: &Subject<'_>) {
+    let answer = s.queue.lease(&RequestId::generate(), &info("w"), 1).await;
+    let Ok(LeaseAnswer::Nothing { seen, due_in: None }) = answer else {
+        panic!("nothing is there: {answer:?}")
+    };
+    // The work comes between the answer and the wait: it must not be missed.
+    let id = s.submit(1, "ann", &[(1, Independent), (1, All)]).await;
+    let long = Duration::from_secs(600);
+    s.queue.wait_for_work(seen, long).await.expect("woken");
+    let tickets = s.lease("w", 1).await;
+    let answer = s.queue.lease(&RequestId::generate(), &info("v"), 1).await;
+    let Ok(LeaseAnswer::Nothing { seen, .. }) = answer else { panic!("all is leased: {answer:?}") };
+    let commit = async { s.commit(&tickets[0]).await };
+    let (woken, ()) = tokio::join!(s.queue.wait_for_work(seen, long), commit);
+    woken.expect("woken");
+    assert_eq!(s.lease("v", 1).await[0].task, TaskId { job: id, layer: 1, index: 0 });
+}
+
+pub async fn workers_are_known_by_what_they_said(s: &Subject<'_>) {
+    s.submit(1, "ann", &[(5, Independent)]).await;
+    let mut big = info("big");
+    big.memory = 80 << 30;
+    big.tags.insert(tag("h200"));
+    s.lease_as(&big, 3).await;
+    s.queue.heartbeat(&info("idle"), &[]).await.expect("heard");
+    let workers = s.queue.workers().await.expect("workers");
+    let seen: Vec<_> = workers.iter().map(|w| (w.info.clone(), w.leased, w.draining)).collect();
+    assert_eq!(seen, [(big, 3, false), (info("idle"), 0, false)]);
+}
