@@ -12,5 +12,7 @@ pub mod net;
 pub mod optim;
 mod text_repair;
 pub mod tokenizer;
+pub mod warp;
+pub mod zoom;
 
 pub use error::{EngineError, Result};

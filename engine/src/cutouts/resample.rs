@@ -37,11 +37,11 @@ impl Rows {
         for i in 0..output {
             row.fill(0.0);
             let place = scale * i as f32;
-            let (base, t) = (place.floor(), f64::from(place - place.floor()));
-            for (tap, cubic) in (-1..).zip(cubic(t)) {
+            let base = place.floor();
+            for (tap, cubic) in (-1..).zip(cubic(place - base)) {
                 let centre = (base as i64 + tap).clamp(0, input as i64 - 1);
                 for (k, lanczos) in (-half..).zip(&filter) {
-                    row[reflect(centre + k, input)] += cubic * lanczos;
+                    row[reflect(centre + k, input)] += f64::from(cubic) * lanczos;
                 }
             }
             weights.extend(row.iter().map(|&w| w as f32));
@@ -79,11 +79,14 @@ fn sinc(x: f64) -> f64 {
 }
 
 /// Weights of the four neighbours of a point `t` ∈ [0, 1) past the second (Keys, a = −0.75).
-fn cubic(t: f64) -> [f64; 4] {
-    const A: f64 = -0.75;
-    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
-    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
+/// In float32 and with the fused steps of libtorch's kernel: the outer weights lose digits to
+/// cancellation, and losing the same ones keeps the results closest.
+fn cubic(t: f32) -> [f32; 4] {
+    const A: f32 = -0.75;
+    let near = |x: f32| ((A + 2.0).mul_add(x, -(A + 3.0)) * x).mul_add(x, 1.0);
+    let far = |x: f32| A.mul_add(x, -5.0 * A).mul_add(x, 8.0 * A).mul_add(x, -4.0 * A);
+    let u = 1.0 - t;
+    [far(t + 1.0), near(t), near(u), far(u + 1.0)]
 }
 
 /// Mirrors an index at the first and last sample, which are not repeated.
