@@ -1,0 +1,157 @@
+//! Augmentations of colour. Parameters are float32 [N], one a cutout; images [N, 3, H, W].
+
+use std::f64::consts::PI;
+
+use tch::Tensor;
+use vqfarm_core::rng::Stream;
+
+fn by_image(parameter: &Tensor) -> Tensor {
+    parameter.view([-1, 1, 1, 1])
+}
+
+/// Adds to every channel, then clamps (kornia 0.5.4 calls this brightness).
+pub fn brightness(x: &Tensor, added: &Tensor) -> Tensor {
+    (x + by_image(added)).clamp(0.0, 1.0)
+}
+
+/// Multiplies every channel, then clamps (kornia 0.5.4 calls this contrast).
+pub fn contrast(x: &Tensor, factor: &Tensor) -> Tensor {
+    (x * by_image(factor)).clamp(0.0, 1.0)
+}
+
+/// Keeps a sum of colours and their grey from dividing by zero, as kornia does.
+const EPSILON: f64 = 1e-6;
+
+/// Multiplies the saturation of HSV, which may not exceed 1.
+///
+/// Hue and value stay, so every channel keeps its share of the distance from the largest one;
+/// no angle has to be computed.
+pub fn saturation(x: &Tensor, factor: &Tensor) -> Tensor {
+    let value = x.amax(1, true);
+    let chroma = &value - x.amin(1, true);
+    let saturation = (&chroma / (&value + EPSILON) * by_image(factor)).clamp(0.0, 1.0);
+    let stretch = &value * saturation / nonzero(&chroma);
+    &value - stretch * (&value - x)
+}
+
+/// Turns the hue of HSV by `angle` radians.
+pub fn hue(x: &Tensor, angle: &Tensor) -> Tensor {
+    let channel = |i: i64| x.narrow(1, i, 1);
+    let (red, green, blue) = (channel(0), channel(1), channel(2));
+    let value = x.amax(1, true);
+    let chroma = &value - x.amin(1, true);
+    let divisor = nonzero(&chroma);
+    // Sixths of a turn from red, by the largest channel; the first one where two are equal.
+    let from_red = &green - &blue;
+    let from_green: Tensor = (&blue - &red) + 2.0 * &divisor;
+    let from_blue: Tensor = (&red - &green) + 4.0 * &divisor;
+    let sixths = from_red.where_self(
+        &red.eq_tensor(&value),
+        &from_green.where_self(&green.eq_tensor(&value), &from_blue),
+    ) / divisor;
+    let turned = sixths + by_image(angle) * (3.0 / PI);
+    let phase = Tensor::from_slice(&[5f32, 3.0, 1.0]).to_device(x.device()).view([1, 3, 1, 1]);
+    let k = (turned + phase).remainder(6.0);
+    let share = k.minimum(&(4.0 - &k)).clamp(0.0, 1.0);
+    let chroma = &value * chroma / (&value + EPSILON);
+    value - chroma * share
+}
+
+fn nonzero(x: &Tensor) -> Tensor {
+    x.masked_fill(&x.eq(0.0), 1.0)
+}
+
+/// kornia 0.5.4's `ColorJitter` of one image's cutouts: the four changes in a random order,
+/// the same for all, with factors of each cutout's own. `range` is half the range of
+/// brightness, contrast, saturation and hue (in whole turns).
+pub fn jitter_in_kornia(
+    x: &Tensor,
+    own: &mut [&mut Stream],
+    shared: &mut Stream,
+    range: &[f64; 4],
+) -> Tensor {
+    let mut parameter = |middle: f64, reach: f64| {
+        let values: Vec<f32> =
+            own.iter_mut().map(|s| s.range(middle - reach, middle + reach) as f32).collect();
+        Tensor::from_slice(&values).to_device(x.device())
+    };
+    let added = parameter(0.0, range[0]);
+    let gain = parameter(1.0, range[1]);
+    let saturated = parameter(1.0, range[2]);
+    let turned = parameter(0.0, range[3] * 2.0 * PI);
+    let mut left: Vec<usize> = (0..4).collect();
+    let mut x = x.shallow_clone();
+    while !left.is_empty() {
+        x = match left.swap_remove(shared.below(left.len() as u32) as usize) {
+            0 => brightness(&x, &added),
+            1 => contrast(&x, &gain),
+            2 => saturation(&x, &saturated),
+            _ => hue(&x, &turned),
+        };
+    }
+    x
+}
+
+/// Factors of a jitter in the sane form; 1, 1, 1 and 0 change nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Jitter {
+    pub brightness: f64,
+    pub contrast: f64,
+    pub saturation: f64,
+    /// Radians.
+    pub hue: f64,
+}
+
+type Matrix = [[f64; 3]; 3];
+
+impl Jitter {
+    /// Uniform within `range` of no change: brightness, contrast, saturation, hue in turns.
+    pub fn draw(stream: &mut Stream, range: &[f64; 4]) -> Self {
+        let mut factor = |reach: f64| stream.range(1.0 - reach, 1.0 + reach);
+        Self {
+            brightness: factor(range[0]),
+            contrast: factor(range[1]),
+            saturation: factor(range[2]),
+            hue: (factor(range[3]) - 1.0) * 2.0 * PI,
+        }
+    }
+
+    /// The whole jitter as y = M·x + b: brightness scales, contrast stretches about mid-grey,
+    /// saturation about the luma, hue turns about the grey axis. Nothing is clamped, so no
+    /// gradient is lost.
+    fn matrix(&self) -> (Matrix, f64) {
+        const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
+        let (sin, cos) = self.hue.sin_cos();
+        // Rodrigues' rotation about (1, 1, 1)/√3.
+        let (even, odd) = ((1.0 - cos) / 3.0, sin / 3f64.sqrt());
+        let mut turn = [[even; 3]; 3];
+        for (i, row) in turn.iter_mut().enumerate() {
+            row[i] += cos;
+            row[(i + 1) % 3] -= odd;
+            row[(i + 2) % 3] += odd;
+        }
+        let gain = self.brightness * self.contrast;
+        let saturate = |i: usize, j: usize| {
+            let own = if i == j { self.saturation } else { 0.0 };
+            own + (1.0 - self.saturation) * LUMA[j]
+        };
+        let matrix = std::array::from_fn(|i| {
+            std::array::from_fn(|j| gain * (0..3).map(|k| saturate(i, k) * turn[k][j]).sum::<f64>())
+        });
+        (matrix, 0.5 * (1.0 - self.contrast))
+    }
+}
+
+/// Jitters each cutout by its own factors: one product a cutout.
+pub fn jitter(x: &Tensor, jitters: &[Jitter]) -> Tensor {
+    let (mut matrices, mut offsets) = (Vec::new(), Vec::new());
+    for jitter in jitters {
+        let (matrix, offset) = jitter.matrix();
+        matrices.extend(matrix.into_iter().flatten().map(|v| v as f32));
+        offsets.push(offset as f32);
+    }
+    let matrices = Tensor::from_slice(&matrices).to_device(x.device()).view([-1, 3, 3]);
+    let offsets = Tensor::from_slice(&offsets).to_device(x.device()).view([-1, 1, 1]);
+    let mixed = matrices.bmm(&x.flatten(2, 3)) + offsets;
+    mixed.view_as(x)
+}

@@ -1,0 +1,231 @@
+//! Augmentations: random changes that keep the perceptor from being fooled by detail.
+//!
+//! A step of the list is tossed for each cutout (or for all cutouts of an image at once) and
+//! changes only those it falls on. `original` style repeats kornia 0.5.4, as the originals
+//! used it, with its quirks; `modern` does what the names say.
+
+pub mod bend;
+pub mod colour;
+pub mod geometry;
+mod linear;
+mod moves;
+pub mod pixels;
+mod recipes;
+
+use tch::Tensor;
+use vqfarm_core::render::Cutouts;
+use vqfarm_core::rng::{Key, Purpose, Stream};
+
+use bend::ThinPlate;
+use geometry::Edge;
+use moves::Move;
+use pixels::Rectangle;
+
+/// A cutout method's list of augmentations, ready to be applied.
+pub(super) struct Augmentations {
+    steps: Vec<Step>,
+    composed: bool,
+}
+
+/// One augmentation of the list.
+struct Step {
+    /// Its place in the list, which keys its random numbers.
+    place: u32,
+    coin: Coin,
+    change: Change,
+}
+
+/// How often a step happens.
+enum Coin {
+    /// Tossed for each cutout.
+    Each(f64),
+    /// Tossed once for all cutouts of an image.
+    Image(f64),
+}
+
+enum Change {
+    Move(Move, Edge),
+    /// Half ranges of brightness, contrast, saturation and hue (of a whole turn).
+    Jitter {
+        range: [f64; 4],
+    },
+    JitterInKornia {
+        range: [f64; 4],
+    },
+    /// Lowest and highest factor.
+    Sharpness(f64, f64),
+    Noise {
+        deviation: f64,
+    },
+    /// `aligned`: whether ±1 is meant as the centre of the outermost pixels.
+    Elastic {
+        aligned: bool,
+    },
+    ThinPlate {
+        scale: f64,
+    },
+    ThinPlateInKornia {
+        scale: f64,
+    },
+    /// Range of the area, and the lowest aspect.
+    Erase {
+        areas: [f64; 2],
+        aspect: f64,
+    },
+}
+
+/// A cutout that a step falls on.
+struct Drawn {
+    /// Its number in the batch.
+    index: i64,
+    image: usize,
+    /// Its own random numbers.
+    own: Stream,
+    /// The same numbers for all cutouts of its image.
+    shared: Stream,
+}
+
+impl Augmentations {
+    pub fn new(settings: &Cutouts, cut_size: i64) -> Self {
+        Self { steps: recipes::steps(settings, cut_size), composed: false }
+    }
+
+    /// Whether consecutive moves are sampled at once.
+    pub fn compose(&mut self, composed: bool) {
+        self.composed = composed;
+    }
+
+    /// Applies the list to [B·count, 3, S, S], the cutouts of image b being drawn from `keys[b]`.
+    pub fn apply(&self, mut batch: Tensor, keys: &[Key]) -> Tensor {
+        let mut steps = self.steps.as_slice();
+        while let Some((first, rest)) = steps.split_first() {
+            let run = if self.composed { moves::run(steps) } else { 0 };
+            if run > 1 {
+                batch = moves::apply_composed(&steps[..run], batch, keys);
+                steps = &steps[run..];
+            } else {
+                batch = first.apply(batch, keys);
+                steps = rest;
+            }
+        }
+        batch
+    }
+}
+
+impl Step {
+    /// The cutouts of the batch on which this step falls.
+    fn drawn(&self, cutouts: i64, keys: &[Key]) -> Vec<Drawn> {
+        let count = cutouts as usize / keys.len().max(1);
+        let mut drawn = Vec::new();
+        for (image, key) in keys.iter().enumerate() {
+            let key = Key { purpose: Purpose::Augment as u32, ..*key }.nth(self.place);
+            let mut shared = key.cutout(u32::MAX).stream();
+            let all = match self.coin {
+                Coin::Image(p) => Some(shared.chance(p)),
+                Coin::Each(_) => None,
+            };
+            for cutout in 0..count {
+                let mut own = key.cutout(cutout as u32).stream();
+                let falls = match self.coin {
+                    Coin::Each(p) => own.chance(p),
+                    Coin::Image(_) => all == Some(true),
+                };
+                if falls {
+                    let index = (image * count + cutout) as i64;
+                    drawn.push(Drawn { index, image, own, shared: shared.clone() });
+                }
+            }
+        }
+        drawn
+    }
+
+    fn apply(&self, batch: Tensor, keys: &[Key]) -> Tensor {
+        let mut drawn = self.drawn(batch.size()[0], keys);
+        on_some(batch, &indices(&drawn), |x| self.change.apply(x, &mut drawn))
+    }
+}
+
+fn indices(drawn: &[Drawn]) -> Vec<i64> {
+    drawn.iter().map(|d| d.index).collect()
+}
+
+/// Changes the cutouts of those (ascending) numbers and leaves the others as they are.
+fn on_some(batch: Tensor, indices: &[i64], change: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+    if indices.is_empty() {
+        return batch;
+    }
+    if indices.len() as i64 == batch.size()[0] {
+        return change(&batch);
+    }
+    let indices = Tensor::from_slice(indices).to_device(batch.device());
+    let changed = change(&batch.index_select(0, &indices));
+    batch.index_copy(0, &indices, &changed)
+}
+
+impl Change {
+    fn apply(&self, x: &Tensor, drawn: &mut [Drawn]) -> Tensor {
+        let size = x.size()[3];
+        match self {
+            Change::Move(Move::Flip, _) => x.flip([3]),
+            Change::Move(kind, edge) => {
+                let maps: Vec<_> = drawn.iter_mut().map(|d| kind.draw(&mut d.own, size)).collect();
+                geometry::sample(x, &maps, *edge)
+            }
+            Change::Jitter { range } => {
+                let jitters: Vec<_> =
+                    drawn.iter_mut().map(|d| colour::Jitter::draw(&mut d.own, range)).collect();
+                colour::jitter(x, &jitters)
+            }
+            Change::JitterInKornia { range } => image_by_image(x, drawn, |x, drawn| {
+                let mut shared = drawn[0].shared.clone();
+                let mut own: Vec<_> = drawn.iter_mut().map(|d| &mut d.own).collect();
+                colour::jitter_in_kornia(x, &mut own, &mut shared, range)
+            }),
+            Change::Sharpness(low, high) => {
+                let factors: Vec<f32> =
+                    drawn.iter_mut().map(|d| d.own.range(*low, *high) as f32).collect();
+                pixels::sharpness(x, &Tensor::from_slice(&factors).to_device(x.device()))
+            }
+            Change::Noise { deviation } => {
+                let mut own: Vec<_> = drawn.iter().map(|d| d.own.clone()).collect();
+                x + pixels::normals(x, &mut own) * *deviation
+            }
+            Change::Elastic { aligned } => {
+                let mut own: Vec<_> = drawn.iter().map(|d| d.own.clone()).collect();
+                bend::elastic(x, &bend::elastic_noise(x, &mut own), *aligned)
+            }
+            Change::ThinPlate { scale } => {
+                let splines = drawn.iter_mut().map(|d| ThinPlate::draw(&mut d.shared, *scale));
+                bend::thin_plate(x, &splines.collect::<Vec<_>>(), true)
+            }
+            Change::ThinPlateInKornia { scale } => {
+                let splines =
+                    drawn.iter_mut().map(|d| ThinPlate::draw_in_kornia(&mut d.own, *scale));
+                bend::thin_plate(x, &splines.collect::<Vec<_>>(), false)
+            }
+            Change::Erase { areas, aspect } => {
+                let rectangles: Vec<_> = drawn
+                    .iter_mut()
+                    .map(|d| Rectangle::draw(&mut d.shared, *areas, *aspect, size))
+                    .collect();
+                pixels::erase(x, &rectangles)
+            }
+        }
+    }
+}
+
+/// Changes the cutouts of each image apart from the others'.
+fn image_by_image(
+    x: &Tensor,
+    drawn: &mut [Drawn],
+    mut change: impl FnMut(&Tensor, &mut [Drawn]) -> Tensor,
+) -> Tensor {
+    let mut done = Vec::new();
+    let mut start = 0;
+    for of_image in drawn.chunk_by_mut(|a, b| a.image == b.image) {
+        let length = of_image.len() as i64;
+        done.push(change(&x.narrow(0, start, length), of_image));
+        start += length;
+    }
+    Tensor::cat(&done, 0)
+}

@@ -1,0 +1,65 @@
+//! Augmentations of single pixels and their neighbours: sharpness, noise, erasing.
+
+use tch::{Kind, Tensor};
+use vqfarm_core::rng::Stream;
+
+/// kornia's `sharpness`: blends the image with its 3×3 blur (centre weight 5 of 13), factor 1
+/// keeping the image, 0 the blur; pixels of the edge stay. `factor` is float32 [N].
+pub fn sharpness(x: &Tensor, factor: &Tensor) -> Tensor {
+    let shape = x.size();
+    let inner = x.narrow(2, 1, shape[2] - 2).narrow(3, 1, shape[3] - 2);
+    let mean = x.avg_pool2d([3, 3], [1, 1], [0, 0], false, true, None);
+    let blurred = ((mean * 9.0 + &inner * 4.0) / 13.0).clamp(0.0, 1.0);
+    let towards_blur: Tensor = (blurred - inner) * (1.0 - factor.view([-1, 1, 1, 1]));
+    x + towards_blur.constant_pad_nd([1, 1, 1, 1])
+}
+
+/// A rectangle of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rectangle {
+    pub x: i64,
+    pub y: i64,
+    pub width: i64,
+    pub height: i64,
+}
+
+impl Rectangle {
+    /// kornia's draw within a square of `size` pixels: an area between `areas` of the whole and
+    /// an aspect in [`lowest`, 1] or [1, 1/`lowest`], either by the toss of a coin.
+    pub fn draw(stream: &mut Stream, areas: [f64; 2], lowest: f64, size: i64) -> Self {
+        let area = stream.range(areas[0], areas[1]) * (size * size) as f64;
+        let (tall, wide) = (stream.range(lowest, 1.0), stream.range(1.0, 1.0 / lowest));
+        let aspect = if stream.chance(0.5) { tall } else { wide };
+        let side = |length: f64| (length.sqrt().round_ties_even() as i64).clamp(1, size);
+        let (height, width) = (side(area * aspect), side(area / aspect));
+        let mut place = |length: i64| i64::from(stream.below((size - length + 1) as u32));
+        Self { x: place(width), y: place(height), width, height }
+    }
+}
+
+/// Blackens one rectangle in each cutout.
+pub fn erase(x: &Tensor, rectangles: &[Rectangle]) -> Tensor {
+    let size = x.size();
+    let column = |of: fn(&Rectangle) -> i64| {
+        let values: Vec<i64> = rectangles.iter().map(of).collect();
+        Tensor::from_slice(&values).to_device(x.device()).view([-1, 1])
+    };
+    let within = |n: i64, start: Tensor, length: Tensor| {
+        let at = Tensor::arange(n, (Kind::Int64, x.device())).unsqueeze(0);
+        at.ge_tensor(&start).logical_and(&at.lt_tensor(&(start + length)))
+    };
+    let columns = within(size[3], column(|r| r.x), column(|r| r.width));
+    let rows = within(size[2], column(|r| r.y), column(|r| r.height));
+    let inside = rows.unsqueeze(2).logical_and(&columns.unsqueeze(1));
+    x.masked_fill(&inside.unsqueeze(1), 0.0)
+}
+
+/// Standard normal numbers for cutouts shaped like `like` [N, …], each from its own stream.
+pub fn normals(like: &Tensor, streams: &mut [Stream]) -> Tensor {
+    let each = like.numel() / streams.len().max(1);
+    let mut numbers = vec![0f32; each * streams.len()];
+    for (stream, out) in streams.iter_mut().zip(numbers.chunks_mut(each.max(1))) {
+        stream.fill_normal(out);
+    }
+    Tensor::from_slice(&numbers).to_device(like.device()).view_as(like)
+}
