@@ -7,11 +7,15 @@
 mod fixture;
 mod report;
 
+mod augment;
 mod clip;
+mod cutouts;
 mod loss;
 mod optimizers;
 mod tokenizer;
 mod vqgan;
+mod warp;
+mod zoom;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,10 +30,17 @@ type EntryCheck = fn(&Path, &mut Report) -> Result<()>;
 
 /// Who checks which kind. To add one: a file beside this one, and a line here.
 const KINDS: &[(&str, Check)] = &[
+    ("augment_color", augment::check_color),
+    ("clamp_with_grad", cutouts::check_clamp),
     ("clip", clip::check),
+    ("cutouts_original", cutouts::check_original),
+    ("cutouts_pooled", cutouts::check_pooled),
     ("loss", loss::check),
     ("optimizers", optimizers::check),
+    ("resample", cutouts::check_resample),
     ("vqgan", vqgan::check),
+    ("warp_subpixel", warp::check),
+    ("zoom_legacy", zoom::check),
 ];
 
 /// Who checks what is not one `.safetensors` file: entries of the directory by name.

@@ -19,13 +19,14 @@ pub fn contrast(x: &Tensor, factor: &Tensor) -> Tensor {
     (x * by_image(factor)).clamp(0.0, 1.0)
 }
 
-/// Keeps a sum of colours and their grey from dividing by zero, as kornia does.
-const EPSILON: f64 = 1e-6;
+/// What keeps black from dividing by zero, as in later versions of kornia; 0.5.4's 1e-6
+/// bleaches by a millionth.
+const EPSILON: f64 = 1e-8;
 
-/// Multiplies the saturation of HSV, which may not exceed 1.
+/// Multiplies the saturation of HSV, which may not exceed 1 (kornia's `adjust_saturation`).
 ///
-/// Hue and value stay, so every channel keeps its share of the distance from the largest one;
-/// no angle has to be computed.
+/// Hue and value stay, so every channel keeps its share of the distance from the largest one
+/// and no hue has to be computed.
 pub fn saturation(x: &Tensor, factor: &Tensor) -> Tensor {
     let value = x.amax(1, true);
     let chroma = &value - x.amin(1, true);
@@ -34,31 +35,59 @@ pub fn saturation(x: &Tensor, factor: &Tensor) -> Tensor {
     &value - stretch * (&value - x)
 }
 
-/// Turns the hue of HSV by `angle` radians.
+/// Turns the hue of HSV by `angle` radians (kornia's `adjust_hue`).
 pub fn hue(x: &Tensor, angle: &Tensor) -> Tensor {
-    let channel = |i: i64| x.narrow(1, i, 1);
-    let (red, green, blue) = (channel(0), channel(1), channel(2));
-    let value = x.amax(1, true);
-    let chroma = &value - x.amin(1, true);
-    let divisor = nonzero(&chroma);
-    // Sixths of a turn from red, by the largest channel; the first one where two are equal.
-    let from_red = &green - &blue;
-    let from_green: Tensor = (&blue - &red) + 2.0 * &divisor;
-    let from_blue: Tensor = (&red - &green) + 4.0 * &divisor;
-    let sixths = from_red.where_self(
-        &red.eq_tensor(&value),
-        &from_green.where_self(&green.eq_tensor(&value), &from_blue),
-    ) / divisor;
-    let turned = sixths + by_image(angle) * (3.0 / PI);
-    let phase = Tensor::from_slice(&[5f32, 3.0, 1.0]).to_device(x.device()).view([1, 3, 1, 1]);
-    let k = (turned + phase).remainder(6.0);
-    let share = k.minimum(&(4.0 - &k)).clamp(0.0, 1.0);
-    let chroma = &value * chroma / (&value + EPSILON);
-    value - chroma * share
+    let Hsv { hue, saturation, value } = Hsv::of(x);
+    let hue = (hue + by_image(angle)).remainder(TURN);
+    Hsv { hue, saturation, value }.rgb()
 }
 
 fn nonzero(x: &Tensor) -> Tensor {
     x.masked_fill(&x.eq(0.0), 1.0)
+}
+
+const TURN: f64 = 2.0 * PI;
+
+/// A picture's hue in radians, saturation and value, each [N, 1, H, W].
+///
+/// The steps and their order are kornia's: rounding the hue costs digits, and rounding it
+/// elsewhere would cost others.
+struct Hsv {
+    hue: Tensor,
+    saturation: Tensor,
+    value: Tensor,
+}
+
+impl Hsv {
+    fn of(x: &Tensor) -> Self {
+        let value = x.amax(1, true);
+        let chroma = &value - x.amin(1, true);
+        let saturation = &chroma / (&value + EPSILON);
+        let chroma = nonzero(&chroma);
+        let below = &value - x;
+        let channel = |i: i64| below.narrow(1, i, 1);
+        let (red, green, blue) = (channel(0), channel(1), channel(2));
+        // Sixths of a turn from red, by the largest channel; the first where two are equal.
+        let from_red = &blue - &green;
+        let from_green: Tensor = (&red - &blue) + 2.0 * &chroma;
+        let from_blue: Tensor = (&green - &red) + 4.0 * &chroma;
+        let not_red = from_green.where_self(&green.eq(0.0), &from_blue);
+        let sixths = from_red.where_self(&red.eq(0.0), &not_red) / chroma;
+        let hue = (sixths / 6.0).remainder(1.0) * TURN;
+        Self { hue, saturation, value }
+    }
+
+    fn rgb(&self) -> Tensor {
+        let sixths = &self.hue / TURN * 6.0;
+        let sector = sixths.floor().remainder(6.0);
+        let part = sixths.remainder(6.0) - &sector;
+        // Over a turn each channel falls from the value for one sixth, stays low for two,
+        // rises for one and stays high for two; the channels lie two sixths apart.
+        let phase = Tensor::from_slice(&[5f32, 3.0, 1.0]).to_device(part.device());
+        let sector = (sector + phase.view([1, 3, 1, 1])).remainder(6.0);
+        let fall = (&sector + &part).minimum(&((4.0 - sector) - part)).clamp(0.0, 1.0);
+        &self.value * (1.0 - fall * &self.saturation)
+    }
 }
 
 /// kornia 0.5.4's `ColorJitter` of one image's cutouts: the four changes in a random order,
