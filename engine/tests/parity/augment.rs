@@ -7,9 +7,11 @@ use vqfarm_engine::cutouts::augment::colour;
 use crate::fixture::Fixture;
 use crate::report::{BLOCK, Report};
 
+type Change = fn(&Tensor, &Tensor) -> Tensor;
+
 pub fn check_color(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let x = fixture.tensor("x")?;
-    let changes: [(&str, fn(&Tensor, &Tensor) -> Tensor); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("brightness_additive", colour::brightness),
         ("contrast_multiplicative", colour::contrast),
         ("saturation", colour::saturation),
