@@ -1,0 +1,50 @@
+//! `scores.csv`: one line a cell, for spreadsheets and scripts.
+
+use super::table::Table;
+
+/// The table as CSV: index, the axes, prompt, seed, score, file, error.
+pub fn csv(table: &Table) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let axes = table.axes.iter().map(|axis| axis.name.as_str());
+    let head = std::iter::once("index").chain(axes);
+    writer.write_record(head.chain(["prompt", "seed", "score", "file", "error"]))?;
+    for cell in &table.cells {
+        let mut record = vec![cell.index.to_string()];
+        record.extend((0..table.axes.len()).map(|axis| table.value(cell, axis).to_owned()));
+        record.push(cell.prompt.clone());
+        record.push(cell.seed.to_string());
+        record.push(cell.score.map(|score| format!("{score:.6}")).unwrap_or_default());
+        record.push(cell.image.clone().unwrap_or_default());
+        record.push(cell.error.clone().unwrap_or_default());
+        writer.write_record(&record)?;
+    }
+    writer.into_inner().map_err(|e| e.into_error().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stitch::table::{Axis, Cell};
+
+    #[test]
+    fn commas_quotes_and_line_breaks_survive() {
+        let prompt = "a \"red\" sun, over\nthe sea";
+        let cell = Cell {
+            index: 0,
+            place: vec![1],
+            prompt: prompt.into(),
+            seed: 7,
+            score: Some(0.5),
+            image: None,
+            error: Some("out of memory".into()),
+        };
+        let axes = vec![Axis { name: "style".into(), values: vec!["flat".into(), "dots".into()] }];
+        let table = Table { title: "t".into(), axes, cells: vec![cell], facts: vec![] };
+        let bytes = csv(&table).unwrap();
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let head = ["index", "style", "prompt", "seed", "score", "file", "error"];
+        assert_eq!(reader.headers().unwrap(), head.as_slice());
+        let record = reader.records().next().unwrap().unwrap();
+        assert_eq!(record, ["0", "dots", prompt, "7", "0.500000", "", "out of memory"].as_slice());
+    }
+}
