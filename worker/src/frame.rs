@@ -94,8 +94,8 @@ pub fn decode(bytes: &[u8]) -> Result<(FrameInfo, RgbImage)> {
         .ok_or_else(|| FrameError::Foreign(format!("it has no `{INFO}` text")))?
         .get_text()?;
     let info = serde_json::from_str(&text).map_err(|e| FrameError::Foreign(e.to_string()))?;
-    let picture = RgbImage::from_raw(width, height, pixels)
-        .ok_or(FrameError::Size { width, height })?;
+    let picture =
+        RgbImage::from_raw(width, height, pixels).ok_or(FrameError::Size { width, height })?;
     Ok((info, picture))
 }
 
@@ -107,7 +107,10 @@ mod tests {
         FrameInfo {
             index: 3,
             spec: "ab12".into(),
-            settings: RenderSettings { prompt: "ein Mond über dem Meer 月".into(), ..Default::default() },
+            settings: RenderSettings {
+                prompt: "ein Mond über dem Meer 月".into(),
+                ..Default::default()
+            },
             models: [("demo-clip".to_owned(), "00ff".to_owned())].into(),
             score: Some(0.3125),
             version: "0.1.0".into(),

@@ -122,9 +122,7 @@ impl JobStore {
         let mut names: Vec<String> = self
             .objects
             .list(Some(&prefix))
-            .try_filter_map(|meta| async move {
-                Ok(meta.location.filename().map(str::to_owned))
-            })
+            .try_filter_map(|meta| async move { Ok(meta.location.filename().map(str::to_owned)) })
             .try_collect()
             .await
             .map_err(error("list", folder))?;

@@ -3,6 +3,7 @@
 //! It shows the frames by their relative keys, so it works wherever the job's objects lie
 //! side by side.
 
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, context};
 
 use super::table::Table;
@@ -13,9 +14,9 @@ pub fn page(table: &Table) -> Result<String, minijinja::Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_template("gallery", include_str!("gallery.html"))?;
     environment.get_template("gallery")?.render(context! {
-        title => table.title,
-        facts => table.facts,
-        data => table,
+        title => table.title.as_str(),
+        facts => Serde(&table.facts),
+        data => Serde(table),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::table::{Axis, Cell, Table};
+use super::table::{Cell, Table};
 
 /// The names of the axes that the job wants as rows and columns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -122,11 +122,7 @@ fn strip(table: &Table, varying: &[usize]) -> Arrangement {
 }
 
 /// Rows and columns: as wanted, else the two longest axes that vary on their own.
-fn choose(
-    table: &Table,
-    varying: &[usize],
-    wanted: &Wanted,
-) -> (Option<usize>, Option<usize>) {
+fn choose(table: &Table, varying: &[usize], wanted: &Wanted) -> (Option<usize>, Option<usize>) {
     let named = |name: &Option<String>| {
         let name = name.as_ref()?;
         table.axes.iter().position(|axis| axis.name == *name)
@@ -134,9 +130,8 @@ fn choose(
     let (rows, columns) = (named(&wanted.rows), named(&wanted.columns));
     let mut free: Vec<usize> = varying.to_vec();
     free.sort_by_key(|&a| std::cmp::Reverse(distinct(table, a).len()));
-    let other = |taken: usize| {
-        free.iter().copied().find(|&a| a != taken && !walks_with(table, a, taken))
-    };
+    let other =
+        |taken: usize| free.iter().copied().find(|&a| a != taken && !walks_with(table, a, taken));
     match (rows, columns) {
         (Some(r), Some(c)) => (Some(r), Some(c)),
         (Some(r), None) => (Some(r), other(r)),
@@ -204,6 +199,7 @@ fn describe(table: &Table, cell: &Cell, axes: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stitch::table::Axis;
 
     fn axis(name: &str, values: &[&str]) -> Axis {
         Axis { name: name.into(), values: values.iter().map(|v| (*v).to_owned()).collect() }
@@ -257,14 +253,20 @@ mod tests {
         let wanted = Wanted { rows: Some("subject".into()), columns: None };
         let sheet = arrange(&table, &wanted);
         assert_eq!((sheet.row_axis.as_str(), sheet.column_axis.as_str()), ("subject", "seed"));
-        assert_eq!(sheet.sections[0].slots, [[Some(0), Some(3)], [Some(1), Some(4)], [Some(2), Some(5)]]);
+        assert_eq!(
+            sheet.sections[0].slots,
+            [[Some(0), Some(3)], [Some(1), Some(4)], [Some(2), Some(5)]]
+        );
     }
 
     #[test]
     fn a_long_axis_goes_down() {
         let seeds: Vec<String> = (0..11).map(|n| n.to_string()).collect();
         let seeds: Vec<&str> = seeds.iter().map(String::as_str).collect();
-        let sheet = arrange(&crossed(vec![axis("seed", &seeds), axis("s", &["a", "b"])]), &Wanted::default());
+        let sheet = arrange(
+            &crossed(vec![axis("seed", &seeds), axis("s", &["a", "b"])]),
+            &Wanted::default(),
+        );
         assert_eq!((sheet.row_axis.as_str(), sheet.column_axis.as_str()), ("seed", "s"));
     }
 
@@ -275,7 +277,8 @@ mod tests {
             axis("colour", &["red", "white"]),
             axis("seed", &["1", "2", "3"]),
         ];
-        let places: &[&[usize]] = &[&[0, 0, 0], &[0, 0, 1], &[0, 0, 2], &[1, 1, 0], &[1, 1, 1], &[1, 1, 2]];
+        let places: &[&[usize]] =
+            &[&[0, 0, 0], &[0, 0, 1], &[0, 0, 2], &[1, 1, 0], &[1, 1, 1], &[1, 1, 2]];
         let sheet = arrange(&table(axes, places), &Wanted::default());
         assert_eq!(sheet.row_axis, "subject, colour");
         assert_eq!(sheet.sections.len(), 1);
@@ -284,7 +287,8 @@ mod tests {
 
     #[test]
     fn one_axis_wraps_with_captions() {
-        let sheet = arrange(&crossed(vec![axis("seed", &["1", "2", "3", "4", "5"])]), &Wanted::default());
+        let sheet =
+            arrange(&crossed(vec![axis("seed", &["1", "2", "3", "4", "5"])]), &Wanted::default());
         let section = &sheet.sections[0];
         assert_eq!(section.slots, [[Some(0), Some(1), Some(2)], [Some(3), Some(4), None]]);
         assert_eq!(section.captions[&4], "seed = 5");
@@ -295,15 +299,21 @@ mod tests {
         let table = crossed(vec![axis("a", &["x", "y"]), axis("b", &["1", "2"])]);
         let doubled = Table { cells: [table.cells.clone(), table.cells.clone()].concat(), ..table };
         let sheet = arrange(&doubled, &Wanted::default());
-        let mut shown: Vec<usize> =
-            sheet.sections.iter().flat_map(|s| s.slots.iter().flatten().flatten().copied()).collect();
+        let mut shown: Vec<usize> = sheet
+            .sections
+            .iter()
+            .flat_map(|s| s.slots.iter().flatten().flatten().copied())
+            .collect();
         shown.sort_unstable();
         assert_eq!(shown, (0..8).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_single_cell_and_an_empty_table_are_sheets_too() {
-        assert_eq!(arrange(&table(vec![], &[&[]]), &Wanted::default()).sections[0].slots, [[Some(0)]]);
+        assert_eq!(
+            arrange(&table(vec![], &[&[]]), &Wanted::default()).sections[0].slots,
+            [[Some(0)]]
+        );
         assert!(arrange(&table(vec![], &[]), &Wanted::default()).sections[0].slots.is_empty());
     }
 }

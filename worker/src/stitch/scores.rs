@@ -45,6 +45,6 @@ mod tests {
         let head = ["index", "style", "prompt", "seed", "score", "file", "error"];
         assert_eq!(reader.headers().unwrap(), head.as_slice());
         let record = reader.records().next().unwrap().unwrap();
-        assert_eq!(record, ["0", "dots", prompt, "7", "0.500000", "", "out of memory"].as_slice());
+        assert_eq!(record, vec!["0", "dots", prompt, "7", "0.500000", "", "out of memory"]);
     }
 }

@@ -277,9 +277,8 @@ fn paint_section(
     pictures: &mut Pictures<'_>,
 ) {
     let line = metrics.line();
-    let column_x = |c: usize| {
-        metrics.margin + metrics.row_label + c as u32 * (metrics.cell.0 + metrics.gap)
-    };
+    let column_x =
+        |c: usize| metrics.margin + metrics.row_label + c as u32 * (metrics.cell.0 + metrics.gap);
     if !section.title.is_empty() {
         let (x, y) = (metrics.margin as f32, top as f32);
         faces.semibold.draw(sheet, x, y, &section.title, metrics.text * 1.15, INK);
@@ -288,7 +287,8 @@ fn paint_section(
     let label_lines = column_label_lines(faces, section, metrics);
     for (c, label) in section.columns.iter().enumerate() {
         let lines = wrap_in_cell(faces, label, metrics);
-        let mut y = top + title_height(section, metrics) + (label_lines - lines.len() as u32) * line;
+        let mut y =
+            top + title_height(section, metrics) + (label_lines - lines.len() as u32) * line;
         for text in &lines {
             faces.regular.draw(sheet, column_x(c) as f32, y as f32, text, metrics.text, INK);
             y += line;
@@ -303,7 +303,14 @@ fn paint_section(
         let lines = faces.regular.wrap(&section.rows[r], metrics.text, room, max_lines);
         let mut text_y = y + (metrics.cell.1.saturating_sub(lines.len() as u32 * line)) / 2;
         for text in &lines {
-            faces.regular.draw(sheet, metrics.margin as f32, text_y as f32, text, metrics.text, INK);
+            faces.regular.draw(
+                sheet,
+                metrics.margin as f32,
+                text_y as f32,
+                text,
+                metrics.text,
+                INK,
+            );
             text_y += line;
         }
         for (c, slot) in row.iter().enumerate() {
@@ -361,4 +368,88 @@ fn paint_cell(
         i64::from(x) + centre(width, w),
         i64::from(y) + centre(height, h),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stitch::grid::{Wanted, arrange};
+    use crate::stitch::table::{Axis, Cell};
+
+    const COLOURS: [Rgb<u8>; 3] = [Rgb([200, 30, 30]), Rgb([30, 160, 60]), Rgb([40, 60, 200])];
+
+    /// Columns differ in colour, rows in brightness.
+    fn sample(columns: usize, rows: usize) -> (Table, impl FnMut(usize) -> Option<RgbImage>) {
+        let name = |n: usize| format!("value number {n} with a rather long label to wrap");
+        let axis = |title: &str, n| Axis { name: title.into(), values: (0..n).map(name).collect() };
+        let cells = (0..columns * rows).map(|i| Cell {
+            index: i as u64,
+            place: vec![i / rows, i % rows],
+            prompt: String::new(),
+            seed: 0,
+            score: None,
+            image: None,
+            error: (i == 1).then(|| "out of memory".into()),
+        });
+        let table = Table {
+            title: "harbours".into(),
+            axes: vec![axis("subject", columns), axis("style", rows)],
+            cells: cells.collect(),
+            facts: vec![("300".into(), "iterations".into())],
+        };
+        let picture = move |i: usize| {
+            (i != 1).then(|| RgbImage::from_pixel(96, 64, COLOURS[i / rows % 3]))
+        };
+        (table, picture)
+    }
+
+    fn count(sheet: &RgbImage, colour: Rgb<u8>) -> usize {
+        sheet.pixels().filter(|p| **p == colour).count()
+    }
+
+    #[test]
+    fn every_picture_is_whole_on_the_sheet_and_a_failed_one_leaves_its_place() {
+        let (table, mut picture) = sample(3, 2);
+        let pages = draw(&table, &arrange(&table, &Wanted::default()), (96, 64), &mut picture);
+        assert_eq!(pages.len(), 1);
+        let whole = (COMFORTABLE * COMFORTABLE * 64 / 96) as usize;
+        assert_eq!(count(&pages[0], COLOURS[0]), whole, "one of two failed");
+        assert_eq!(count(&pages[0], COLOURS[1]), 2 * whole);
+        assert_eq!(count(&pages[0], COLOURS[2]), 2 * whole);
+        assert!(count(&pages[0], HOLE) > whole / 2);
+    }
+
+    #[test]
+    fn the_same_sweep_gives_the_same_sheet() {
+        let draw = || {
+            let (table, mut picture) = sample(3, 2);
+            draw(&table, &arrange(&table, &Wanted::default()), (96, 64), &mut picture)
+        };
+        assert_eq!(draw(), draw());
+    }
+
+    #[test]
+    fn a_huge_sweep_shrinks_then_goes_over_several_pages_and_shows_all() {
+        let (table, mut picture) = sample(100, 150);
+        let arrangement = arrange(&table, &Wanted::default());
+        let mut shown = vec![0; table.cells.len()];
+        let pages = draw(&table, &arrangement, (96, 64), &mut |i| {
+            shown[i] += 1;
+            picture(i)
+        });
+        assert!(pages.len() > 1);
+        assert!(pages.iter().all(|p| p.width() <= MAX_WIDTH && p.height() <= MAX_HEIGHT));
+        assert!(shown.iter().all(|&times| times == 1));
+    }
+
+    #[test]
+    fn frames_of_several_sizes_keep_their_shape() {
+        let (table, _) = sample(2, 2);
+        let mut picture = |i: usize| {
+            let (w, h) = [(100, 200), (200, 100), (200, 200), (50, 50)][i];
+            Some(RgbImage::from_pixel(w, h, COLOURS[0]))
+        };
+        let pages = draw(&table, &arrange(&table, &Wanted::default()), (200, 200), &mut picture);
+        assert_eq!(count(&pages[0], COLOURS[0]), 100 * 200 + 200 * 100 + 200 * 200 + 200 * 200);
+    }
 }

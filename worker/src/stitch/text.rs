@@ -158,7 +158,10 @@ mod tests {
         let mut sheet = RgbImage::from_pixel(60, 30, paper);
         Face::regular().draw(&mut sheet, 10.0, 5.0, "Hamburg and more", 16.0, Rgb([0; 3]));
         let inked = |x0: u32, x1: u32| {
-            sheet.enumerate_pixels().filter(|(x, _, p)| (x0..x1).contains(x) && **p != paper).count()
+            sheet
+                .enumerate_pixels()
+                .filter(|(x, _, p)| (x0..x1).contains(x) && **p != paper)
+                .count()
         };
         assert_eq!(inked(0, 10), 0);
         assert!(inked(10, 60) > 50);
