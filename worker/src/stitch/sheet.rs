@@ -57,7 +57,7 @@ pub fn draw(
     let faces = Faces { regular: Face::regular(), semibold: Face::semibold() };
     let labelled = !arrangement.row_axis.is_empty();
     let longer = frame.0.max(frame.1).max(1);
-    let natural = if longer < COMFORTABLE { COMFORTABLE } else { longer.min(LARGEST) };
+    let natural = longer.clamp(COMFORTABLE, LARGEST);
     let mut side = natural;
     loop {
         let scale = f64::from(side) / f64::from(longer);
