@@ -3,6 +3,7 @@
 pub mod asset;
 pub mod check;
 pub mod clock;
+pub mod event;
 pub mod fields;
 pub mod file;
 pub mod id;

@@ -195,16 +195,22 @@ impl Document {
             }
         }
         if !errors.is_empty() {
-            let problem = |e: FieldError| {
-                let mark = self.root.mark_of(&e.field).clone();
-                self.problem(e, &mark)
-            };
-            return Err(JobError::new(errors.into_iter().map(problem).collect()));
+            return Err(self.refuse(errors));
         }
         if let Some(sweep) = &mut job.sweep {
             sweep.write_combine();
         }
         Ok(job)
+    }
+
+    /// Shows where mistakes stand that only somebody else could find: a picture that is not
+    /// there, a model that is not in the library.
+    pub fn refuse(&self, errors: Vec<FieldError>) -> JobError {
+        let place = |error: FieldError| {
+            let mark = self.root.mark_of(&error.field).clone();
+            self.problem(error, &mark)
+        };
+        JobError::new(errors.into_iter().map(place).collect())
     }
 
     /// The tree as the types have it. What does not fit is noted and taken out, and the rest

@@ -397,9 +397,8 @@ mod tests {
             cells: cells.collect(),
             facts: vec![("300".into(), "iterations".into())],
         };
-        let picture = move |i: usize| {
-            (i != 1).then(|| RgbImage::from_pixel(96, 64, COLOURS[i / rows % 3]))
-        };
+        let picture =
+            move |i: usize| (i != 1).then(|| RgbImage::from_pixel(96, 64, COLOURS[i / rows % 3]));
         (table, picture)
     }
 
