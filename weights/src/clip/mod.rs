@@ -66,7 +66,7 @@ fn fit(mut state: StateDict, stated: Stated) -> Result<Model<ClipConfig>, Reason
             match stated.heads {
                 Some(heads) => config.transformer_heads = heads,
                 None => assumed.push(format!(
-                    "the text tower has {} heads: one for each 64 channels",
+                    "the number of the text tower's heads: {}, one for each 64 channels",
                     config.transformer_heads
                 )),
             }

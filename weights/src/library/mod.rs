@@ -56,6 +56,11 @@ impl Library {
         Self { root: root.into(), bundled }
     }
 
+    /// The same with another folder for what is imported.
+    pub fn moved_to(self, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), ..self }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }
