@@ -1,81 +1,96 @@
-//! What a render tells while it runs: one JSON object a line on the standard output of
-//! `vqfarm-worker render` and of `vqfarm render --json`.
-
-use std::collections::BTreeMap;
+//! What a standalone render tells the command that started it: one JSON object a line.
+//!
+//! `vqfarm render --json` passes the lines on as they are; the last one is the summary, or
+//! the error that prevented one.
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::JobId;
+use crate::id::{JobId, JobName};
 
-/// Something that happened in a render. `event` says which.
+/// One line. `event` names the kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum RenderEvent {
-    /// First of all: how much there is to do.
+pub enum Event {
+    /// Models are loaded and cells are about to be rendered.
     Started {
         job: JobId,
-        name: String,
-        /// Cells in all.
+        name: JobName,
+        /// Cells of the job, and how many of them were stored by an earlier run.
         cells: u64,
-        /// Cells whose frames were there from an earlier run.
         stored: u64,
-        /// Optimiser steps that the other cells take together.
-        iterations: u64,
-        /// What renders, as `cpu` or `cuda:0`; one entry a lane.
-        devices: Vec<String>,
+        /// Width and height of a frame, or the first one's where sizes differ.
+        size: [u32; 2],
+        /// `cpu`, `cuda:0`, ….
+        device: String,
+        /// Cells rendered at the same time.
+        lanes: u32,
     },
-    /// Steps taken since the last such event, by all lanes together.
-    Progress { iterations: u64 },
+    /// Something that the user should know and that stops nothing.
+    Warning { message: String },
+    /// Iterations made of a cell that is being rendered.
+    Progress { cell: u64, iteration: u32, iterations: u32 },
     /// A frame is stored.
     Frame {
-        index: u64,
-        /// Where, relative to the job's folder.
-        file: String,
-        prompt: String,
-        seed: u64,
-        /// Cosine between the picture's and the prompt's features.
+        cell: u64,
+        path: String,
+        /// CLIP's judgement of the picture; none without a text to judge by.
         score: Option<f32>,
-        /// Somebody else stored it before; it is taken as it is.
-        adopted: bool,
         seconds: f64,
+        /// It was there already.
+        adopted: bool,
     },
-    /// An attempt at a cell failed; `last` when there will be no other.
-    Failed { index: u64, message: String, last: bool },
-    /// Something that people should know and that stops nothing.
-    Warning { message: String },
-    /// All frames are there; the overviews are being made.
-    Stitching,
-    /// Last of all when the render came to an end, be it with failed cells.
+    /// A cell could not be rendered.
+    Failed { cell: u64, reason: String },
+    /// The last line of a render, also of one that was interrupted.
     Summary(Summary),
-    /// Last of all when it did not: nothing stored is lost, run it again to go on.
-    Stopped { message: String, kind: Stop, stored: u64, cells: u64 },
+    /// The last line when nothing could be rendered.
+    Error { kind: ErrorKind, message: String },
 }
 
-/// What a render has done.
+/// What came of a render.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub job: JobId,
-    /// Frames that are there now.
+    /// Cells of the job.
+    pub cells: u64,
+    /// Frames that are stored now, and how many of them this run rendered.
     pub frames: u64,
-    /// Frames that this run made.
     pub rendered: u64,
     pub failed: u64,
+    pub interrupted: bool,
     pub seconds: f64,
-    pub iterations: u64,
-    /// Of this run, all lanes together; 0 when there was nothing to do.
+    /// Iterations of this run, in all cells together, by its seconds of rendering.
     pub iterations_per_second: f64,
-    /// Paths by what they are: `frames`, `contact_sheet`, `gallery`, `scores`.
-    pub outputs: BTreeMap<String, String>,
+    /// The folder of everything below.
+    pub out: String,
+    pub frames_dir: String,
+    pub contact_sheet: Option<String>,
+    pub gallery: Option<String>,
+    pub scores: Option<String>,
 }
 
-/// Why a render stopped before its end.
+/// Whose fault an error is: it decides the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stop {
-    /// Somebody asked for it: Ctrl-C, SIGTERM.
-    Interrupted,
-    /// The request itself cannot be done: another job's folder, a model of another kind.
-    Refused,
-    /// Storage, a device or a model failed.
+pub enum ErrorKind {
+    /// The job or the command line; status 2.
+    Usage,
+    /// Anything else; status 1.
     Failed,
+}
+
+/// Exit status of a render that was interrupted: 128 + SIGINT, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_name_their_kind() {
+        let event = Event::Progress { cell: 3, iteration: 10, iterations: 50 };
+        let line = serde_json::to_string(&event).unwrap();
+        assert_eq!(line, r#"{"event":"progress","cell":3,"iteration":10,"iterations":50}"#);
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+    }
 }

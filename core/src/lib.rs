@@ -10,6 +10,7 @@ pub mod id;
 pub mod job;
 pub mod keys;
 pub mod nearest;
+pub mod needs;
 pub mod plan;
 pub mod prompt;
 pub mod record;
