@@ -11,7 +11,7 @@ use crate::sweep::Axis;
 pub struct Asset {
     /// The field that names it, as `render.init.image` or `sweep.axes.mask[2]`.
     pub field: String,
-    /// In a job file a path beside it; in a resolved job a key in storage.
+    /// In a job file a path beside it; in a resolved job a [`crate::keys::asset`].
     pub path: String,
 }
 
@@ -26,11 +26,11 @@ impl Job {
         assets
     }
 
-    /// Replaces each path by what `key` says of it; `None` leaves it as it is.
-    pub fn rewrite_assets(&mut self, key: impl Fn(&str) -> Option<String>) {
+    /// Replaces each path by what `name` says of it; `None` leaves it as it is.
+    pub fn rewrite_assets(&mut self, name: impl Fn(&str) -> Option<String>) {
         visit(self, &mut |_, path| {
-            if let Some(key) = key(path) {
-                *path = key;
+            if let Some(name) = name(path) {
+                *path = name;
             }
         });
     }

@@ -33,7 +33,8 @@ pub fn work(layer: &str, index: u64, extension: &str) -> String {
     format!("work/{layer}/{index:06}.{extension}")
 }
 
-/// A picture that the job refers to, named by its contents.
+/// A picture that the job refers to, named by its contents: the same job says the same wherever
+/// it is stored.
 pub fn asset(sha256: &str, extension: &str) -> String {
     format!("assets/{sha256}.{extension}")
 }

@@ -68,7 +68,7 @@ impl Default for RenderSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImagePrompt {
-    /// Path beside the job file; in a resolved job the key of the stored copy.
+    /// Path beside the job file; in a resolved job the stored copy's name ([`crate::keys::asset`]).
     pub image: String,
     #[serde(default = "one")]
     pub weight: f64,

@@ -1,6 +1,7 @@
 //! Every mistake in a job file is answered with its place, its field and a remedy.
 
 use vqfarm_core::file::{Document, JobError, Limits};
+use vqfarm_core::job::FieldError;
 
 /// Reads a job; axes may come from `styles.txt`, `empty.txt` and `latin1.txt`.
 fn error_of(file: &str, bytes: &[u8], sets: &[&str]) -> JobError {
@@ -406,4 +407,17 @@ fn a_set_that_is_wrong_is_named_itself() {
         let text = b"version = 1\nrender.prompt = \"a sun\"";
         assert_eq!(error_of("job.toml", text, &[assignment]).to_string(), expected);
     }
+}
+
+#[test]
+fn what_the_world_lacks_is_shown_at_its_field() {
+    let text = "version = 1\n[render]\ninit = { image = \"gone.png\" }\n";
+    let document = Document::parse("job.toml", text.as_bytes()).unwrap();
+    let error = FieldError::new("render.init.image", "cannot read \"gone.png\"");
+    let expected = "\
+job.toml:3:18: render.init.image: cannot read \"gone.png\"
+  |
+3 | init = { image = \"gone.png\" }
+  |                  ^^^^^^^^^^";
+    assert_eq!(document.refuse(vec![error]).to_string(), expected);
 }
