@@ -259,6 +259,22 @@ fn zip_end_records_that_point_elsewhere_are_refused() {
 }
 
 #[test]
+fn zip64_archives_are_read_and_their_records_checked() {
+    let good = zip::widen(Tensor::default().archive());
+    assert!(read_bytes(Path::new(NAME), &good).is_ok());
+    // The locator's pointer, then the record's count, length and position of the directory.
+    let locator = good.len() - 22 - 20;
+    let record = locator - 56;
+    for at in [locator + 8, record + 32, record + 40, record + 48] {
+        for value in [u64::MAX, good.len() as u64, 1 << 40, 0] {
+            let mut bad = good.clone();
+            bad[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            refusal(&bad);
+        }
+    }
+}
+
+#[test]
 fn absurd_safetensors_headers_are_refused() {
     let file = |header: &str, data: usize| {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();

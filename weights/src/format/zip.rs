@@ -255,3 +255,34 @@ fn check_overlaps(entries: &BTreeMap<String, Entry>, directory: u64) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `widen` makes of an entry whose size and position do not fit 32 bits.
+    fn widened(extra: &[u8]) -> Option<(u64, u64, u64)> {
+        let wide = 0xffff_ffff;
+        let mut entry = Entry { header: wide, data: 0, stored: 7, size: wide, method: 0, crc: 0 };
+        widen("x", &mut entry, extra).ok()?;
+        Some((entry.size, entry.stored, entry.header))
+    }
+
+    #[test]
+    fn only_what_does_not_fit_is_taken_from_the_extra_field() {
+        let field = |id: u16, values: &[u64]| {
+            let mut bytes = id.to_le_bytes().to_vec();
+            bytes.extend((8 * values.len() as u16).to_le_bytes());
+            values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+            bytes
+        };
+        let (size, header) = (5 << 32, 6 << 32);
+        assert_eq!(widened(&field(1, &[size, header])), Some((size, 7, header)));
+        let behind_another = [field(9, &[1]), field(1, &[size, header])].concat();
+        assert_eq!(widened(&behind_another), Some((size, 7, header)));
+        assert_eq!(widened(&field(1, &[size])), None);
+        assert_eq!(widened(&field(9, &[size, header])), None);
+        assert_eq!(widened(&field(1, &[size, header])[..12]), None);
+        assert_eq!(widened(&[]), None);
+    }
+}

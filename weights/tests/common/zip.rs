@@ -66,3 +66,26 @@ pub fn write(entries: &[Entry]) -> Vec<u8> {
     file.extend([0, 0]);
     file
 }
+
+/// Moves the directory's place, length and count of an archive into a zip64 end record, as archives
+/// over 4 GiB have them.
+pub fn widen(mut file: Vec<u8>) -> Vec<u8> {
+    let end = file.split_off(file.len() - 22);
+    let field = |at: usize, len: usize| -> u64 {
+        end[at..at + len].iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte))
+    };
+    let (count, len, from) = (field(10, 2), field(12, 4), field(16, 4));
+    let record = file.len() as u64;
+    file.extend(b"PK\x06\x06");
+    file.extend(44u64.to_le_bytes());
+    file.extend([45, 0, 45, 0]);
+    file.extend([0; 8]);
+    [count, count, len, from].iter().for_each(|value| file.extend(value.to_le_bytes()));
+    file.extend(b"PK\x06\x07\0\0\0\0");
+    file.extend(record.to_le_bytes());
+    file.extend(1u32.to_le_bytes());
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend([0xff; 12]);
+    file.extend([0, 0]);
+    file
+}
