@@ -1,1 +1,7 @@
+//! The demo models: scenes with captions, their trainer and their judge.
 
+pub mod caption;
+pub mod data;
+pub mod draw;
+pub mod scene;
+pub mod sheet;
