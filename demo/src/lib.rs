@@ -5,3 +5,4 @@ pub mod data;
 pub mod draw;
 pub mod scene;
 pub mod sheet;
+pub mod train;
