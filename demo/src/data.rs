@@ -38,6 +38,15 @@ pub fn group(seed: u64, index: u32, count: usize, split: Split, size: u32) -> Ve
         .collect()
 }
 
+/// A held-out scene, numbered, with a caption that names all of it: what is measured.
+pub fn held_out(index: u32, size: u32) -> Sample {
+    let mut stream = Key::new(0, Purpose::Scene).frame(index).iteration(2).stream();
+    let scene = Scene::compose(&mut stream, Split::HeldOut);
+    let caption = Caption::complete(&scene, &mut stream);
+    let pixels = draw::paint(&scene, size, &mut stream);
+    Sample { scene, caption, pixels }
+}
+
 fn finish(scene: Scene, size: u32, stream: &mut vqfarm_core::rng::Stream) -> Sample {
     let caption = Caption::write(&scene, stream);
     let pixels = draw::paint(&scene, size, stream);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
-use vqfarm_demo::train::{generator, run::Options};
+use vqfarm_demo::train::{generator, perceptor, run::Options};
 use vqfarm_demo::{data, scene::Split, sheet};
 
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Model {
     Generator,
+    /// A second perceptor of another seed is the judge.
+    Perceptor,
 }
 
 #[derive(clap::Args)]
@@ -113,6 +115,7 @@ fn train(args: TrainArgs) -> Result<()> {
     };
     match args.model {
         Model::Generator => generator::train(options),
+        Model::Perceptor => perceptor::train(options),
     }
 }
 

@@ -11,6 +11,7 @@ use super::feed::Feed;
 use super::layout;
 use super::params::{AdamW, Params, rate};
 use super::run::{Options, Run};
+use super::to_images;
 use crate::data;
 use crate::scene::Split;
 
@@ -88,12 +89,14 @@ pub fn train(options: Options) -> Result<()> {
     let (seed, batch) = (o.seed, o.batch);
     let mut feed = Feed::start(run.step as u64, o.threads, move |k| {
         let first = k as u32 * batch as u32;
-        (0..batch as u32).flat_map(|i| picture(seed, first + i, Split::Train)).collect::<Vec<u8>>()
+        (0..batch as u32)
+            .flat_map(|i| data::sample(seed, first + i, Split::Train, data::SIZE).pixels)
+            .collect::<Vec<u8>>()
     })?;
     let held_out = held_out(&o, 128);
     loop {
         let step = run.step;
-        let x = to_images(&feed.take()?, batch, &o) * 2.0 - 1.0;
+        let x = to_images(&feed.take()?, batch, o.device) * 2.0 - 1.0;
         let net = model.net(o.kind)?;
         let h = net.prequant(&x);
         let (z, commitment) = if step < CONTINUOUS_STEPS {
@@ -150,21 +153,9 @@ fn reconstruction(y: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     (loss, squared.detach())
 }
 
-fn picture(seed: u64, index: u32, split: Split) -> Vec<u8> {
-    data::sample(seed, index, split, data::SIZE).pixels
-}
-
-/// Bytes to images in [0, 1], [B, 3, size, size].
-pub fn to_images(bytes: &[u8], batch: i64, o: &Options) -> Tensor {
-    let side = i64::from(data::SIZE);
-    let bytes = Tensor::from_slice(bytes).to_device(o.device);
-    bytes.view([batch, side, side, 3]).permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous()
-        / 255.0
-}
-
 fn held_out(o: &Options, count: u32) -> Tensor {
-    let bytes: Vec<u8> = (0..count).flat_map(|i| picture(0, i, Split::HeldOut)).collect();
-    to_images(&bytes, i64::from(count), o)
+    let bytes: Vec<u8> = (0..count).flat_map(|i| data::held_out(i, data::SIZE).pixels).collect();
+    to_images(&bytes, i64::from(count), o.device)
 }
 
 /// Mean over images of the peak signal-to-noise ratio of what comes back through the codes.
