@@ -108,3 +108,23 @@ impl Linear {
 pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, causal, None, false)
 }
+
+/// x·σ(x). On a CPU in two operations, as the originals have it: the fused one rounds otherwise,
+/// and optimisers that divide by the gradient's size (RMSprop) make that visible.
+pub(super) fn swish(x: &Tensor) -> Tensor {
+    if x.device().is_cuda() { x.silu() } else { x * x.sigmoid() }
+}
+
+/// Attention of one head among the positions of [B, c, h, w]. On a CPU in the originals' own
+/// steps, for the same reason as [`swish`].
+pub(super) fn attention_over_positions(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let tokens = |t: &Tensor| t.flatten(2, 3).transpose(1, 2);
+    if q.device().is_cuda() {
+        let one_head = |t: &Tensor| tokens(t).unsqueeze(1);
+        let out = attention(&one_head(q), &one_head(k), &one_head(v), false);
+        return out.squeeze_dim(1).transpose(1, 2).reshape(v.size());
+    }
+    let scale = (v.size()[1] as f64).powf(-0.5);
+    let weights = (tokens(q).bmm(&k.flatten(2, 3)) * scale).softmax(2, Kind::Float);
+    v.flatten(2, 3).bmm(&weights.transpose(1, 2)).reshape(v.size())
+}

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
 
 use super::Weights;
-use super::layers::{Conv2d, GroupNorm, attention};
+use super::layers::{Conv2d, GroupNorm, attention_over_positions, swish};
 use crate::error::{EngineError, Result};
 use crate::model::Generator;
 
@@ -34,8 +34,8 @@ impl ResnetBlock {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let h = self.conv1.forward(&self.norm1.forward(x).silu());
-        let h = self.conv2.forward(&self.norm2.forward(&h).silu());
+        let h = self.conv1.forward(&swish(&self.norm1.forward(x)));
+        let h = self.conv2.forward(&swish(&self.norm2.forward(&h)));
         match &self.shortcut {
             Some(conv) => conv.forward(x) + h,
             None => x + h,
@@ -66,10 +66,8 @@ impl AttnBlock {
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let h = self.norm.forward(x);
-        // [B, c, h, w] → one head of h·w tokens, [B, 1, h·w, c].
-        let tokens = |conv: &Conv2d| conv.forward(&h).flatten(2, 3).transpose(1, 2).unsqueeze(1);
-        let (q, k, v) = (tokens(&self.q), tokens(&self.k), tokens(&self.v));
-        let h = attention(&q, &k, &v, false).squeeze_dim(1).transpose(1, 2).reshape(x.size());
+        let (q, k, v) = (self.q.forward(&h), self.k.forward(&h), self.v.forward(&h));
+        let h = attention_over_positions(&q, &k, &v);
         x + self.proj_out.forward(&h)
     }
 }
@@ -172,7 +170,7 @@ impl Encoder {
                 h = conv.forward(&h.constant_pad_nd([0, 1, 0, 1]));
             }
         }
-        self.conv_out.forward(&self.norm_out.forward(&self.mid.forward(&h)).silu())
+        self.conv_out.forward(&swish(&self.norm_out.forward(&self.mid.forward(&h))))
     }
 }
 
@@ -223,7 +221,7 @@ impl Decoder {
                 h = conv.forward(&h.upsample_nearest2d([height, width], None, None));
             }
         }
-        self.conv_out.forward(&self.norm_out.forward(&h).silu())
+        self.conv_out.forward(&swish(&self.norm_out.forward(&h)))
     }
 }
 
@@ -339,8 +337,8 @@ impl Generator for Vqgan {
         self.codebook
             .index_select(0, &indices.flatten(0, -1))
             .view([size[0], size[1], size[2], self.config.embed_dim])
+            // Channels last in memory, and so the decoder computes: as the original's does.
             .permute([0, 3, 1, 2])
-            .contiguous()
     }
 
     /// By ‖x‖² + ‖c‖² − 2x·c, in float32 whatever the networks compute in.
