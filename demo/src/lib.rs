@@ -1,8 +1,1 @@
-//! The demo models: scenes with captions, their trainer and their judge.
 
-pub mod caption;
-pub mod data;
-pub mod draw;
-pub mod scene;
-pub mod sheet;
-pub mod train;

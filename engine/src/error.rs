@@ -10,12 +10,36 @@ pub enum EngineError {
     /// A setting that the loaded models or pictures cannot satisfy.
     #[error("{field}: {reason}")]
     Setting { field: &'static str, reason: String },
+    /// A setting out of its range.
+    #[error(transparent)]
+    Invalid(#[from] vqfarm_core::job::FieldError),
+    /// The device that was asked for is not to be had.
+    #[error("device {asked:?}: {reason}")]
+    Device { asked: String, reason: String },
     /// A saved state does not belong to this optimisation.
     #[error("saved state lacks {0}")]
     State(String),
     /// libtorch refused an operation; out of memory comes this way.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+    /// A computation of the networks failed; what libtorch said.
+    #[error("libtorch: {0}")]
+    Failed(String),
+}
+
+impl EngineError {
+    /// Whether a smaller batch or picture might succeed.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Torch(error) => says_out_of_memory(&error.to_string()),
+            Self::Failed(what) => says_out_of_memory(what),
+            _ => false,
+        }
+    }
+}
+
+fn says_out_of_memory(what: &str) -> bool {
+    what.contains("out of memory") || what.contains("can't allocate memory")
 }
 
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;

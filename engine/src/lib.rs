@@ -5,14 +5,27 @@
 
 pub mod clamp;
 pub mod cutouts;
+pub mod device;
 pub mod error;
+mod guard;
+pub mod image_io;
+mod init;
 pub mod loss;
+mod mask;
 pub mod model;
+pub mod models;
 pub mod net;
 pub mod optim;
+pub mod perception;
+pub mod picture;
+mod prompts;
+pub mod session;
 mod text_repair;
 pub mod tokenizer;
 pub mod warp;
 pub mod zoom;
 
 pub use error::{EngineError, Result};
+pub use models::{ModelWeights, Models};
+pub use picture::Picture;
+pub use session::Session;

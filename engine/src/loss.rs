@@ -1,6 +1,7 @@
 //! How far an image is from what the prompts ask for, and from where it started.
 
 use tch::{Kind, Tensor};
+use vqfarm_core::render::InitWeightForm;
 
 use crate::error::{EngineError, Result};
 
@@ -16,6 +17,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// The same target for another phase.
+    pub fn share(&self) -> Self {
+        Self { embeddings: self.embeddings.shallow_clone(), ..*self }
+    }
+
     fn rows(&self) -> i64 {
         self.embeddings.size().first().copied().unwrap_or(0)
     }
@@ -38,14 +44,14 @@ pub struct Targets {
 impl Targets {
     /// Lays out `pictures[b][p]`. All embeddings must be [E, d] with one d, on one device;
     /// a picture without prompts has no loss.
-    pub fn new(pictures: &[Vec<Target>]) -> Result<Self> {
-        let all = || pictures.iter().flatten();
+    pub fn new(pictures: &[&[Target]]) -> Result<Self> {
+        let all = || pictures.iter().copied().flatten();
         let Some(width) = all().map(|t| t.embeddings.size()[1]).next() else {
             return Err(setting("prompt", "no picture of the batch has a prompt"));
         };
         let device = all().map(|t| t.embeddings.device()).next().unwrap_or(tch::Device::Cpu);
         let most = pictures.iter().map(|p| p.iter().map(Target::rows).sum()).max().unwrap_or(0);
-        let prompts = pictures.iter().map(Vec::len).max().unwrap_or(0);
+        let prompts = pictures.iter().map(|p| p.len()).max().unwrap_or(0);
 
         // Padding is a unit row: its distance is finite, so that 0 times it is 0.
         let padding = Tensor::zeros([1, width], (Kind::Float, device));
@@ -91,7 +97,11 @@ impl Targets {
     /// cutouts and embeddings, of the signed spherical distance. Its gradient is that of
     /// max(distance, stop), its value that of the distance (NR's `Prompt`).
     pub fn losses(&self, features: &Tensor) -> Tensor {
-        let distance = spherical_distance(&unit(&features.unsqueeze(2)), &self.rows) * &self.sign;
+        // Each row has its own copy of the features: gradients of different prompts then meet
+        // where the originals' do, and round alike.
+        let rows = self.rows.size()[2];
+        let features = features.unsqueeze(2).expand([-1, -1, rows, -1], false);
+        let distance = spherical_distance(&unit(&features), &self.rows) * &self.sign;
         let limited = distance.maximum(&self.stop);
         let pull = distance.detach() + (&limited - limited.detach());
         let mean = pull.mean_dim(1, false, Kind::Float);
@@ -116,15 +126,16 @@ pub fn spherical_distance(a: &Tensor, b: &Tensor) -> Tensor {
     chord.clamp_max(1.0).asin().square() * 2
 }
 
-/// The notebook's pull towards the start: MSE(z, z0)·w/2 for each picture, [B].
-pub fn pull_to_start(z: &Tensor, z0: &Tensor, weight: f64) -> Tensor {
-    (z - z0).square().flatten(1, -1).mean_dim(1, false, Kind::Float) * (weight / 2.0)
-}
-
-/// NR's pull towards zero that fades with the iteration: mean(z²)·w/(2i+1)/2, [B].
-pub fn fading_pull_to_zero(z: &Tensor, weight: f64, iteration: u32) -> Tensor {
-    let fading = weight / (f64::from(iteration) * 2.0 + 1.0) / 2.0;
-    z.square().flatten(1, -1).mean_dim(1, false, Kind::Float) * fading
+/// What pulls a latent [B, …] regardless of the prompts, per unit of weight: [B].
+///
+/// `Mse`: MSE(z, z0)/2, towards the start (the original notebook). `Decay`: mean(z²)/(2i+1)/2,
+/// towards zero and fading with the iteration i, counted from 0 (NR).
+pub fn init_term(form: InitWeightForm, z: &Tensor, z0: &Tensor, iteration: u32) -> Tensor {
+    let mean = |x: Tensor| x.square().flatten(1, -1).mean_dim(1, false, Kind::Float);
+    match form {
+        InitWeightForm::Mse => mean(z - z0) / 2.0,
+        InitWeightForm::Decay => mean(z.shallow_clone()) / (f64::from(iteration) * 2.0 + 1.0) / 2.0,
+    }
 }
 
 fn setting(field: &'static str, reason: &str) -> EngineError {

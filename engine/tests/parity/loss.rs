@@ -23,7 +23,7 @@ pub fn check(fixture: &Fixture, report: &mut Report) -> Result<()> {
             weight: case.weight,
             stop: case.stop,
         };
-        let targets = Targets::new(&[vec![target]])?;
+        let targets = Targets::new(&[&[target]])?;
         let input = features.unsqueeze(0).set_requires_grad(true);
         let loss = targets.losses(&input);
         loss.sum(tch::Kind::Float).backward();

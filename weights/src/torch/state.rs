@@ -10,12 +10,11 @@ use crate::tensor::{StateDict, TensorData};
 
 /// Keys under which trainers store the state dict beside other things.
 const STATE_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "params"];
-const MAX_NAME: u64 = 512;
+const MAX_NAME: usize = 512;
 const MAX_TENSORS: u64 = 200_000;
-/// Deepest nesting of scripted modules, and most attributes that they have together. Sharing makes
-/// a few modules look like any number of them.
-const MAX_DEPTH: u64 = 64;
-const MAX_ATTRIBUTES: u64 = 2_000_000;
+/// Deepest nesting of scripted modules, and most of them.
+const MAX_DEPTH: usize = 64;
+const MAX_MODULES: u64 = 200_000;
 
 /// The model's tensors, named but not yet read.
 pub(crate) struct Views {
@@ -34,7 +33,14 @@ pub(crate) fn views(heap: &Heap, root: Id) -> Result<Views, Reason> {
             .find_map(|key| heap.lookup(root, key).filter(|&state| heap.pairs(state).is_some()));
         plain(heap, state.unwrap_or(root))?
     };
-    check("the number of tensors", ids.len() as u64, MAX_TENSORS)?;
+    if ids.len() as u64 > MAX_TENSORS {
+        let found = ids.len() as u64;
+        return Err(Reason::Limit {
+            what: "the number of tensors".into(),
+            found,
+            limit: MAX_TENSORS,
+        });
+    }
     let selection = Selection::of(ids.keys().map(String::as_str));
     let mut views = BTreeMap::new();
     for (name, &id) in &ids {
@@ -73,36 +79,37 @@ fn is_scripted(heap: &Heap, id: Id) -> bool {
 /// All tensor attributes of a scripted module and its submodules: parameters and buffers alike.
 fn scripted(heap: &Heap, root: Id) -> Result<BTreeMap<String, Id>, Reason> {
     let mut ids = BTreeMap::new();
-    let mut attributes = 0;
+    let mut modules = 0;
     let mut waiting = vec![(String::new(), root, 0)];
     while let Some((prefix, id, depth)) = waiting.pop() {
-        check("the nesting of modules", depth, MAX_DEPTH)?;
+        modules += 1;
+        for (what, found, limit) in [
+            ("the number of modules", modules, MAX_MODULES),
+            ("the nesting of modules", depth as u64, MAX_DEPTH as u64),
+        ] {
+            if found > limit {
+                return Err(Reason::Limit { what: what.into(), found, limit });
+            }
+        }
         let state = heap.object(id).and_then(|object| object.state);
         for &(key, value) in state.and_then(|state| heap.pairs(state)).unwrap_or_default() {
-            attributes += 1;
-            check("the number of the modules' attributes", attributes, MAX_ATTRIBUTES)?;
             let Some(key) = heap.str(key) else { continue };
             let name = checked(&format!("{prefix}{key}"))?;
             if is_scripted(heap, value) {
                 waiting.push((name + ".", value, depth + 1));
-            } else if heap.object(value).is_some() {
+            } else {
                 ids.insert(name, value);
-                check("the number of tensors", ids.len() as u64, MAX_TENSORS)?;
             }
         }
     }
     Ok(ids)
 }
 
-fn check(what: &str, found: u64, limit: u64) -> Result<(), Reason> {
-    if found <= limit {
-        return Ok(());
-    }
-    Err(Reason::Limit { what: what.into(), found, limit })
-}
-
 fn checked(name: &str) -> Result<String, Reason> {
-    check("the length of a tensor's name", name.len() as u64, MAX_NAME)?;
+    if name.len() > MAX_NAME {
+        let (found, limit) = (name.len() as u64, MAX_NAME as u64);
+        return Err(Reason::Limit { what: "the length of a tensor's name".into(), found, limit });
+    }
     Ok(name.to_owned())
 }
 

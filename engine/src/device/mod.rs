@@ -1,0 +1,116 @@
+//! Which device computes, in which arithmetic, and with how many threads.
+
+mod cuda;
+
+use tch::{Cuda, Device, Kind};
+use vqfarm_core::render::Precision;
+
+use crate::error::{EngineError, Result};
+
+/// The device of a name: `cpu`, `cuda`, `cuda:1`, or `auto` for the first GPU if there is one.
+///
+/// # Errors
+/// There is no such device, or its libraries cannot be loaded; the message says what to do.
+pub fn choose(name: &str) -> Result<Device> {
+    let refuse = |reason: String| Err(EngineError::Device { asked: name.to_owned(), reason });
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => {
+            return Ok(if cuda_devices().is_ok_and(|n| n > 0) {
+                Device::Cuda(0)
+            } else {
+                Device::Cpu
+            });
+        }
+        "cuda" => 0,
+        _ => match name.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok()) {
+            Some(index) => index,
+            None => return refuse("choose auto, cpu, cuda or cuda:0, cuda:1, …".into()),
+        },
+    };
+    match cuda_devices() {
+        Ok(count) if (index as i64) < count => Ok(Device::Cuda(index)),
+        Ok(0) => refuse("no GPU answers; see what `nvidia-smi` says, or choose cpu".into()),
+        Ok(count) => refuse(format!("this machine has {count}, numbered from 0")),
+        Err(reason) => refuse(reason),
+    }
+}
+
+/// How many CUDA devices this machine has. Loads the CUDA kernels on the first call.
+///
+/// # Errors
+/// The CUDA libraries are there but cannot be loaded, or are not there.
+pub fn cuda_devices() -> Result<i64, String> {
+    cuda::register()?;
+    Ok(Cuda::device_count())
+}
+
+/// Sets a device's arithmetic and returns the kind that networks are loaded in, with a
+/// warning when the device cannot do as it is asked.
+///
+/// `float32` means full float32: TF32, which libtorch would use in convolutions, is switched
+/// off on CUDA. On a CPU everything is float32.
+///
+/// # Errors
+/// The CUDA libraries are of another version.
+pub fn set_precision(device: Device, precision: Precision) -> Result<(Kind, Option<String>)> {
+    if !device.is_cuda() {
+        let warning = (precision != Precision::Float32)
+            .then(|| "precision: a CPU computes in float32, which is slower but no worse".into());
+        return Ok((Kind::Float, warning));
+    }
+    cuda::allow_tf32(precision != Precision::Float32)
+        .map_err(|reason| EngineError::Device { asked: format!("{device:?}"), reason })?;
+    Ok((if precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float }, None))
+}
+
+/// Pictures up to this many pixels are computed by one thread each.
+const SMALL: u64 = 160 * 160;
+
+/// Threads that compute one picture of so many pixels on a CPU.
+///
+/// Float sums depend on how they are split among threads: libtorch's 1×1 convolutions, SiLU
+/// and GroupNorm round differently with one thread, two or three. So the number follows from
+/// the picture alone, never from the machine or its load; cores beyond it are used by
+/// rendering several pictures at a time, see [`pictures_at_once`].
+pub fn threads(pixels: u64) -> i32 {
+    if pixels <= SMALL { 1 } else { 2 }
+}
+
+/// How many pictures of so many pixels keep `cores` cores busy, each on a thread of its own
+/// with models of its own ([`crate::models::ModelWeights::share`]).
+pub fn pictures_at_once(pixels: u64, cores: usize) -> usize {
+    (cores / threads(pixels) as usize).max(1)
+}
+
+/// Makes the calling thread compute as [`threads`] says.
+pub(crate) fn set_threads(device: Device, pixels: u64) {
+    let wanted = threads(pixels);
+    if !device.is_cuda() && tch::get_num_threads() != wanted {
+        tch::set_num_threads(wanted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_devices_are_refused_with_the_choice() {
+        for name in ["gpu", "cuda:", "cuda:x", "cuda:-1", ""] {
+            let message = choose(name).unwrap_err().to_string();
+            assert!(message.contains("auto, cpu, cuda"), "{message}");
+        }
+        assert_eq!(choose("cpu").unwrap(), Device::Cpu);
+        assert!(choose("cuda:4000").is_err());
+        assert!(choose("auto").is_ok());
+    }
+
+    #[test]
+    fn a_cpu_warns_and_computes_in_float32() {
+        let (kind, warning) = set_precision(Device::Cpu, Precision::Bf16).unwrap();
+        assert_eq!(kind, Kind::Float);
+        assert!(warning.unwrap().starts_with("precision"));
+        assert!(set_precision(Device::Cpu, Precision::Float32).unwrap().1.is_none());
+    }
+}

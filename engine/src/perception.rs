@@ -1,0 +1,140 @@
+//! From images to a perceptor's features: cutouts, normalisation, network.
+
+use tch::{Kind, Tensor};
+use vqfarm_core::rng::Key;
+
+use crate::clamp::masked_gradient;
+use crate::cutouts::Cutter;
+use crate::error::Result;
+use crate::models::Models;
+
+/// How cutouts are made. [`Cutter`] makes them as the settings say; another way can be given
+/// to [`crate::Session::with_cutouts`].
+pub trait Cut: Send {
+    /// Cutouts of one image.
+    fn count(&self) -> i64;
+
+    /// Whether the cutouts are to be clamped to [0, 1] as [`crate::clamp`] does.
+    fn clamps(&self) -> bool;
+
+    /// Images [B, 3, H, W], with one key (seed, frame, iteration) each, → [B·count, 3, cut, cut],
+    /// image by image, unclamped.
+    fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor;
+}
+
+impl Cut for Cutter {
+    fn count(&self) -> i64 {
+        self.count()
+    }
+
+    fn clamps(&self) -> bool {
+        self.clamps()
+    }
+
+    fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor {
+        self.cut(images, keys)
+    }
+}
+
+/// Makes the cutouts' maker for perceptors of a resolution.
+pub type MakeCut<'a> = dyn Fn(i64) -> Result<Box<dyn Cut>> + 'a;
+
+/// Cutouts of one size, and the perceptors that look at them.
+pub(crate) struct Eye {
+    resolution: i64,
+    cutter: Box<dyn Cut>,
+    views: Vec<View>,
+}
+
+/// A perceptor, by its number among the models, with its normalisation, [1, 3, 1, 1].
+pub(crate) struct View {
+    pub perceptor: usize,
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+/// Cutouts on their way to the perceptors, with the graph cut between the two: what the
+/// perceptors computed is freed before the gradient goes on into the image.
+pub(crate) struct Pieces {
+    raw: Tensor,
+    leaf: Tensor,
+    clamped: bool,
+}
+
+impl Eye {
+    /// Side of the cutouts in pixels.
+    pub fn resolution(&self) -> i64 {
+        self.resolution
+    }
+
+    /// The eyes of all perceptors: those of one resolution share their cutouts.
+    ///
+    /// # Errors
+    /// The cutouts' settings make no sense.
+    pub fn of(models: &Models, cutter: &MakeCut) -> Result<Vec<Self>> {
+        let mut eyes: Vec<Self> = Vec::new();
+        for (perceptor, network) in models.perceptors.iter().enumerate() {
+            let (mean, deviation) = network.normalisation();
+            let per_channel = |values: [f64; 3]| {
+                let values = Tensor::from_slice(&values).to_kind(Kind::Float);
+                values.view([1, 3, 1, 1]).to_device(models.device())
+            };
+            let view =
+                View { perceptor, mean: per_channel(mean), deviation: per_channel(deviation) };
+            let resolution = network.resolution();
+            match eyes.iter_mut().find(|eye| eye.resolution == resolution) {
+                Some(eye) => eye.views.push(view),
+                None => {
+                    let cutter = cutter(resolution)?;
+                    eyes.push(Self { resolution, cutter, views: vec![view] });
+                }
+            }
+        }
+        Ok(eyes)
+    }
+
+    /// Who looks through this eye.
+    pub fn views(&self) -> &[View] {
+        &self.views
+    }
+
+    /// Cutouts of images [B, 3, H, W], one key each.
+    pub fn cut(&self, images: &Tensor, keys: &[Key]) -> Pieces {
+        let raw = self.cutter.cut(images, keys);
+        let clamped = self.cutter.clamps();
+        let seen = raw.detach();
+        let seen = if clamped { seen.clamp(0.0, 1.0) } else { seen };
+        Pieces { raw, leaf: seen.set_requires_grad(true), clamped }
+    }
+
+    /// Features [B, count, d] of the cutouts as one perceptor sees them.
+    pub fn look(&self, models: &Models, view: &View, pieces: &Pieces) -> Tensor {
+        let features = view.features(models, &pieces.leaf);
+        let width = features.size()[1];
+        features.view([-1, self.cutter.count(), width])
+    }
+
+    /// Features [count, d] of one image [1, 3, H, W], without gradients.
+    pub fn look_once(&self, models: &Models, view: &View, image: &Tensor, key: Key) -> Tensor {
+        tch::no_grad(|| view.features(models, &self.cut(image, &[key]).leaf))
+    }
+}
+
+impl View {
+    /// Features [N, d] of images [N, 3, resolution, resolution] in [0, 1].
+    pub fn features(&self, models: &Models, images: &Tensor) -> Tensor {
+        let normalised = (images - &self.mean) / &self.deviation;
+        models.perceptors[self.perceptor].encode_image(&normalised)
+    }
+}
+
+impl Pieces {
+    /// Takes the gradient that the perceptors left on the cutouts back into the images.
+    pub fn backward(self) {
+        let mut gradient = self.leaf.grad();
+        if self.clamped {
+            gradient = masked_gradient(&self.raw, &gradient, 0.0, 1.0);
+        }
+        (self.raw * gradient).sum(Kind::Float).backward();
+    }
+}

@@ -1,0 +1,274 @@
+//! One optimisation: from starting latents to finished pictures.
+
+mod group;
+mod saved;
+mod score;
+
+use image::RgbImage;
+use tch::Tensor;
+use vqfarm_core::render::RenderSettings;
+
+use crate::cutouts::Cutter;
+use crate::device;
+use crate::error::{EngineError, Result};
+use crate::guard::guard;
+use crate::image_io;
+use crate::models::Models;
+use crate::perception::{Eye, MakeCut};
+use crate::picture::Picture;
+
+use group::Group;
+pub use saved::SavedPicture;
+
+/// Pictures that are optimised together. They share the settings that
+/// [`Picture::batch_settings`] keeps, and each comes out as it would alone.
+///
+/// On a CUDA device one computation serves them all. On a CPU they are computed one after
+/// another, each with the same operations as alone, so that they are equal bit for bit; to use
+/// more cores run several sessions, see [`device::pictures_at_once`].
+pub struct Session<'m> {
+    models: &'m Models,
+    settings: RenderSettings,
+    eyes: Vec<Eye>,
+    groups: Vec<Group>,
+    size: [u32; 2],
+    iteration: u32,
+    warnings: Vec<String>,
+    clock: Option<Clock>,
+}
+
+/// Called at the end of each stage of each iteration, for measuring. On a GPU the work of a
+/// stage may still be under way: synchronise first.
+pub type Clock = Box<dyn FnMut(Stage) + Send>;
+
+/// The parts of an iteration, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Quantiser and decoder, forward.
+    Synthesise,
+    /// Cutouts, forward.
+    Cut,
+    /// Perceptor and losses, forward.
+    Perceive,
+    /// Perceptor, backward.
+    PerceiveBack,
+    /// Cutouts, backward.
+    CutBack,
+    /// Decoder, backward.
+    SynthesiseBack,
+    /// Optimiser and clamp.
+    Update,
+}
+
+/// What pulled a picture in the last iteration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Losses {
+    /// The pull of `init_weight`; 0 when that is 0.
+    pub init: f64,
+    /// Losses by perceptor, then by prompt: texts, pictures, noise.
+    pub prompts: Vec<Vec<f64>>,
+}
+
+impl Losses {
+    /// What the iteration minimised.
+    pub fn total(&self) -> f64 {
+        self.init + self.prompts.iter().flatten().sum::<f64>()
+    }
+}
+
+impl<'m> Session<'m> {
+    /// Prepares the start of each picture and encodes the prompts.
+    ///
+    /// # Errors
+    /// Settings that make no sense, pictures that share no batch, a missing picture, and
+    /// libtorch's own errors; the message names the field.
+    pub fn new(models: &'m Models, pictures: &[Picture]) -> Result<Self> {
+        let settings = pictures.first().map(|picture| picture.settings.cutouts.clone());
+        let settings = settings.unwrap_or_default();
+        Self::with_cutouts(models, pictures, &|resolution| {
+            Ok(Box::new(Cutter::new(&settings, resolution)?))
+        })
+    }
+
+    /// As [`Session::new`], with cutouts made in another way than the settings say.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_cutouts(
+        models: &'m Models,
+        pictures: &[Picture],
+        cutter: &MakeCut,
+    ) -> Result<Self> {
+        let Some(first) = pictures.first() else {
+            return Err(setting("pictures", "a session needs at least one"));
+        };
+        if models.perceptors.is_empty() {
+            return Err(setting("perceptors", "at least one perceptor must judge the picture"));
+        }
+        let settings = first.batch_settings();
+        for picture in pictures {
+            picture.check()?;
+            if picture.batch_settings() != settings {
+                return Err(setting("pictures", "they differ in settings that a batch shares"));
+            }
+        }
+        let size = first.size(models.generator.factor())?;
+        device::set_threads(models.device(), pixels(size));
+
+        let eyes = Eye::of(models, cutter)?;
+        let together = if models.device().is_cuda() { pictures.len() } else { 1 };
+        let groups = pictures
+            .chunks(together)
+            .map(|pictures| Group::new(models, &eyes, &settings, pictures, size))
+            .collect::<Result<Vec<_>>>()?;
+        let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
+        warnings.dedup();
+        Ok(Self { models, settings, eyes, groups, size, iteration: 0, warnings, clock: None })
+    }
+
+    /// One iteration of every picture; none when all are done.
+    ///
+    /// # Errors
+    /// libtorch fails, mostly for want of memory; the session must not be used any more.
+    pub fn step(&mut self) -> Result<()> {
+        if self.done() {
+            return Ok(());
+        }
+        device::set_threads(self.models.device(), pixels(self.size));
+        let mut silent = |_: Stage| ();
+        let clock: &mut dyn FnMut(Stage) = match &mut self.clock {
+            Some(clock) => clock,
+            None => &mut silent,
+        };
+        for group in &mut self.groups {
+            let iteration = self.iteration;
+            guard(|| group.step(self.models, &self.eyes, iteration, clock)).and_then(|r| r)?;
+        }
+        self.iteration += 1;
+        Ok(())
+    }
+
+    /// Iterations made so far.
+    pub fn iteration(&self) -> u32 {
+        self.iteration
+    }
+
+    /// Whether all iterations that the settings ask for are made.
+    pub fn done(&self) -> bool {
+        self.iteration >= self.settings.iterations
+    }
+
+    /// Width and height of the pictures.
+    pub fn size(&self) -> [u32; 2] {
+        self.size
+    }
+
+    /// What a user should know: texts that were cut off.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The images as they are now, [B, 3, H, W] in [0, 1] on the device.
+    ///
+    /// # Errors
+    /// libtorch fails.
+    pub fn images(&self) -> Result<Tensor> {
+        device::set_threads(self.models.device(), pixels(self.size));
+        let images =
+            guard(|| self.groups.iter().map(|g| g.images(self.models)).collect::<Vec<_>>())?;
+        Ok(Tensor::f_cat(&images, 0)?)
+    }
+
+    /// The images as they are now, as pictures.
+    ///
+    /// # Errors
+    /// A picture is no longer made of numbers; libtorch fails.
+    pub fn pictures(&self) -> Result<Vec<RgbImage>> {
+        let images = self.images()?;
+        if images.isfinite().all().int64_value(&[]) == 0 {
+            return Err(EngineError::Failed(
+                "the latent ran off to infinity; a smaller step_size may help".into(),
+            ));
+        }
+        image_io::to_pictures(&images)
+    }
+
+    /// What pulled each picture in the last iteration; none before the first. Waits for the
+    /// device.
+    ///
+    /// # Errors
+    /// libtorch fails.
+    pub fn losses(&self) -> Result<Vec<Losses>> {
+        let losses = self.groups.iter().map(Group::losses).collect::<Result<Vec<_>>>()?;
+        Ok(losses.into_iter().flatten().collect())
+    }
+
+    /// How well each picture as it is now fits the texts of its last phase that it is steered
+    /// towards: the cosine of CLIP's features of the whole picture, stretched to the
+    /// perceptor's square, and of each text, averaged by weight and then over perceptors. No
+    /// cutouts and no randomness, so that pictures can be compared. `None` without such a text.
+    ///
+    /// # Errors
+    /// libtorch fails.
+    pub fn scores(&self) -> Result<Vec<Option<f32>>> {
+        let images = self.images()?;
+        let scripts = self.groups.iter().flat_map(Group::scripts);
+        let pair = |(b, script)| {
+            let image = images.narrow(0, b as i64, 1);
+            score::score(self.models, &self.eyes, &image, script)
+        };
+        scripts.enumerate().map(pair).collect()
+    }
+
+    /// The latents as they are now, [B, e, h, w].
+    pub fn latents(&self) -> Tensor {
+        Tensor::cat(&self.groups.iter().map(Group::latents).collect::<Vec<_>>(), 0)
+    }
+
+    /// What the last iteration's gradient on the latents was, [B, e, h, w]; none before the
+    /// first.
+    pub fn gradients(&self) -> Option<Tensor> {
+        let gradients: Option<Vec<_>> = self.groups.iter().map(Group::gradients).collect();
+        Some(Tensor::cat(&gradients?, 0))
+    }
+
+    /// Everything needed to go on from here with each picture, in any batch.
+    pub fn save(&self) -> Vec<SavedPicture> {
+        self.groups.iter().flat_map(|group| group.save(self.iteration)).collect()
+    }
+
+    /// Goes on from where these pictures were saved: one for each picture of this session,
+    /// made with the same settings, all at the same iteration.
+    ///
+    /// # Errors
+    /// They do not belong to these pictures.
+    pub fn restore(&mut self, saved: &[SavedPicture]) -> Result<()> {
+        let count: usize = self.groups.iter().map(Group::len).sum();
+        let iteration = saved.first().map_or(0, |s| s.iteration);
+        if saved.len() != count || saved.iter().any(|s| s.iteration != iteration) {
+            let what = format!("{count} pictures at one iteration");
+            return Err(EngineError::State(what));
+        }
+        let mut rest = saved;
+        for group in &mut self.groups {
+            let (own, others) = rest.split_at(group.len());
+            group.restore(own)?;
+            rest = others;
+        }
+        self.iteration = iteration;
+        Ok(())
+    }
+
+    /// Measures the stages of every iteration from now on.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+}
+
+fn pixels([width, height]: [u32; 2]) -> u64 {
+    u64::from(width) * u64::from(height)
+}
+
+fn setting(field: &'static str, reason: &str) -> EngineError {
+    EngineError::Setting { field, reason: reason.to_owned() }
+}
