@@ -1,0 +1,90 @@
+//! Pictures that a job refers to: checked, named by their contents, put beside its frames.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Cursor, Write};
+use std::path::Path;
+
+use image::{ImageFormat, ImageReader, Limits};
+use sha2::{Digest, Sha256};
+use vqfarm_core::job::{FieldError, Job};
+use vqfarm_core::keys;
+
+use super::job::Loaded;
+
+/// A picture under its key in storage.
+pub struct Asset {
+    key: String,
+    bytes: Vec<u8>,
+}
+
+/// Larger picture files are refused.
+const MAX_BYTES: u64 = 64 << 20;
+/// Wider and higher pictures are refused: a small file can decode to gigabytes.
+const MAX_SIDE: u32 = 16_384;
+
+/// Reads the pictures of a job and points it at their keys; also says which cannot be read.
+pub fn resolve(job: &mut Job, beside: &Path) -> (Vec<Asset>, Vec<FieldError>) {
+    let mut keys = BTreeMap::new();
+    let mut assets: Vec<Asset> = Vec::new();
+    let mut errors = Vec::new();
+    for wanted in job.assets() {
+        if keys.contains_key(&wanted.path) {
+            continue;
+        }
+        match read(&beside.join(&wanted.path)) {
+            Ok(asset) => {
+                keys.insert(wanted.path, asset.key.clone());
+                if assets.iter().all(|other| other.key != asset.key) {
+                    assets.push(asset);
+                }
+            }
+            Err(reason) => {
+                let message = format!("{:?}: {reason}", wanted.path);
+                errors.push(FieldError::new(wanted.field, message));
+            }
+        }
+    }
+    job.rewrite_assets(|path| keys.get(path).cloned());
+    (assets, errors)
+}
+
+fn read(path: &Path) -> Result<Asset, String> {
+    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > MAX_BYTES {
+        return Err(format!("a picture of {} MiB; at most 64 are read", size >> 20));
+    }
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    let mut reader =
+        ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+    let extension = match reader.format() {
+        Some(ImageFormat::Png) => "png",
+        Some(ImageFormat::Jpeg) => "jpg",
+        Some(ImageFormat::WebP) => "webp",
+        Some(ImageFormat::Gif) => "gif",
+        _ => return Err("not a picture; PNG, JPEG, WebP and GIF are read".into()),
+    };
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    reader.limits(limits);
+    reader.decode().map_err(|e| format!("not a whole picture: {e}"))?;
+    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(Asset { key: keys::asset(&sha256, extension), bytes })
+}
+
+/// Writes the pictures into the folder of the results, each whole or not at all.
+pub fn store(loaded: &Loaded) -> io::Result<()> {
+    for asset in &loaded.assets {
+        let path = loaded.out.join(&asset.key);
+        if path.exists() {
+            continue;
+        }
+        let folder = path.parent().unwrap_or(&loaded.out);
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&asset.bytes)?;
+        file.persist(path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! `vqfarm render`: a job on this machine, from its file to pictures.
+
+mod assets;
+mod job;
+mod progress;
+pub mod style;
+mod worker;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
+
+use crate::{USAGE, is_broken_pipe};
+use progress::Progress;
+use worker::Worker;
+
+const EXAMPLES: &str = "\
+Examples:
+  Try a prompt with the bundled demo models:
+    vqfarm render --prompt \"a red sun over the sea\" --seed 7
+
+  Render a grid; run it again to go on after an interruption:
+    vqfarm render examples/sweep.toml --out out/sweep
+
+  The same, quicker, and in another folder because the pictures differ:
+    vqfarm render examples/sweep.toml --set render.iterations=50 --out out/quick
+
+Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
+
+/// Render a job on this machine
+///
+/// Frames go to OUT/frames, the contact sheet, gallery and scores to OUT/out. Frames that are
+/// stored already are not rendered again.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct RenderArgs {
+    /// The job file: TOML, YAML or JSON
+    #[arg(value_name = "JOB", required_unless_present = "prompt")]
+    file: Option<PathBuf>,
+
+    /// What the picture should show: `text`, or `text:weight | other text:weight`
+    #[arg(short, long, value_name = "TEXT")]
+    prompt: Option<String>,
+
+    /// The same seed gives the same picture
+    #[arg(short, long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Set any field of the job, as in render.iterations=50; may be given more than once
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+
+    /// Folder of the results [default: out/NAME]
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Where to compute: auto, cpu, cuda, cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "VQFARM_DEVICE")]
+    device: String,
+
+    /// CPU threads in all [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<u16>,
+
+    /// Folder of the models [default: ~/.local/share/vqfarm/models]
+    #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
+    models: Option<PathBuf>,
+
+    /// Print one JSON object a line; the last one is the summary
+    #[arg(long)]
+    json: bool,
+
+    /// No progress on standard error
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Why a render ended without a summary.
+enum Failure {
+    /// The user's to mend; nothing was changed.
+    Usage(String),
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+pub fn run(args: RenderArgs) -> ExitCode {
+    let json = args.json;
+    match render(args) {
+        Ok(status) => status,
+        Err(Failure::Other(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (kind, message, status) = match failure {
+                Failure::Usage(message) => (ErrorKind::Usage, message, ExitCode::from(USAGE)),
+                Failure::Other(error) => {
+                    (ErrorKind::Failed, format!("{error:#}"), ExitCode::FAILURE)
+                }
+            };
+            anstream::eprintln!("{}: {message}", style::error("error"));
+            if json {
+                // Nobody is left to tell when this fails too.
+                let _ = print_json(&Event::Error { kind, message });
+            }
+            status
+        }
+    }
+}
+
+fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
+    let job = job::load(&args)?;
+    assets::store(&job)?;
+    let mut worker = Worker::start(&args, &job)?;
+    let mut progress = Progress::new(args.quiet || args.json);
+    let mut last = None;
+    while let Some(event) = worker.next()? {
+        if args.json {
+            print_json(&event)?;
+        } else {
+            progress.show(&event);
+        }
+        last = Some(event);
+    }
+    progress.finish();
+    let status = worker.wait()?;
+    match last {
+        Some(Event::Summary(summary)) => {
+            if !args.json {
+                say(&summary)?;
+            }
+            Ok(exit_status(&summary))
+        }
+        Some(Event::Error { kind, message }) => {
+            // With --json the line is out already.
+            if !args.json {
+                anstream::eprintln!("{}: {message}", style::error("error"));
+            }
+            Ok(ExitCode::from(if kind == ErrorKind::Usage { USAGE } else { 1 }))
+        }
+        _ => Err(anyhow::anyhow!(
+            "vqfarm-worker ended early ({status}); what it stored is kept, so run the same \
+             command again to go on"
+        )
+        .into()),
+    }
+}
+
+fn exit_status(summary: &Summary) -> ExitCode {
+    if summary.interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else if summary.failed > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The result for people: what was made goes to standard output, advice to standard error.
+fn say(summary: &Summary) -> io::Result<()> {
+    let Summary { cells, frames, rendered, failed, seconds, .. } = summary;
+    let pace = summary.iterations_per_second;
+    let made = match rendered {
+        0 => String::new(),
+        _ => format!(" ({rendered} in {seconds:.1} s, {pace:.1} iterations a second)"),
+    };
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{frames} of {cells} frames{made}")?;
+    writeln!(out, "  frames         {}", summary.frames_dir)?;
+    let outputs = [
+        ("contact sheet", &summary.contact_sheet),
+        ("gallery", &summary.gallery),
+        ("scores", &summary.scores),
+    ];
+    for (name, path) in outputs {
+        if let Some(path) = path {
+            writeln!(out, "  {name:<14} {path}")?;
+        }
+    }
+    if summary.interrupted {
+        anstream::eprintln!("interrupted; run the same command again to go on from here");
+    } else if *failed > 0 {
+        anstream::eprintln!(
+            "{}: {failed} frames failed; run the same command again to try them once more",
+            style::error("error")
+        );
+    }
+    Ok(())
+}
+
+fn print_json(event: &Event) -> anyhow::Result<()> {
+    let line = serde_json::to_string(event)?;
+    writeln!(io::stdout().lock(), "{line}")?;
+    Ok(())
+}
