@@ -83,3 +83,49 @@ impl Edge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> Tensor {
+        let axis = Tensor::arange(5 * 7 * 3, (Kind::Float, tch::Device::Cpu));
+        (axis * 37.0).remainder(101.0).view([1, 3, 5, 7]) / 101.0
+    }
+
+    fn apart(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn whole_pixels_move_as_they_are() {
+        let x = picture();
+        let motion = Motion { translate_x: 2.0, translate_y: -1.0, ..Motion::default() };
+        let wrapped = warp(&x, &motion, Edge::Wrap);
+        assert!(apart(&wrapped, &x.roll([2, -1], [3, 2])) < 1e-5);
+        let black = warp(&x, &motion, Edge::Black);
+        assert!(
+            apart(&black.narrow(3, 0, 2), &Tensor::zeros([1, 3, 5, 2], (Kind::Float, x.device())))
+                < 1e-5
+        );
+        let border = warp(&x, &motion, Edge::Border);
+        let column = x.narrow(3, 0, 1).roll([-1], [2]).narrow(2, 0, 4);
+        assert!(apart(&border.narrow(3, 1, 1).narrow(2, 0, 4), &column) < 1e-5);
+        // Mirrored about the outermost pixel: column 0 shows column 2.
+        let reflected = warp(&x, &motion, Edge::Reflect);
+        let column = x.narrow(3, 2, 1).roll([-1], [2]).narrow(2, 0, 4);
+        assert!(apart(&reflected.narrow(3, 0, 1).narrow(2, 0, 4), &column) < 1e-5);
+    }
+
+    #[test]
+    fn a_motion_and_its_reverse_bring_a_smooth_picture_back() {
+        let axis = Tensor::linspace(-1.0, 1.0, 64, (Kind::Float, tch::Device::Cpu));
+        let (u, v) = (axis.view([1, 64]), axis.view([64, 1]));
+        let x = ((&u * &v + &u * 0.5) * 0.25 + 0.5).view([1, 1, 64, 64]);
+        let there = Motion { zoom: 1.25, angle: 10.0, ..Motion::default() };
+        let back = Motion { zoom: 0.8, angle: -10.0, ..Motion::default() };
+        let again = warp(&warp(&x, &there, Edge::Border), &back, Edge::Border);
+        let middle = |t: &Tensor| t.narrow(2, 20, 24).narrow(3, 20, 24);
+        assert!(apart(&middle(&again), &middle(&x)) < 2e-3);
+    }
+}

@@ -144,3 +144,35 @@ fn lanczos3(x: f64) -> f64 {
 fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> RgbImage {
+        RgbImage::from_fn(12, 9, |x, y| image::Rgb([(x * 20) as u8, (y * 25) as u8, 77]))
+    }
+
+    #[test]
+    fn without_zoom_the_picture_only_shifts_and_comes_round() {
+        let image = picture();
+        let shifted = legacy_zoom(&image, 1.0, [5, -2]).unwrap();
+        assert_eq!(shifted.get_pixel(5, 0), image.get_pixel(0, 2));
+        assert_eq!(legacy_zoom(&shifted, 1.0, [-5, 2]).unwrap(), image);
+    }
+
+    #[test]
+    fn shrinking_leaves_black_around() {
+        let small = legacy_zoom(&picture(), 0.5, [0, 0]).unwrap();
+        assert_eq!(small.get_pixel(0, 0), &BLACK);
+        assert!(small.get_pixel(6, 4)[2] > 60);
+    }
+
+    #[test]
+    fn a_zoom_that_leaves_no_pixel_or_no_picture_is_refused() {
+        for scale in [0.0, -1.0, 0.01, 10.0, f64::NAN, f64::INFINITY] {
+            let error = legacy_zoom(&picture(), scale, [0, 0]).unwrap_err().to_string();
+            assert!(error.starts_with("zoom: must lie between"), "{error}");
+        }
+    }
+}

@@ -183,7 +183,7 @@ fn noise_has_the_strength_asked_for() {
     let deviations = added.flatten(1, 3).std_dim(Some(&[1i64][..]), true, false);
     let (low, high) = (deviations.min().double_value(&[]), deviations.max().double_value(&[]));
     let mean = deviations.mean(Kind::Float).double_value(&[]);
-    assert!(low >= 0.0 && low < 0.02 && high > 0.08 && high < 0.103, "{low} to {high}");
+    assert!((0.0..0.02).contains(&low) && (0.08..0.103).contains(&high), "{low} to {high}");
     assert!((mean - 0.05).abs() < 0.012, "{mean}");
     assert!(added.mean(Kind::Float).double_value(&[]).abs() < 1e-3);
 }

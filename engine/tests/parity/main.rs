@@ -31,7 +31,10 @@ type EntryCheck = fn(&Path, &mut Report) -> Result<()>;
 
 /// Who checks which kind. To add one: a file beside this one, and a line here.
 const KINDS: &[(&str, Check)] = &[
+    ("augment_bend", augment::check_changes),
     ("augment_color", augment::check_color),
+    ("augment_geometry", augment::check_geometry),
+    ("augment_pixels", augment::check_changes),
     ("clamp_with_grad", cutouts::check_clamp),
     ("clip", clip::check),
     ("cutouts_original", cutouts::check_original),
