@@ -3,7 +3,7 @@
 //! Results go to standard output (one JSON object a line with `--json`), everything else to
 //! standard error.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -143,11 +143,7 @@ struct Out {
 
 impl Out {
     fn line(&mut self, text: impl std::fmt::Display) -> Result<()> {
-        match writeln!(anstream::stdout(), "{text}") {
-            // Whoever read this has seen enough.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.context("cannot write to standard output"),
-        }
+        writeln!(anstream::stdout(), "{text}").context("cannot write to standard output")
     }
 
     /// One line each, in columns as wide as their widest cells.
