@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup build demo test lint bench train-demo
+.PHONY: setup build demo test lint bench train-demo measure-demo
 
 setup:
 	scripts/setup.sh
@@ -13,3 +13,12 @@ test: setup
 lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+train-demo: build
+	target/release/vqfarm-demo train generator --work out/train/generator --batch 8 --bf16 --steps 4000 --seed 1
+	target/release/vqfarm-demo train perceptor --work out/train/perceptor --bf16 --steps 2000 --seed 11
+	target/release/vqfarm-demo train perceptor --work out/train/judge --bf16 --steps 2000 --seed 12
+	target/release/vqfarm-demo export --work out/train --models assets/models
+
+measure-demo: build
+	target/release/vqfarm-demo measure --models assets/models --out out/measure

@@ -1,0 +1,198 @@
+//! `vqfarm-demo`: draws the demo models' scenes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tch::{Device, Kind};
+use vqfarm_demo::train::{generator, perceptor, run::Options};
+use vqfarm_demo::{data, export, measure, models, render, scene::Split, sheet};
+
+#[derive(Parser)]
+#[command(version, about = "Draws scenes, trains the demo models on them, measures the models")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draw a sheet of scenes and print their captions.
+    Scenes(ScenesArgs),
+    /// Train a model, from the start or from its last checkpoint.
+    Train(TrainArgs),
+    /// Write the trained models as files that the farm loads.
+    Export(ExportArgs),
+    /// Measure the models on held-out scenes and prompts.
+    Measure(MeasureArgs),
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Model {
+    Generator,
+    /// A second perceptor of another seed is the judge.
+    Perceptor,
+}
+
+#[derive(clap::Args)]
+struct TrainArgs {
+    model: Model,
+    /// Directory of the checkpoints.
+    #[arg(long)]
+    work: PathBuf,
+    /// `cpu`, `cuda`, `cuda:N` or `auto`.
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// Compute in bfloat16; weights and losses stay float32.
+    #[arg(long)]
+    bf16: bool,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Steps that the learning rate's schedule spans.
+    #[arg(long, default_value_t = 6000)]
+    steps: i64,
+    #[arg(long, default_value_t = 64)]
+    batch: i64,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 1e-3)]
+    rate: f64,
+    /// Stop, to be continued, after so many minutes.
+    #[arg(long, default_value_t = 1e6)]
+    minutes: f64,
+    /// Threads that draw scenes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    draw_threads: u64,
+    /// A trained generator: what it can be driven to show instead of a scene, a perceptor
+    /// learns to refuse.
+    #[arg(long)]
+    generator: Option<PathBuf>,
+    /// Threads that compute, on the CPU.
+    #[arg(long, default_value_t = 1)]
+    threads: i32,
+}
+
+#[derive(clap::Args)]
+struct ExportArgs {
+    /// Directory with `generator`, `perceptor` and `judge`, the --work of each training.
+    #[arg(long)]
+    work: PathBuf,
+    /// Directory of the model files.
+    #[arg(long, default_value = "assets/models")]
+    models: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct MeasureArgs {
+    /// Directory of the model files.
+    #[arg(long, default_value = "assets/models")]
+    models: PathBuf,
+    /// Directory for sheets to look at.
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// Iterations of a rendered picture.
+    #[arg(long)]
+    iterations: Option<u32>,
+    /// Cutouts an iteration.
+    #[arg(long)]
+    cutouts: Option<u32>,
+    #[arg(long)]
+    step_size: Option<f64>,
+    /// Print the figures as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct ScenesArgs {
+    /// How many scenes.
+    #[arg(long, default_value_t = 64)]
+    count: u32,
+    /// The PNG to write.
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Side of a picture in pixels.
+    #[arg(long, default_value_t = data::SIZE, value_parser = clap::value_parser!(u32).range(16..=2048))]
+    size: u32,
+    #[arg(long, default_value_t = 8)]
+    columns: u32,
+    /// Draw held-out combinations, which training never shows.
+    #[arg(long)]
+    held_out: bool,
+}
+
+fn device(name: &str) -> Result<Device, String> {
+    vqfarm_engine::device::choose(name).map_err(|e| e.to_string())
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Scenes(args) => scenes(&args),
+        Command::Train(args) => train(args),
+        Command::Measure(args) => report(&args),
+        Command::Export(args) => {
+            std::fs::create_dir_all(&args.models)
+                .with_context(|| format!("make {}", args.models.display()))?;
+            let file = |name: &str| args.models.join(name);
+            export::generator(&args.work.join("generator"), &file(models::GENERATOR))?;
+            export::perceptor(&args.work.join("perceptor"), &file(models::PERCEPTOR))?;
+            export::perceptor(&args.work.join("judge"), &file(models::JUDGE))
+        }
+    }
+}
+
+fn report(args: &MeasureArgs) -> Result<()> {
+    let mut settings = render::settings();
+    settings.iterations = args.iterations.unwrap_or(settings.iterations);
+    settings.cutouts.count = args.cutouts.unwrap_or(settings.cutouts.count);
+    settings.step_size = args.step_size.unwrap_or(settings.step_size);
+    let r = measure::measure(&args.models, &args.out, &settings, args.device)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&r)?);
+        return Ok(());
+    }
+    println!("reconstruction             {:6.2} dB", r.reconstruction_psnr);
+    println!("edge sharpness             {:6.2}", r.edge_sharpness);
+    println!("own caption first of 64    {:6.1} %", r.caption_first_of_64);
+    println!("… for the judge            {:6.1} %", r.judge_caption_first_of_64);
+    println!("prompt first of 32         {:6.1} %", r.prompt_first_of_32);
+    println!("prompt in the first three  {:6.1} %", r.prompt_in_first_3_of_32);
+    println!("a picture took             {:6.2} s", r.seconds_per_picture);
+    println!("sheets in {}", args.out.display());
+    Ok(())
+}
+
+fn train(args: TrainArgs) -> Result<()> {
+    tch::set_num_threads(args.threads);
+    let options = Options {
+        work: args.work,
+        device: args.device,
+        kind: if args.bf16 { Kind::BFloat16 } else { Kind::Float },
+        seed: args.seed,
+        steps: args.steps,
+        batch: args.batch,
+        rate: args.rate,
+        limit: Duration::from_secs_f64(60.0 * args.minutes),
+        threads: args.draw_threads,
+        generator: args.generator,
+    };
+    match args.model {
+        Model::Generator => generator::train(options),
+        Model::Perceptor => perceptor::train(options),
+    }
+}
+
+fn scenes(args: &ScenesArgs) -> Result<()> {
+    let split = if args.held_out { Split::HeldOut } else { Split::Train };
+    let samples: Vec<_> =
+        (0..args.count).map(|i| data::sample(args.seed, i, split, args.size)).collect();
+    for (i, sample) in samples.iter().enumerate() {
+        println!("{i:4}  {}", sample.caption.text);
+    }
+    let pictures: Vec<_> = samples.into_iter().map(|s| s.pixels).collect();
+    sheet::write(&args.out, &pictures, args.size, args.columns)
+}

@@ -1,0 +1,175 @@
+//! Trains the generator: a VQGAN that learns to redraw scenes through a codebook.
+
+use anyhow::Result;
+use tch::{Kind, Tensor};
+use vqfarm_engine::model::Generator;
+use vqfarm_engine::net::{Vqgan, Weights};
+use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
+
+use super::codebook::Codebook;
+use super::feed::Feed;
+use super::layout;
+use super::params::{AdamW, Params, rate};
+use super::run::{Options, Run};
+use super::to_images;
+use crate::data;
+use crate::scene::Split;
+
+/// Steps before latents are quantised: the codebook starts from a trained encoder's outputs.
+const CONTINUOUS_STEPS: i64 = 150;
+const WARM_UP: i64 = 60;
+
+/// The demo generator: f8, made for 96 pixels.
+pub fn config() -> VqganConfig {
+    VqganConfig {
+        double_z: false,
+        z_channels: 128,
+        resolution: 96,
+        in_channels: 3,
+        out_ch: 3,
+        ch: 32,
+        ch_mult: vec![1, 1, 2, 4],
+        num_res_blocks: 1,
+        attn_resolutions: vec![],
+        dropout: 0.0,
+        embed_dim: 32,
+        n_embed: 1024,
+        quantizer: Quantizer::Vq,
+    }
+}
+
+/// A VQGAN in training.
+pub struct Model {
+    pub params: Params,
+    pub codebook: Codebook,
+}
+
+impl Model {
+    fn start(options: &Options) -> Self {
+        let c = config();
+        let params = Params::start(&layout::vqgan(&c), options.seed, options.device);
+        Self { params, codebook: Codebook::new(c.n_embed, c.embed_dim, options.device) }
+    }
+
+    /// The network of these weights, computing in `kind`; gradients reach the weights.
+    ///
+    /// # Errors
+    /// Layout and network disagree, which is a mistake in this program.
+    pub fn net(&self, kind: Kind) -> Result<Vqgan> {
+        let mut tensors = self.params.shallow_clone();
+        tensors.insert("quantize.embedding.weight".into(), self.codebook.rows.shallow_clone());
+        Ok(Vqgan::new(&Weights::new(&tensors, kind), &config())?)
+    }
+}
+
+/// Trains until the options' limits, continuing from a checkpoint.
+///
+/// # Errors
+/// Files cannot be written, or a checkpoint does not fit.
+pub fn train(options: Options) -> Result<()> {
+    let mut run = Run::new(options)?;
+    let o = run.options.clone();
+    let mut model = Model::start(&o);
+    let mut adam = AdamW::new(&model.params, (0.9, 0.99), 1e-4);
+    let state: Vec<(&str, Tensor)> = [
+        ("params", &model.params.flat),
+        ("adam.mean", &adam.mean),
+        ("adam.square", &adam.square),
+        ("average", &adam.average),
+        ("codebook.rows", &model.codebook.rows),
+        ("codebook.counts", &model.codebook.counts),
+        ("codebook.sums", &model.codebook.sums),
+    ]
+    .map(|(n, t)| (n, t.shallow_clone()))
+    .into();
+    let state: Vec<(&str, &Tensor)> = state.iter().map(|(n, t)| (*n, t)).collect();
+    run.resume(&state)?;
+    println!("generator: {} weights, from step {}", model.params.flat.numel(), run.step);
+
+    let (seed, batch) = (o.seed, o.batch);
+    let mut feed = Feed::start(run.step as u64, o.threads, move |k| {
+        let first = k as u32 * batch as u32;
+        (0..batch as u32)
+            .flat_map(|i| data::sample(seed, first + i, Split::Train, data::SIZE).pixels)
+            .collect::<Vec<u8>>()
+    })?;
+    let held_out = held_out(&o, 128);
+    loop {
+        let step = run.step;
+        let x = to_images(&feed.take()?, batch, o.device) * 2.0 - 1.0;
+        let net = model.net(o.kind)?;
+        let h = net.prequant(&x);
+        let (z, commitment) = if step < CONTINUOUS_STEPS {
+            (h, Tensor::zeros([], (Kind::Float, o.device)))
+        } else {
+            if step == CONTINUOUS_STEPS {
+                model.codebook.start_from(&h, step);
+            }
+            let indices = net.nearest(&h);
+            let rows = net.rows(&indices);
+            model.codebook.follow(&h, &indices, step);
+            let commitment = (&h - &rows).square().mean(Kind::Float);
+            (rows + (&h - h.detach()), commitment)
+        };
+        let y = net.decoder_out(&z);
+        let (loss, error) = reconstruction(&y, &x);
+        let (gradient, _) = model.params.gradient(&(loss + 0.25 * commitment), &[]);
+        adam.step(&model.params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
+
+        if step % 50 == 0 {
+            let psnr = -10.0 * (error.double_value(&[]) / 4.0).log10();
+            println!(
+                "step {step} psnr {psnr:.2} codes {} pace {:.2}/s",
+                model.codebook.used(),
+                run.pace()
+            );
+        }
+        if step % 500 == 0 && step > CONTINUOUS_STEPS {
+            let params = model.params.with_values(&adam.average);
+            let average = Model { params, codebook: model.codebook.shallow_clone() };
+            println!(
+                "step {step} held-out psnr {:.2} dB",
+                psnr(&average.net(Kind::Float)?, &held_out)
+            );
+        }
+        if !run.proceed(&state)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Absolute and squared error and the absolute error of the image's slopes, which keeps
+/// edges crisp; the squared error too, on its own. Images in [-1, 1].
+fn reconstruction(y: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
+    let difference: Tensor = y - x;
+    let slopes = |dim: i64| {
+        let n = difference.size()[dim as usize];
+        (difference.narrow(dim, 1, n - 1) - difference.narrow(dim, 0, n - 1))
+            .abs()
+            .mean(Kind::Float)
+    };
+    let squared = difference.square().mean(Kind::Float);
+    let loss = difference.abs().mean(Kind::Float) + 2.0 * &squared + slopes(2) + slopes(3);
+    (loss, squared.detach())
+}
+
+fn held_out(o: &Options, count: u32) -> Tensor {
+    let bytes: Vec<u8> = (0..count).flat_map(|i| data::held_out(i, data::SIZE).pixels).collect();
+    to_images(&bytes, i64::from(count), o.device)
+}
+
+/// Mean over images of the peak signal-to-noise ratio of what comes back through the codes.
+pub fn psnr(net: &Vqgan, images: &Tensor) -> f64 {
+    tch::no_grad(|| {
+        let parts: Vec<Tensor> = images
+            .split(16, 0)
+            .iter()
+            .map(|x| {
+                let y = net.decode(&net.encode(x)).clamp(0.0, 1.0);
+                let mse = (y - x).square().mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float);
+                mse.log10() * -10.0
+            })
+            .collect();
+        Tensor::cat(&parts, 0).mean(Kind::Float).double_value(&[])
+    })
+}

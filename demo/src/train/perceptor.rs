@@ -1,0 +1,247 @@
+//! Trains a perceptor: a CLIP that learns which captions are true of which pictures.
+
+use anyhow::Result;
+use tch::{Kind, Tensor};
+use vqfarm_engine::model::Perceptor;
+use vqfarm_engine::net::{Clip, Weights};
+use vqfarm_weights::clip::{Activation, ClipConfig, VisionLayers};
+
+use super::augment;
+use super::dreams::{self, Dreams};
+use super::feed::Feed;
+use super::layout;
+use super::params::{AdamW, Params, rate};
+use super::ruin::ruin;
+use super::run::{Options, Run};
+use super::vocabulary::{CONTEXT, Vocabulary};
+use crate::data::{self, SIZE, Sample};
+use crate::scene::Split;
+
+const WARM_UP: i64 = 200;
+const ADVERSARY_FROM: i64 = 400;
+/// Scenes that differ from one another in one attribute, side by side in a batch.
+const GROUP: usize = 4;
+/// Length of the largest change of a cutout, in pixels of [0, 1], that training withstands.
+const ADVERSARY: f64 = 1.5;
+
+/// The demo perceptor; `vocab_size` is that of captions in training, CLIP's own in the file.
+pub fn config(vocab_size: i64) -> ClipConfig {
+    ClipConfig {
+        embed_dim: 128,
+        image_resolution: 64,
+        vision_layers: VisionLayers::Vit(4),
+        vision_width: 128,
+        vision_patch_size: Some(8),
+        context_length: CONTEXT,
+        vocab_size,
+        transformer_width: 128,
+        transformer_heads: 2,
+        transformer_layers: 3,
+        activation: Activation::QuickGelu,
+    }
+}
+
+/// What a step learns from.
+struct Batch {
+    pixels: Vec<u8>,
+    tokens: Tensor,
+    /// [N, N], a large negative number where a caption is true of another's picture.
+    excluded: Tensor,
+}
+
+impl Batch {
+    fn draw(seed: u64, k: u64, size: i64, vocabulary: &Vocabulary) -> Self {
+        let groups = size as u32 / GROUP as u32;
+        let mut samples: Vec<Sample> = (0..groups)
+            .flat_map(|g| data::group(seed, k as u32 * groups + g, GROUP, Split::Train, SIZE))
+            .collect();
+        // What is dreamt of, in its place; the same all through an era.
+        let era = k as u32 / dreams::ERA as u32 * dreams::COUNT as u32;
+        for (i, sample) in (0..dreams::COUNT as u32).zip(&mut samples) {
+            *sample = data::sample(seed, era + i, Split::Train, SIZE);
+        }
+        let mut excluded = Vec::with_capacity(samples.len() * samples.len());
+        for (i, picture) in samples.iter().enumerate() {
+            excluded.extend(samples.iter().enumerate().map(|(j, caption)| {
+                if i != j && caption.caption.is_true_of(&picture.scene) { -1e4f32 } else { 0.0 }
+            }));
+        }
+        let n = samples.len() as i64;
+        Self {
+            tokens: vocabulary.encode(samples.iter().map(|s| s.caption.text.as_str())),
+            excluded: Tensor::from_slice(&excluded).view([n, n]),
+            pixels: samples.into_iter().flat_map(|s| s.pixels).collect(),
+        }
+    }
+}
+
+/// Trains until the options' limits, continuing from a checkpoint.
+///
+/// # Errors
+/// Files cannot be written, or a checkpoint does not fit.
+pub fn train(options: Options) -> Result<()> {
+    let mut run = Run::new(options)?;
+    let o = run.options.clone();
+    let vocabulary = Vocabulary::new();
+    let config = config(vocabulary.ids.len() as i64);
+    let params = Params::start(&layout::clip(&config), o.seed, o.device);
+    let mut adam = AdamW::new(&params, (0.9, 0.98), 0.05);
+    let state = [
+        ("params", params.flat.shallow_clone()),
+        ("adam.mean", adam.mean.shallow_clone()),
+        ("adam.square", adam.square.shallow_clone()),
+        ("average", adam.average.shallow_clone()),
+    ];
+    let state = state.each_ref().map(|(n, t)| (*n, t));
+    run.resume(&state)?;
+    println!(
+        "perceptor: {} weights, {} tokens, from step {}",
+        params.flat.numel(),
+        vocabulary.ids.len(),
+        run.step
+    );
+
+    let (seed, size, words) = (o.seed, o.batch, vocabulary.clone());
+    let mut feed =
+        Feed::start(run.step as u64, o.threads, move |k| Batch::draw(seed, k, size, &words))?;
+    let exam = Exam::draw(256, &vocabulary, &o);
+    let mut pool = match &o.generator {
+        Some(file) => Some(Dreams::new(file, o.kind, o.device)?),
+        None => None,
+    };
+    let mut log = (0.0, 0.0);
+    let mut dreaming = false;
+    loop {
+        let step = run.step;
+        tch::manual_seed(o.seed as i64 * 1_000_003 + step);
+        let batch = feed.take()?;
+        let images = super::to_images(&batch.pixels, o.batch, o.device);
+        let (tokens, excluded) =
+            (batch.tokens.to_device(o.device), batch.excluded.to_device(o.device));
+        // One of each group also as a ruin, which no caption describes.
+        let (group, place) = (GROUP as i64, (Kind::Int64, o.device));
+        let some = Tensor::arange_start_step(step % group, o.batch, group, place);
+        let mut images = Tensor::cat(&[&images, &ruin(&images.index_select(0, &some))], 0);
+        if let Some(pool) = &mut pool {
+            // A resumed run begins a pool of its own.
+            if !dreaming || step % dreams::ERA == 0 {
+                pool.begin();
+                dreaming = true;
+            }
+            let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
+            let wanted = tch::no_grad(|| texts(&net, &tokens.narrow(0, 0, dreams::COUNT)));
+            let shown = pool.advance(&net, config.image_resolution, &wanted);
+            images = Tensor::cat(&[images, shown], 0);
+        }
+        let mut cutouts = augment::cutouts(&images, config.image_resolution);
+        // The cutouts, and then what leads them astray: the gradient that the first pass gives
+        // anyway makes the second one's input (as Shafahi et al. 2019 do).
+        let passes = if step < ADVERSARY_FROM { 1 } else { 2 };
+        for pass in 0..passes {
+            cutouts = cutouts.set_requires_grad(true);
+            let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
+            let scale = params.tensors["logit_scale"].clamp_max(4.6).exp();
+            let logits = features(&net, &cutouts).matmul(&texts(&net, &tokens).tr()) * scale;
+            let (loss, hits) = contrast(&logits, &excluded);
+            let (gradient, inputs) = params.gradient(&loss, &[&cutouts]);
+            adam.step(&params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
+            cutouts = astray(&cutouts, &inputs[0]);
+            if pass == 0 {
+                log.0 += loss.double_value(&[]) / 50.0;
+                log.1 += hits.double_value(&[]) * 2.0;
+            }
+        }
+        if step % 50 == 49 {
+            println!("step {step} loss {:.3} hits {:.1}% pace {:.2}/s", log.0, log.1, run.pace());
+            log = (0.0, 0.0);
+        }
+        if step % 250 == 249 {
+            let average = params.with_values(&adam.average);
+            let net = Clip::new(&Weights::new(&average.tensors, Kind::Float), &config)?;
+            let (plain, augmented) = exam.take(&net);
+            println!("step {step} held-out {plain:.1}% augmented {augmented:.1}% of 64");
+        }
+        if !run.proceed(&state)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Unit features of images in [0, 1].
+pub fn features(net: &Clip, images: &Tensor) -> Tensor {
+    let (mean, std) = net.normalisation();
+    let channels = |v: [f64; 3]| {
+        Tensor::from_slice(&v).to_kind(Kind::Float).to_device(images.device()).view([1, 3, 1, 1])
+    };
+    unit(&net.encode_image(&((images - channels(mean)) / channels(std))))
+}
+
+/// Unit features of token rows.
+fn texts(net: &Clip, tokens: &Tensor) -> Tensor {
+    unit(&net.encode_tokens(tokens))
+}
+
+fn unit(x: &Tensor) -> Tensor {
+    x / x.norm_scalaropt_dim(2.0, [-1i64].as_slice(), true).clamp_min(1e-6)
+}
+
+/// The symmetric contrastive loss of logits [pictures, captions], and the share of pictures
+/// whose caption came first. Pictures beyond the number of captions have none: they are only
+/// wrong answers.
+fn contrast(logits: &Tensor, excluded: &Tensor) -> (Tensor, Tensor) {
+    let n = logits.size()[1];
+    let described = logits.narrow(0, 0, n) + excluded;
+    let others = logits.narrow(0, n, logits.size()[0] - n);
+    let right = Tensor::arange(n, (Kind::Int64, logits.device()));
+    let loss: Tensor = (described.cross_entropy_for_logits(&right)
+        + Tensor::cat(&[&described, &others], 0).tr().cross_entropy_for_logits(&right))
+        / 2.0;
+    let hits = described.argmax(1, false).eq_tensor(&right).to_kind(Kind::Float).mean(Kind::Float);
+    (loss, hits)
+}
+
+/// The cutouts moved along the gradient of the loss, each by a random length: small changes
+/// that fool a perceptor are what a loop would find instead of a picture.
+fn astray(cutouts: &Tensor, gradient: &Tensor) -> Tensor {
+    let length = gradient.norm_scalaropt_dim(2.0, [1i64, 2, 3].as_slice(), true) + 1e-12;
+    let far =
+        Tensor::rand([cutouts.size()[0], 1, 1, 1], (Kind::Float, cutouts.device())) * ADVERSARY;
+    (cutouts + gradient / length * far).detach()
+}
+
+/// Held-out pictures and captions, in rounds of 64.
+struct Exam {
+    images: Tensor,
+    tokens: Tensor,
+}
+
+impl Exam {
+    fn draw(count: u32, vocabulary: &Vocabulary, o: &Options) -> Self {
+        let samples: Vec<Sample> = (0..count).map(|i| data::held_out(i, SIZE)).collect();
+        let tokens = vocabulary.encode(samples.iter().map(|s| s.caption.text.as_str()));
+        let pixels: Vec<u8> = samples.into_iter().flat_map(|s| s.pixels).collect();
+        Self {
+            images: super::to_images(&pixels, i64::from(count), o.device),
+            tokens: tokens.to_device(o.device),
+        }
+    }
+
+    /// Percentage of pictures whose caption is first of 64: plain, and as one cutout each.
+    fn take(&self, net: &Clip) -> (f64, f64) {
+        tch::no_grad(|| {
+            let side = net.resolution();
+            let score = |images: &Tensor| {
+                let rounds = images.split(64, 0).into_iter().zip(self.tokens.split(64, 0));
+                let hits: Vec<Tensor> = rounds
+                    .map(|(x, t)| {
+                        let logits = features(net, &x).matmul(&texts(net, &t).tr());
+                        contrast(&logits, &logits.zeros_like()).1
+                    })
+                    .collect();
+                Tensor::stack(&hits, 0).mean(Kind::Float).double_value(&[]) * 100.0
+            };
+            let plain = self.images.adaptive_avg_pool2d([side, side]);
+            (score(&plain), score(&augment::cutouts(&self.images, side)))
+        })
+    }
+}
