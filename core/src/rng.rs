@@ -57,6 +57,12 @@ impl Key {
         Self { purpose: self.purpose + n, ..self }
     }
 
+    /// Philox's key of this stream; its counter is (block, iteration, cutout, frame).
+    pub fn philox_key(&self) -> [u32; 2] {
+        let high = (self.seed >> 32) as u32;
+        [self.seed as u32, high ^ self.purpose.wrapping_mul(0x85EB_CA6B)]
+    }
+
     pub fn stream(self) -> Stream {
         Stream { key: self, block: 0, left: 0, words: [0; 4] }
     }
@@ -72,16 +78,19 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Whose numbers these are, and how many words have been drawn: what it takes to go on
+    /// with the same numbers elsewhere, on a GPU say.
+    pub fn position(&self) -> (Key, u64) {
+        (self.key, u64::from(self.block) * 4 - self.left as u64)
+    }
+
     /// Uniform over all 32-bit words.
     pub fn word(&mut self) -> u32 {
         if self.left == 0 {
             let k = self.key;
             // Eight words of identity fit the 4-word counter and 2-word key because the
             // purpose is small and shares a word with the block's high bits.
-            self.words = philox(
-                [self.block, k.iteration, k.cutout, k.frame],
-                [k.seed as u32, (k.seed >> 32) as u32 ^ k.purpose.wrapping_mul(0x85EB_CA6B)],
-            );
+            self.words = philox([self.block, k.iteration, k.cutout, k.frame], k.philox_key());
             self.block = self.block.wrapping_add(1);
             self.left = 4;
         }

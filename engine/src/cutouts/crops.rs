@@ -1,9 +1,9 @@
 //! Square crops of random size and place, resampled to the perceptor's size.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::Stream;
 
-use super::resample::resample;
+use super::resample::{Rows, resample};
 
 /// A square piece of an image, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,16 @@ impl Crop {
     }
 }
 
+/// Crops of every image [B, C, H, W] → [all crops, C, cut, cut], image by image; each has as
+/// many.
+pub fn cut_out_of_all(images: &Tensor, crops: &[Vec<Crop>], cut: i64) -> Tensor {
+    if images.device() != Device::Cpu {
+        return at_once(images, crops, cut);
+    }
+    let of_image = |(b, crops): (usize, &Vec<Crop>)| cut_out(&images.get(b as i64), crops, cut);
+    Tensor::cat(&crops.iter().enumerate().map(of_image).collect::<Vec<_>>(), 0)
+}
+
 /// Crops of one image [C, H, W] → [crops, C, cut, cut].
 ///
 /// One crop after another: on a CPU that touches only the pixels of the crop, and no result
@@ -39,4 +49,95 @@ pub fn cut_out(image: &Tensor, crops: &[Crop], cut: i64) -> Tensor {
         })
         .collect();
     Tensor::cat(&pieces, 0)
+}
+
+/// All crops of all images in two batched products, for a GPU, which a hundred small ones
+/// would leave waiting: the resampling matrices stand among zeros as wide as the image.
+fn at_once(images: &Tensor, crops: &[Vec<Crop>], cut: i64) -> Tensor {
+    let shape = images.size();
+    let (batch, channels, height, width) = (shape[0], shape[1], shape[2], shape[3]);
+    let crops = crops.concat();
+    let bands = Bands::new(&crops, cut, images.device());
+    let lines = images.permute([0, 2, 1, 3]).reshape([batch, height, channels * width]);
+    let rows = bands.widened(height, |c| c.y);
+    let columns = bands.widened(width, |c| c.x);
+    rows.view([batch, -1, height])
+        .bmm(&lines)
+        .view([-1, cut * channels, width])
+        .bmm(&columns.transpose(1, 2))
+        .view([-1, cut, channels, cut])
+        .permute([0, 2, 1, 3])
+        .contiguous()
+}
+
+/// The resampling matrices of many crops, only what is not zero: little to bring to a GPU.
+struct Bands<'a> {
+    crops: &'a [Crop],
+    /// [crops, cut, longest band].
+    weights: Tensor,
+    /// Index within the crop of each weight, of the same shape.
+    places: Tensor,
+}
+
+impl<'a> Bands<'a> {
+    fn new(crops: &'a [Crop], cut: i64, device: Device) -> Self {
+        let rows: Vec<Rows> =
+            crops.iter().map(|c| Rows::new(c.size as usize, cut as usize)).collect();
+        let bands = || rows.iter().flat_map(Rows::bands);
+        let longest = bands().map(|(_, weights)| weights.len()).max().unwrap_or(1);
+        let mut weights = vec![0f32; crops.len() * cut as usize * longest];
+        for ((_, band), out) in bands().zip(weights.chunks_mut(longest)) {
+            out[..band.len()].copy_from_slice(band);
+        }
+        let first: Vec<i64> = bands().map(|(first, _)| first as i64).collect();
+        let on = |t: Tensor, last: i64| t.to_device(device).view([-1, cut, last]);
+        let along = Tensor::arange(longest as i64, (Kind::Int64, device));
+        Self {
+            crops,
+            weights: on(Tensor::from_slice(&weights), longest as i64),
+            places: on(Tensor::from_slice(&first), 1) + along,
+        }
+    }
+
+    /// The matrices over a whole side of the image, [crops, cut, side].
+    fn widened(&self, side: i64, start: fn(&Crop) -> i64) -> Tensor {
+        let starts: Vec<i64> = self.crops.iter().map(start).collect();
+        let starts = Tensor::from_slice(&starts).to_device(self.weights.device());
+        // Past the end there are only the zeros that fill up a short band.
+        let places = (&self.places + starts.view([-1, 1, 1])).clamp_max(side - 1);
+        let shape = self.weights.size();
+        let zeros = Tensor::zeros([shape[0], shape[1], side], (Kind::Float, starts.device()));
+        zeros.scatter_add(2, &places, &self.weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vqfarm_core::rng::{Key, Purpose};
+
+    #[test]
+    fn at_once_is_as_one_by_one() {
+        let mut noise = vec![0f32; 2 * 3 * 30 * 44];
+        Key::new(1, Purpose::Scene).stream().fill_normal(&mut noise);
+        let images = Tensor::from_slice(&noise).view([2, 3, 30, 44]);
+        let draw = |image, cutout| {
+            let mut stream = Key::new(image, Purpose::Crop).cutout(cutout).stream();
+            Crop::draw(&mut stream, 44, 30, 16, 1.0)
+        };
+        let crops: Vec<Vec<Crop>> =
+            (0..2).map(|image| (0..5).map(|cutout| draw(image, cutout)).collect()).collect();
+        let back = |cut: fn(&Tensor, &[Vec<Crop>], i64) -> Tensor| {
+            let x = images.copy().set_requires_grad(true);
+            let y = cut(&x, &crops, 16);
+            y.square().sum(Kind::Float).backward();
+            (y.detach(), x.grad())
+        };
+        let (one_by_one, gradient) = back(cut_out_of_all);
+        let (together, its_gradient) = back(at_once);
+        for (a, b) in [(one_by_one, together), (gradient, its_gradient)] {
+            let error = (a - &b).abs().max() / b.abs().max();
+            assert!(error.double_value(&[]) < 1e-6, "{error:?}");
+        }
+    }
 }

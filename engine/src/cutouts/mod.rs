@@ -5,6 +5,7 @@
 
 pub mod augment;
 pub mod crops;
+mod normals;
 pub mod pooled;
 pub mod resample;
 
@@ -77,19 +78,19 @@ impl Cutter {
                     .reshape([-1, shape[1], self.size, self.size])
             }
             CutoutMethod::Original | CutoutMethod::Updated | CutoutMethod::Nrupdated => {
-                let of_image = |(b, key): (usize, &Key)| {
-                    let crops: Vec<Crop> = (0..self.settings.count)
-                        .map(|i| {
-                            let mut stream = drawn(*key, Purpose::Crop).cutout(i).stream();
-                            let power = self.settings.power;
-                            Crop::draw(&mut stream, shape[3], shape[2], self.size, power)
-                        })
-                        .collect();
-                    crops::cut_out(&images.get(b as i64), &crops, self.size)
-                };
-                Tensor::cat(&keys.iter().enumerate().map(of_image).collect::<Vec<_>>(), 0)
+                let crops: Vec<Vec<Crop>> =
+                    keys.iter().map(|key| self.crops(*key, &shape)).collect();
+                crops::cut_out_of_all(images, &crops, self.size)
             }
         }
+    }
+
+    fn crops(&self, key: Key, shape: &[i64]) -> Vec<Crop> {
+        let draw = |i: u32| {
+            let mut stream = drawn(key, Purpose::Crop).cutout(i).stream();
+            Crop::draw(&mut stream, shape[3], shape[2], self.size, self.settings.power)
+        };
+        (0..self.settings.count).map(draw).collect()
     }
 
     /// Mixes U(0, noise)·normal into each cutout.
@@ -105,7 +106,7 @@ impl Cutter {
         let strengths: Vec<f32> =
             streams.iter_mut().map(|s| s.range(0.0, self.settings.noise) as f32).collect();
         let strengths = Tensor::from_slice(&strengths).to_device(batch.device());
-        let noise = augment::pixels::normals(&batch, &mut streams);
+        let noise = normals::normals(&batch, &mut streams);
         batch + strengths.view([-1, 1, 1, 1]) * noise
     }
 }

@@ -49,6 +49,16 @@ impl Rows {
         Self { input, output, weights }
     }
 
+    /// The weights of each output without the zeros around them, and which input the first of
+    /// them belongs to.
+    pub fn bands(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.weights.chunks(self.input).map(|row| {
+            let first = row.iter().position(|&w| w != 0.0).unwrap_or(0);
+            let end = row.iter().rposition(|&w| w != 0.0).map_or(1, |last| last + 1);
+            (first, &row[first..end])
+        })
+    }
+
     /// As a tensor [output, input].
     pub fn matrix(&self, device: Device) -> Tensor {
         Tensor::from_slice(&self.weights)

@@ -21,6 +21,8 @@ use geometry::Edge;
 use moves::Move;
 use pixels::Rectangle;
 
+use super::normals::normals;
+
 /// A cutout method's list of augmentations, ready to be applied.
 pub(super) struct Augmentations {
     steps: Vec<Step>,
@@ -188,7 +190,7 @@ impl Change {
             }
             Change::Noise { deviation } => {
                 let mut own: Vec<_> = drawn.iter().map(|d| d.own.clone()).collect();
-                x + pixels::normals(x, &mut own) * *deviation
+                x + normals(x, &mut own) * *deviation
             }
             Change::Elastic { aligned } => {
                 let mut own: Vec<_> = drawn.iter().map(|d| d.own.clone()).collect();

@@ -1,4 +1,4 @@
-//! Augmentations of single pixels and their neighbours: sharpness, noise, erasing.
+//! Augmentations of single pixels and their neighbours: sharpness and erasing.
 
 use tch::{Kind, Tensor};
 use vqfarm_core::rng::Stream;
@@ -52,24 +52,4 @@ pub fn erase(x: &Tensor, rectangles: &[Rectangle]) -> Tensor {
     let rows = within(size[2], column(|r| r.y), column(|r| r.height));
     let inside = rows.unsqueeze(2).logical_and(&columns.unsqueeze(1));
     x.masked_fill(&inside.unsqueeze(1), 0.0)
-}
-
-/// Standard normal numbers for cutouts shaped like `like` [N, …], each from its own stream.
-///
-/// Drawn on the host, on as many threads as libtorch computes with: millions of them an
-/// iteration would otherwise keep one core busy and the others waiting.
-pub fn normals(like: &Tensor, streams: &mut [Stream]) -> Tensor {
-    let each = (like.numel() / streams.len().max(1)).max(1);
-    let mut numbers = vec![0f32; like.numel()];
-    let share = streams.len().div_ceil(tch::get_num_threads().max(1) as usize).max(1);
-    std::thread::scope(|scope| {
-        for (streams, numbers) in streams.chunks_mut(share).zip(numbers.chunks_mut(share * each)) {
-            scope.spawn(move || {
-                for (stream, out) in streams.iter_mut().zip(numbers.chunks_mut(each)) {
-                    stream.fill_normal(out);
-                }
-            });
-        }
-    });
-    Tensor::from_slice(&numbers).to_device(like.device()).view_as(like)
 }

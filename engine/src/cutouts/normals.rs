@@ -1,0 +1,121 @@
+//! Normal noise for whole batches of cutouts: millions of numbers an iteration.
+
+use tch::{Device, Kind, Tensor};
+use vqfarm_core::rng::{Key, Stream};
+
+/// Standard normal numbers for cutouts shaped like `like` [N, …], each from its own stream.
+///
+/// On a CPU they are drawn by the host's code on as many threads as libtorch computes with; on
+/// a GPU there, from the same words, so that nothing large crosses over. The two differ in the
+/// last digits, as devices do.
+pub fn normals(like: &Tensor, streams: &mut [Stream]) -> Tensor {
+    let each = (like.numel() / streams.len().max(1)).max(1);
+    if like.device() != Device::Cpu
+        && let Some(numbers) = on_device(streams, each as i64, like.device())
+    {
+        return numbers.view_as(like);
+    }
+    let mut numbers = vec![0f32; like.numel()];
+    let share = streams.len().div_ceil(tch::get_num_threads().max(1) as usize).max(1);
+    std::thread::scope(|scope| {
+        for (streams, numbers) in streams.chunks_mut(share).zip(numbers.chunks_mut(share * each)) {
+            scope.spawn(move || {
+                for (stream, out) in streams.iter_mut().zip(numbers.chunks_mut(each)) {
+                    stream.fill_normal(out);
+                }
+            });
+        }
+    });
+    Tensor::from_slice(&numbers).to_device(like.device()).view_as(like)
+}
+
+/// What [`Stream::fill_normal`] would fill in, [streams, each], computed by tensor operations.
+/// None when the streams have not all drawn equally many numbers; none of them is moved on.
+fn on_device(streams: &[Stream], each: i64, device: Device) -> Option<Tensor> {
+    let drawn = streams.first()?.position().1;
+    if streams.iter().any(|s| s.position().1 != drawn) {
+        return None;
+    }
+    let keys: Vec<Key> = streams.iter().map(|s| s.position().0).collect();
+    let (first, skip) = (drawn as i64 / 4, drawn as i64 % 4);
+    let pairs = (each + 1) / 2;
+    let blocks = (skip + 2 * pairs + 3) / 4;
+    let words = words(&keys, first, blocks, device).narrow(1, skip, 2 * pairs);
+    // 24 bits a number, exact in float32; 1 − u is never 0.
+    let uniform =
+        words.bitwise_right_shift_tensor_scalar(8).to_kind(Kind::Float) / (1 << 24) as f64;
+    let uniform = uniform.view([-1, pairs, 2]);
+    let rest: Tensor = 1.0 - uniform.select(2, 0);
+    let radius = (rest.log() * -2.0).sqrt();
+    let angle = uniform.select(2, 1) * std::f64::consts::TAU;
+    let numbers = Tensor::stack(&[&radius * angle.cos(), &radius * angle.sin()], 2);
+    Some(numbers.view([-1, 2 * pairs]).narrow(1, 0, each).contiguous())
+}
+
+/// The streams' 32-bit words from block `first` on, int64 [keys, 4·blocks]: Philox4x32-10 as in
+/// [`vqfarm_core::rng`], with 64-bit integers for the products.
+fn words(keys: &[Key], first: i64, blocks: i64, device: Device) -> Tensor {
+    const LOW: i64 = 0xFFFF_FFFF;
+    let column = |of: &dyn Fn(&Key) -> u32| {
+        let values: Vec<i64> = keys.iter().map(|k| i64::from(of(k))).collect();
+        Tensor::from_slice(&values).to_device(device).view([-1, 1])
+    };
+    let block = Tensor::arange_start(first, first + blocks, (Kind::Int64, device)).unsqueeze(0);
+    let mut counter =
+        [block, column(&|k| k.iteration), column(&|k| k.cutout), column(&|k| k.frame)];
+    let mut key = [column(&|k| k.philox_key()[0]), column(&|k| k.philox_key()[1])];
+    let high = |product: &Tensor| product.bitwise_right_shift_tensor_scalar(32).bitwise_and_(LOW);
+    for _ in 0..10 {
+        let [c0, c1, c2, c3] = counter;
+        let (p0, p1) = (c0 * 0xD251_1F53_i64, c2 * 0xCD9E_8D57_i64);
+        counter = [
+            high(&p1).bitwise_xor_tensor(&(c1.bitwise_xor_tensor(&key[0]))),
+            p1.bitwise_and(LOW),
+            high(&p0).bitwise_xor_tensor(&(c3.bitwise_xor_tensor(&key[1]))),
+            p0.bitwise_and(LOW),
+        ];
+        let [k0, k1] = key;
+        key = [(k0 + 0x9E37_79B9_i64).bitwise_and(LOW), (k1 + 0xBB67_AE85_i64).bitwise_and(LOW)];
+    }
+    let shape = [keys.len() as i64, blocks];
+    let counter = counter.map(|word| word.expand(shape, false));
+    Tensor::stack(&counter, 2).view([shape[0], -1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vqfarm_core::rng::Purpose;
+
+    fn streams(drawn: usize) -> Vec<Stream> {
+        let key = Key::new(0xFEDC_BA98_7654_3210, Purpose::CutoutNoise).frame(7).iteration(9);
+        let of_cutout = |cutout| {
+            let mut stream = key.cutout(cutout).stream();
+            (0..drawn).for_each(|_| {
+                stream.word();
+            });
+            stream
+        };
+        [0, 1, u32::MAX].map(of_cutout).into()
+    }
+
+    #[test]
+    fn tensors_draw_what_the_host_draws() {
+        for drawn in [0, 1, 6] {
+            for each in [1, 2, 7, 5000] {
+                let there = on_device(&streams(drawn), each, Device::Cpu).unwrap();
+                let mut here = streams(drawn);
+                let like = Tensor::zeros([3, each], (Kind::Float, Device::Cpu));
+                let apart = (there - normals(&like, &mut here)).abs().max().double_value(&[]);
+                assert!(apart < 2e-6, "{apart} for {each} numbers after {drawn} words");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_at_different_places_are_left_to_the_host() {
+        let mut uneven = streams(1);
+        uneven[2].word();
+        assert!(on_device(&uneven, 4, Device::Cpu).is_none());
+    }
+}
