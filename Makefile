@@ -5,10 +5,15 @@ setup:
 	scripts/setup.sh
 
 build: setup
-	cargo build --release
+	cargo build --release --workspace
 
-test: setup
+# The whole-system tests run the programs, so these are built first.
+test: build
 	cargo test --release --workspace
+
+# Goes on where it was interrupted.
+demo: build
+	target/release/vqfarm render examples/sweep.toml --out out/demo
 
 lint: setup
 	cargo fmt --check

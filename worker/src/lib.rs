@@ -2,5 +2,12 @@
 //! planner, queue, worker and stitcher in one process.
 
 pub mod frame;
+pub mod job;
+pub mod lane;
+pub mod models;
+pub mod paint;
+pub mod publish;
+pub mod run;
+pub mod standalone;
 pub mod stitch;
 pub mod store;

@@ -1,1 +1,147 @@
-fn main() {}
+//! `vqfarm-worker`: the process that renders. `vqfarm render` starts one; people seldom do.
+
+use std::io::{self, BufRead, Write};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
+use vqfarm_core::job::Job;
+use vqfarm_weights::library::Library;
+use vqfarm_worker::standalone::{self, End, Request};
+
+/// Renders jobs; started by `vqfarm render`
+#[derive(Debug, Parser)]
+#[command(name = "vqfarm-worker", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Render one job into a folder
+    ///
+    /// Reads the resolved job as one line of JSON from standard input. Prints what happens as
+    /// one JSON object a line; logs go to standard error. Run again, it goes on from what is
+    /// there. Exit status: 0 done, 1 failed, 2 refused, 130 interrupted.
+    Render(RenderArgs),
+}
+
+#[derive(Debug, Args)]
+struct RenderArgs {
+    /// Folder of the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Where to compute: auto, cpu, cuda, cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+
+    /// CPU threads in all [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<usize>>,
+
+    /// The most cells that a GPU computes together
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
+
+    /// Folder of the models [default: ~/.local/share/vqfarm/models]
+    #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
+    models: Option<PathBuf>,
+
+    /// Stop as if interrupted when standard input ends
+    #[arg(long)]
+    stop_on_eof: bool,
+}
+
+fn main() -> ExitCode {
+    let Cli { command: Command::Render(args) } = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match render(args) {
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Failed) => ExitCode::FAILURE,
+        Ok(End::Refused) => ExitCode::from(2),
+        Ok(End::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            print(&Event::Error { kind: ErrorKind::Failed, message: format!("{error:#}") });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn render(args: RenderArgs) -> Result<End> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).context("cannot read the job from standard input")?;
+    let job: Job = match serde_json::from_str(&line) {
+        Ok(job) => job,
+        Err(error) => {
+            let message = format!("standard input holds no job: {error}");
+            print(&Event::Error { kind: ErrorKind::Usage, message });
+            return Ok(End::Refused);
+        }
+    };
+    let mut library = Library::of_user()?;
+    if let Some(root) = args.models {
+        library = library.moved_to(root);
+    }
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    let request = Request {
+        job,
+        out: args.out,
+        device: args.device,
+        threads: args.threads.map_or_else(cores, NonZero::get),
+        batch: args.batch,
+        library,
+    };
+    let (stop, stopped) = watch::channel(false);
+    if args.stop_on_eof {
+        let stop = stop.clone();
+        thread::Builder::new().name("stdin".into()).spawn(move || {
+            // Whatever else is said there is not for us.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            stop.send_replace(true);
+        })?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let end = runtime.block_on(async move {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::spawn(async move {
+            for again in [false, true] {
+                tokio::select! {
+                    _ = interrupt.recv() => (),
+                    _ = terminate.recv() => (),
+                }
+                if again {
+                    // Asked twice: at once. Stored frames are whole, whenever this happens.
+                    std::process::exit(INTERRUPTED.into());
+                }
+                stop.send_replace(true);
+            }
+        });
+        anyhow::Ok(standalone::render(request, &mut print, stopped).await)
+    })?;
+    Ok(end)
+}
+
+/// A reader that has gone away is no reason to stop: the frames are what counts.
+fn print(event: &Event) {
+    let written = serde_json::to_string(event)
+        .map_err(io::Error::from)
+        .and_then(|line| writeln!(io::stdout().lock(), "{line}"));
+    if let Err(error) = written {
+        tracing::debug!(%error, "nobody reads the events");
+    }
+}

@@ -1,8 +1,131 @@
 //! Overviews of a finished sweep: contact sheet, gallery, scores.
 
+mod collect;
 pub mod gallery;
 pub mod grid;
 pub mod scores;
 pub mod sheet;
 pub mod table;
 pub mod text;
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use image::{ImageFormat, RgbImage};
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, spawn_blocking};
+use vqfarm_core::keys;
+use vqfarm_queue::{Queue, QueueError, Retry, Ticket};
+
+use self::grid::{Wanted, arrange};
+use crate::frame;
+use crate::job::OpenJob;
+use crate::publish::PublishError;
+use crate::store::StoreError;
+
+/// Why there are no overviews.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StitchError {
+    /// These frames are not there or not whole.
+    #[error("frames {0:?} are missing or damaged")]
+    Damaged(Vec<u64>),
+    #[error("frames of another job lie where this job's should be: {0:?}")]
+    OtherJob(Vec<u64>),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error("the gallery cannot be written: {0}")]
+    Gallery(#[from] minijinja::Error),
+    #[error("the scores cannot be written: {0}")]
+    Scores(#[from] csv::Error),
+    #[error("the contact sheet cannot be written: {0}")]
+    Sheet(#[from] image::ImageError),
+    #[error(transparent)]
+    Cell(#[from] vqfarm_core::job::FieldError),
+    #[error("cannot look at a frame: {0}")]
+    Look(#[from] PublishError),
+    #[error("the thread that stitches died: {0}")]
+    Thread(#[from] JoinError),
+}
+
+/// Keys of the overviews that were written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    /// The first page first.
+    pub contact_sheets: Vec<String>,
+    pub gallery: String,
+    pub scores: String,
+}
+
+/// Makes the overviews from the stored frames; older ones are replaced, each as a whole.
+/// `failures` says why cells have no frame.
+///
+/// # Errors
+/// A frame is missing without a failure, or damaged; storage fails.
+pub async fn stitch(
+    job: &Arc<OpenJob>,
+    failures: &HashMap<u64, String>,
+) -> Result<Outputs, StitchError> {
+    let (table, size) = collect::collect(job, failures).await?;
+    let store = &job.store;
+    let scores = scores::csv(&table)?;
+    let gallery = gallery::page(&table)?;
+    let pages = {
+        let (job, runtime) = (job.clone(), Handle::current());
+        spawn_blocking(move || {
+            let wanted = &job.record.spec.output.contact_sheet;
+            let wanted = Wanted { rows: wanted.rows.clone(), columns: wanted.columns.clone() };
+            let arrangement = arrange(&table, &wanted);
+            let mut picture = |cell: usize| {
+                let bytes = runtime.block_on(job.store.get(table.cells[cell].image.as_ref()?));
+                // It was whole a moment ago; should it be gone now, its place stays empty.
+                frame::decode(&bytes.ok()??).ok().map(|(_, picture)| picture)
+            };
+            let pages = sheet::draw(&table, &arrangement, size, &mut picture);
+            pages.iter().map(png).collect::<Result<Vec<_>, _>>()
+        })
+        .await??
+    };
+    store.replace(keys::SCORES, scores.into()).await?;
+    let mut contact_sheets = Vec::new();
+    for (n, page) in pages.into_iter().enumerate() {
+        let key = match n {
+            0 => keys::CONTACT_SHEET.to_owned(),
+            n => keys::CONTACT_SHEET.replace(".png", &format!("-{}.png", n + 1)),
+        };
+        store.replace(&key, page).await?;
+        contact_sheets.push(key);
+    }
+    store.replace(keys::GALLERY, gallery.into()).await?;
+    let (gallery, scores) = (keys::GALLERY.to_owned(), keys::SCORES.to_owned());
+    Ok(Outputs { contact_sheets, gallery, scores })
+}
+
+/// Throws damaged frames away and lets their cells be rendered anew, before the stitching
+/// whose ticket this is.
+///
+/// # Errors
+/// Storage or the queue fails.
+pub async fn render_again(
+    queue: &dyn Queue,
+    job: &OpenJob,
+    ticket: &Ticket,
+    frames: Vec<u64>,
+) -> Result<(), StitchError> {
+    for &index in &frames {
+        job.store.delete(&keys::frame(index)).await?;
+    }
+    queue.release(ticket).await?;
+    queue.retry(job.id(), &Retry::Tasks { layer: 0, indices: frames }).await?;
+    Ok(())
+}
+
+fn png(page: &RgbImage) -> Result<Bytes, image::ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
+    page.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner().into())
+}

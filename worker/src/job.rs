@@ -1,0 +1,124 @@
+//! A job as a worker sees it: its record, its plan, and where its objects lie.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::{DynamicImage, ImageReader, Limits};
+use vqfarm_core::check::MAX_SIDE;
+use vqfarm_core::id::JobId;
+use vqfarm_core::plan::{Plan, PlanError};
+use vqfarm_core::record::JobRecord;
+use vqfarm_core::render::{Init, RenderSettings};
+use vqfarm_core::sweep::Cell;
+use vqfarm_engine::picture::Picture;
+
+use crate::frame::FrameInfo;
+use crate::store::{JobStore, StoreError};
+
+/// Pictures that a job refers to may be larger than what it renders, but not absurdly so.
+const MAX_ASSET_SIDE: u32 = 4 * MAX_SIDE;
+
+/// Why a job or one of its tasks cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobFault {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the picture {0} is not in storage")]
+    Missing(String),
+    #[error("the picture {key} cannot be read: {reason}")]
+    Picture { key: String, reason: String },
+}
+
+/// A job that is being worked on.
+pub struct OpenJob {
+    pub record: JobRecord,
+    pub plan: Plan,
+    pub store: JobStore,
+    pictures: Mutex<HashMap<String, Arc<DynamicImage>>>,
+}
+
+impl OpenJob {
+    /// # Errors
+    /// The record's spec has no plan.
+    pub fn new(record: JobRecord, store: JobStore) -> Result<Self, JobFault> {
+        let plan = Plan::new(&record.spec)?;
+        Ok(Self { record, plan, store, pictures: Mutex::default() })
+    }
+
+    pub fn id(&self) -> JobId {
+        self.record.id
+    }
+
+    /// What a cell's frame says of itself.
+    pub fn frame_info(&self, cell: &Cell, score: Option<f32>) -> FrameInfo {
+        let used = |name: &String| {
+            self.record.models.get(name).map(|sha256| (name.clone(), sha256.clone()))
+        };
+        let names = std::iter::once(&cell.render.generator).chain(&cell.render.perceptors);
+        FrameInfo {
+            index: cell.index,
+            spec: self.record.spec_hash.clone(),
+            settings: cell.render.clone(),
+            models: names.filter_map(used).collect(),
+            score,
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    /// What the engine needs to make a cell's picture.
+    ///
+    /// # Errors
+    /// A picture that the settings name is not in storage or is no picture.
+    pub async fn picture(&self, settings: &RenderSettings) -> Result<Picture, JobFault> {
+        let mut picture = Picture::new(settings.clone());
+        if let Init::Image(key) = &settings.init {
+            picture.init = Some(self.asset(key).await?.to_rgb8());
+        }
+        for prompt in &settings.image_prompts {
+            picture.image_prompts.push(self.asset(&prompt.image).await?.to_rgb8());
+        }
+        if let Some(key) = &settings.mask {
+            picture.mask = Some(self.asset(key).await?.to_luma8());
+        }
+        Ok(picture)
+    }
+
+    async fn asset(&self, key: &str) -> Result<Arc<DynamicImage>, JobFault> {
+        let known = |job: &Self| {
+            let pictures = job.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+            pictures.get(key).cloned()
+        };
+        if let Some(picture) = known(self) {
+            return Ok(picture);
+        }
+        let bytes = self.store.get(key).await?;
+        let bytes = bytes.ok_or_else(|| JobFault::Missing(key.to_owned()))?;
+        let picture = Arc::new(
+            decode(&bytes)
+                .map_err(|e| JobFault::Picture { key: key.to_owned(), reason: e.to_string() })?,
+        );
+        let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        pictures.insert(key.to_owned(), picture.clone());
+        Ok(picture)
+    }
+}
+
+/// A picture of any known format, told by its content; transparency shows white.
+fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
+    let mut reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format()?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_ASSET_SIDE);
+    limits.max_image_height = Some(MAX_ASSET_SIDE);
+    reader.limits(limits);
+    let picture = reader.decode()?;
+    if !picture.color().has_alpha() {
+        return Ok(picture);
+    }
+    let white = image::Rgba([255; 4]);
+    let mut paper = image::RgbaImage::from_pixel(picture.width(), picture.height(), white);
+    image::imageops::overlay(&mut paper, &picture.to_rgba8(), 0, 0);
+    Ok(DynamicImage::ImageRgba8(paper))
+}

@@ -1,0 +1,418 @@
+//! Planner, queue, worker and stitcher in one process, over one folder.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::{broadcast, mpsc, watch};
+use uuid::Uuid;
+use vqfarm_core::clock::{Clock, SystemClock};
+use vqfarm_core::event::{ErrorKind, Event, Summary};
+use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
+use vqfarm_core::job::Job;
+use vqfarm_core::keys;
+use vqfarm_core::record::JobRecord;
+use vqfarm_engine::device;
+use vqfarm_queue::{
+    Event as Change, JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission, TaskState,
+    WorkerInfo,
+};
+use vqfarm_weights::library::Library;
+
+use crate::job::OpenJob;
+use crate::models::Shelf;
+use crate::publish::{Found, check};
+use crate::run::{RENDER, Told, Worker};
+use crate::stitch;
+use crate::store::JobStore;
+
+/// Frames that are checked at the same time when a render goes on.
+const AT_ONCE: usize = 8;
+
+/// A render in one folder.
+pub struct Request {
+    pub job: Job,
+    pub out: PathBuf,
+    /// `auto`, `cpu`, `cuda:0`…; see [`device::choose`].
+    pub device: String,
+    /// Cores to use when the device is a CPU.
+    pub threads: usize,
+    /// The most cells that a GPU computes together.
+    pub batch: u32,
+    pub library: Library,
+}
+
+/// How a render ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    /// Cells, storage, a device or a model failed.
+    Failed,
+    /// The request itself cannot be done.
+    Refused,
+    Interrupted,
+}
+
+/// Why a render did not come to its end.
+struct Halt {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Halt {
+    fn refused(message: impl ToString) -> Self {
+        Self { kind: ErrorKind::Usage, message: message.to_string() }
+    }
+
+    fn failed(message: impl ToString) -> Self {
+        Self { kind: ErrorKind::Failed, message: message.to_string() }
+    }
+}
+
+/// Whom the events are told to.
+pub type Tell<'a> = dyn FnMut(&Event) + Send + 'a;
+
+/// Renders a job into a folder, going on from what is there. `tell` hears of everything, of a
+/// summary or an error last; `stop` turning true ends the render early, with all finished
+/// frames stored.
+pub async fn render(request: Request, tell: &mut Tell<'_>, stop: watch::Receiver<bool>) -> End {
+    match try_render(request, tell, stop).await {
+        Ok(summary) => {
+            let end = match &summary {
+                Summary { interrupted: true, .. } => End::Interrupted,
+                Summary { failed: 0, .. } => End::Done,
+                _ => End::Failed,
+            };
+            tell(&Event::Summary(summary));
+            end
+        }
+        Err(Halt { kind, message }) => {
+            tell(&Event::Error { kind, message });
+            if kind == ErrorKind::Usage { End::Refused } else { End::Failed }
+        }
+    }
+}
+
+async fn try_render(
+    request: Request,
+    tell: &mut Tell<'_>,
+    stop: watch::Receiver<bool>,
+) -> Result<Summary, Halt> {
+    let device = device::choose(&request.device).map_err(Halt::refused)?;
+    let models = hashes(&request.job, &request.library).map_err(Halt::refused)?;
+    let job = Arc::new(open(&request, models).await?);
+    let done = stored_frames(&job, tell).await?;
+    // Only now is it sure that the folder is this job's.
+    write_record(&job).await?;
+
+    let sweep = job.plan.sweep();
+    let cells = sweep.len();
+    let stored = done.len() as u64;
+    let size = sweep.cell(0).map_err(Halt::refused)?.render.size;
+    let lanes = if device.is_cuda() {
+        1
+    } else {
+        let pixels = u64::from(size[0]) * u64::from(size[1]);
+        device::pictures_at_once(pixels, request.threads).min((cells - stored).max(1) as usize)
+    };
+    tell(&Event::Started {
+        job: job.id(),
+        name: job.record.spec.name.clone(),
+        cells,
+        stored,
+        size,
+        device: name_of(device),
+        lanes: lanes as u32,
+    });
+
+    let begin = Instant::now();
+    let queue = submit(&job, &done).await?;
+    let changes = queue.events();
+    let (events, told) = mpsc::unbounded_channel();
+    let (halt, halted) = watch::channel(false);
+    let steps = Arc::new(AtomicU64::new(0));
+    let worker = Worker {
+        queue: queue.clone(),
+        info: worker_info()?,
+        shelves: vec![Arc::new(Shelf::new(request.library, device)); lanes],
+        batch: if device.is_cuda() { request.batch } else { 1 },
+        ahead: device.is_cuda(),
+        jobs: HashMap::from([(job.id(), job.clone())]),
+        events,
+        steps: steps.clone(),
+    };
+    let running = tokio::spawn(worker.run(halted));
+    let mut watch = Watch { out: &request.out, tell, rendered: 0, stored };
+    let ended = watch.over(&*queue, changes, told, &halt, stop).await;
+    let Watch { rendered, stored, .. } = watch;
+    running.await.map_err(Halt::failed)?.map_err(Halt::failed)?;
+    let ended = ended?;
+
+    let failures = failures(&*queue, job.id()).await?;
+    let stitched = match ended {
+        Ended::Job(JobState::Done) => true,
+        Ended::Job(_) => {
+            // The queue stitches complete jobs only; people want to see what there is.
+            stitch::stitch(&job, &failures).await.map_err(Halt::failed)?;
+            true
+        }
+        Ended::Interrupted => false,
+    };
+    let seconds = begin.elapsed().as_secs_f64();
+    let steps = steps.load(Ordering::Relaxed);
+    let path = |key: &str| request.out.join(key).display().to_string();
+    Ok(Summary {
+        job: job.id(),
+        cells,
+        frames: stored,
+        rendered,
+        failed: failures.len() as u64,
+        interrupted: ended == Ended::Interrupted,
+        seconds,
+        iterations_per_second: if steps == 0 { 0.0 } else { steps as f64 / seconds },
+        out: request.out.display().to_string(),
+        frames_dir: path(keys::FRAMES),
+        contact_sheet: stitched.then(|| path(keys::CONTACT_SHEET)),
+        gallery: stitched.then(|| path(keys::GALLERY)),
+        scores: stitched.then(|| path(keys::SCORES)),
+    })
+}
+
+fn name_of(device: tch::Device) -> String {
+    match device {
+        tch::Device::Cuda(n) => format!("cuda:{n}"),
+        _ => "cpu".into(),
+    }
+}
+
+/// SHA-256 of each model that the job needs.
+fn hashes(job: &Job, library: &Library) -> Result<BTreeMap<String, String>, String> {
+    let names: BTreeSet<String> = job.models().into_iter().map(|model| model.name).collect();
+    let hash = |name: String| match library.open(&name) {
+        Ok(entry) => Ok((name, entry.sha256)),
+        Err(error) => Err(error.to_string()),
+    };
+    names.into_iter().map(hash).collect()
+}
+
+/// The job of this folder: the one that lies there if it makes the same pictures, or a new one.
+async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<OpenJob, Halt> {
+    let store = JobStore::folder(&request.out).map_err(Halt::failed)?;
+    store.probe().await.map_err(Halt::failed)?;
+    let spec_hash = request.job.spec_hash();
+    let folder = request.out.display();
+    let old = store.get(keys::JOB_RECORD).await.map_err(Halt::failed)?;
+    let record = match old {
+        Some(bytes) => {
+            let old: JobRecord = serde_json::from_slice(&bytes).map_err(|e| {
+                Halt::refused(format!("{folder}/{} cannot be read: {e}", keys::JOB_RECORD))
+            })?;
+            if old.spec_hash != spec_hash {
+                return Err(Halt::refused(format!(
+                    "{folder} holds another job (`{}`); choose another folder",
+                    old.spec.name
+                )));
+            }
+            if let Some(name) =
+                old.models.keys().find(|name| old.models.get(*name) != models.get(*name))
+            {
+                return Err(Halt::refused(format!(
+                    "the model `{name}` is not the one that the frames in {folder} were made \
+                     with; choose another folder"
+                )));
+            }
+            // The name and the outputs may have changed; the pictures are the same.
+            JobRecord { spec: request.job.clone(), ..old }
+        }
+        None => JobRecord {
+            id: JobId::generate(),
+            user: user(),
+            submitted: SystemClock.now(),
+            vqfarm: env!("CARGO_PKG_VERSION").into(),
+            spec: request.job.clone(),
+            spec_hash,
+            models,
+        },
+    };
+    OpenJob::new(record, store).map_err(Halt::refused)
+}
+
+async fn write_record(job: &OpenJob) -> Result<(), Halt> {
+    let json = serde_json::to_vec_pretty(&job.record).map_err(Halt::failed)?;
+    job.store.replace(keys::JOB_RECORD, json.into()).await.map_err(Halt::failed)
+}
+
+fn user() -> UserName {
+    let name = std::env::var("USER").ok().and_then(|name| UserName::new(name).ok());
+    name.unwrap_or_else(|| UserName::new("local").expect("a plain word is a user name"))
+}
+
+fn worker_info() -> Result<WorkerInfo, Halt> {
+    let id = WorkerId::new(format!("local-{}", std::process::id())).map_err(Halt::failed)?;
+    Ok(WorkerInfo { id, tags: BTreeSet::new(), memory: u64::MAX, loaded: BTreeSet::new() })
+}
+
+/// Cells whose frames are there and whole. Damaged ones are thrown away.
+async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u64>, Halt> {
+    let names = job.store.names(keys::FRAMES).await.map_err(Halt::failed)?;
+    let indices = names.iter().filter_map(|name| keys::frame_index(name));
+    let found: Vec<(u64, Found)> = stream::iter(indices.filter(|&i| i < job.plan.sweep().len()))
+        .map(|index| async move {
+            let key = keys::frame(index);
+            Ok::<_, Halt>((
+                index,
+                check(&job.store, &key, &job.record.spec_hash).await.map_err(Halt::failed)?,
+            ))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut done = BTreeSet::new();
+    for (index, found) in found {
+        let key = keys::frame(index);
+        match found {
+            Found::Frame(_) => {
+                done.insert(index);
+            }
+            Found::Nothing => (),
+            Found::Damaged(reason) => {
+                let message = format!("{key} is damaged ({reason}); it is rendered again");
+                tell(&Event::Warning { message });
+                job.store.delete(&key).await.map_err(Halt::failed)?;
+            }
+            Found::OtherJob => {
+                let message = format!("{key} is a frame of another job; choose another folder");
+                return Err(Halt::refused(message));
+            }
+        }
+    }
+    Ok(done)
+}
+
+async fn submit(job: &OpenJob, done: &BTreeSet<u64>) -> Result<Arc<dyn Queue>, Halt> {
+    let policy = Policy { attempts: 2, ..Policy::default() };
+    let seed = Uuid::now_v7().as_u64_pair().1;
+    let queue = MemoryQueue::new(policy, Arc::new(SystemClock), seed);
+    let layers = job.plan.layers.iter().map(|layer| LayerSpec {
+        name: layer.name.clone(),
+        tasks: layer.tasks,
+        dependency: layer.dependency,
+        needs: Needs::default(),
+    });
+    let submission = Submission {
+        request: RequestId::generate(),
+        job: job.id(),
+        name: job.record.spec.name.clone(),
+        user: job.record.user.clone(),
+        priority: 0,
+        layers: layers.collect(),
+        done: ranges(done).into_iter().map(|range| (0, range)).collect(),
+    };
+    queue.submit(&submission).await.map_err(Halt::refused)?;
+    Ok(Arc::new(queue))
+}
+
+/// Numbers as the fewest ranges.
+fn ranges(numbers: &BTreeSet<u64>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => ranges.push(number..number + 1),
+        }
+    }
+    ranges
+}
+
+/// How the watch over a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The job is in this final state.
+    Job(JobState),
+    Interrupted,
+}
+
+/// Listens to a worker and halts it when its time has come.
+struct Watch<'a, 't> {
+    out: &'a Path,
+    tell: &'a mut Tell<'t>,
+    /// Frames that this run made.
+    rendered: u64,
+    /// Frames that are there.
+    stored: u64,
+}
+
+impl Watch<'_, '_> {
+    /// Passes on what the worker tells until the job ends one way or another, then halts the
+    /// worker and listens to its last words.
+    async fn over(
+        &mut self,
+        queue: &dyn Queue,
+        mut changes: broadcast::Receiver<Change>,
+        mut told: mpsc::UnboundedReceiver<Told>,
+        halt: &watch::Sender<bool>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<Ended, Halt> {
+        let mut ended: Option<Result<Ended, Halt>> = None;
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                heard = told.recv() => match heard {
+                    Some(Told::Event(event)) => self.pass_on(event),
+                    Some(Told::Storage(message)) => {
+                        ended.get_or_insert(Err(Halt::failed(message)));
+                        halt.send_replace(true);
+                    }
+                    // The worker has left: everything is told.
+                    None => break,
+                },
+                change = changes.recv(), if ended.is_none() => {
+                    // Missed changes are made up for by asking.
+                    let state = match change {
+                        Ok(Change::Job { state, .. }) => Some(state),
+                        Ok(_) => None,
+                        Err(_) => queue.jobs().await.ok().and_then(|jobs| Some(jobs.first()?.state)),
+                    };
+                    if let Some(state) = state.filter(|state| state.is_final()) {
+                        ended = Some(Ok(Ended::Job(state)));
+                        halt.send_replace(true);
+                    }
+                },
+                _ = stop.wait_for(|&stop| stop), if !asked => {
+                    asked = true;
+                    ended.get_or_insert(Ok(Ended::Interrupted));
+                    halt.send_replace(true);
+                },
+            }
+        }
+        ended.unwrap_or_else(|| Err(Halt::failed("the worker left before the job was done")))
+    }
+
+    /// Keys become paths on this machine.
+    fn pass_on(&mut self, mut event: Event) {
+        if let Event::Frame { path, adopted, .. } = &mut event {
+            self.stored += 1;
+            self.rendered += u64::from(!*adopted);
+            *path = self.out.join(&*path).display().to_string();
+        }
+        (self.tell)(&event);
+    }
+}
+
+/// Why cells failed for good.
+async fn failures(queue: &dyn Queue, job: JobId) -> Result<HashMap<u64, String>, Halt> {
+    let tasks = queue.tasks(job).await.map_err(Halt::failed)?;
+    let mut failures = HashMap::new();
+    for task in tasks.into_iter().filter(|task| task.state == TaskState::Failed) {
+        let reason = task.last_error.unwrap_or_else(|| "unknown".into());
+        if task.task.layer != RENDER {
+            return Err(Halt::failed(format!("the frames are there, the overviews not: {reason}")));
+        }
+        failures.insert(task.task.index, reason);
+    }
+    Ok(failures)
+}

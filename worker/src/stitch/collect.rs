@@ -1,0 +1,125 @@
+//! Reads a job's frames into a [`Table`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::task::spawn_blocking;
+use vqfarm_core::keys;
+use vqfarm_core::render::RenderSettings;
+use vqfarm_core::sweep::label;
+
+use super::StitchError;
+use super::table::{Axis, Cell, Table};
+use crate::frame;
+use crate::job::OpenJob;
+
+/// Frames that are read and decoded at the same time.
+const AT_ONCE: usize = 8;
+
+/// The job's table, and the size of its largest frame.
+pub(super) async fn collect(
+    job: &Arc<OpenJob>,
+    failures: &HashMap<u64, String>,
+) -> Result<(Table, (u32, u32)), StitchError> {
+    let sweep = job.plan.sweep();
+    let looked: Vec<_> = stream::iter(0..sweep.len())
+        .map(|index| look(job, index))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let (mut cells, mut damaged, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    let mut size = (1, 1);
+    for (index, seen) in looked.into_iter().enumerate() {
+        let index = index as u64;
+        let (score, image) = match seen {
+            Seen::Frame { score, width, height } => {
+                size = (size.0.max(width), size.1.max(height));
+                (score, Some(keys::frame(index)))
+            }
+            Seen::OtherJob => {
+                foreign.push(index);
+                continue;
+            }
+            Seen::Nothing if failures.contains_key(&index) => (None, None),
+            Seen::Nothing => {
+                damaged.push(index);
+                continue;
+            }
+        };
+        let cell = sweep.cell(index)?;
+        let place = sweep.places(index).unwrap_or_default();
+        cells.push(Cell {
+            index,
+            place: place.into_iter().map(|place| place as usize).collect(),
+            prompt: cell.render.prompt,
+            seed: cell.render.seed,
+            score,
+            error: if image.is_some() { None } else { failures.get(&index).cloned() },
+            image,
+        });
+    }
+    if !foreign.is_empty() {
+        return Err(StitchError::OtherJob(foreign));
+    }
+    if !damaged.is_empty() {
+        return Err(StitchError::Damaged(damaged));
+    }
+    let axes: Vec<Axis> = sweep
+        .axes()
+        .enumerate()
+        .map(|(axis, (name, len))| {
+            let values =
+                (0..len).map(|at| sweep.value(axis, at).map_or(String::new(), |v| label(&v)));
+            Axis { name: name.to_owned(), values: values.collect() }
+        })
+        .collect();
+    let title = job.record.spec.name.to_string();
+    let facts = facts(job, &axes);
+    Ok((Table { title, axes, cells, facts }, size))
+}
+
+enum Seen {
+    Frame {
+        score: Option<f32>,
+        width: u32,
+        height: u32,
+    },
+    /// Also a damaged frame: it must be made again.
+    Nothing,
+    OtherJob,
+}
+
+async fn look(job: &Arc<OpenJob>, index: u64) -> Result<Seen, StitchError> {
+    let Some(bytes) = job.store.get(&keys::frame(index)).await? else { return Ok(Seen::Nothing) };
+    let decoded = spawn_blocking(move || frame::decode(&bytes)).await?;
+    Ok(match decoded {
+        Ok((info, _)) if info.spec != job.record.spec_hash => Seen::OtherJob,
+        Ok((info, picture)) if info.index == index => {
+            let (width, height) = picture.dimensions();
+            Seen::Frame { score: info.score, width, height }
+        }
+        _ => Seen::Nothing,
+    })
+}
+
+/// What all cells share and people want to know.
+fn facts(job: &OpenJob, axes: &[Axis]) -> Vec<(String, String)> {
+    let spec = &job.record.spec;
+    let RenderSettings { prompt, seed, size, iterations, generator, perceptors, cutouts, .. } =
+        &spec.render;
+    let template = spec.sweep.as_ref().and_then(|sweep| sweep.prompt.as_ref()).unwrap_or(prompt);
+    let all = [
+        ("prompt", template.clone()),
+        ("size", format!("{}×{}", size[0], size[1])),
+        ("iterations", iterations.to_string()),
+        ("generator", generator.clone()),
+        ("perceptors", perceptors.join(", ")),
+        ("cutouts.count", cutouts.count.to_string()),
+        ("seed", seed.to_string()),
+    ];
+    let shared = all
+        .into_iter()
+        .filter(|(name, value)| !value.is_empty() && !axes.iter().any(|axis| axis.name == *name));
+    shared.map(|(name, value)| (name.trim_end_matches(".count").to_owned(), value)).collect()
+}
