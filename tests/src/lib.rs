@@ -9,6 +9,8 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 use vqfarm_core::event::{Event, Summary};
 
@@ -53,6 +55,23 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures").join(name)
 }
 
+/// The fixtures' tiny CLIP, with a token table long enough for CLIP's own vocabulary: the
+/// fixture's rows over and over.
+fn tiny_clip() -> Vec<u8> {
+    const TABLE: &str = "module.token_embedding.weight";
+    const VOCABULARY: usize = 49_408;
+    let file = fs::read(fixture("files/clip_vit.open_clip.safetensors")).expect("the fixture");
+    let tensors = SafeTensors::deserialize(&file).expect("the fixture is safetensors");
+    let table = tensors.tensor(TABLE).expect("the fixture has a token table");
+    let (width, row) = (table.shape()[1], table.data().len() / table.shape()[0]);
+    let bytes: Vec<u8> = table.data().iter().copied().cycle().take(VOCABULARY * row).collect();
+    let table = TensorView::new(table.dtype(), vec![VOCABULARY, width], &bytes);
+    let table = table.expect("the table's size is right");
+    let rest = tensors.tensors().into_iter().filter(|(name, _)| name != TABLE);
+    let all = rest.chain([(TABLE.to_owned(), table)]);
+    safetensors::serialize(all, None).expect("tensors can be written")
+}
+
 /// A folder of its own with a library of tiny models and a job file.
 pub struct Bench {
     folder: TempDir,
@@ -71,19 +90,20 @@ impl Bench {
     pub fn new(job: &str) -> Self {
         let bench = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         fs::write(bench.path("job.toml"), job).expect("the job file is written");
-        for (file, config, name) in [
-            ("vqgan_vq_f4.lightning.ckpt", Some("vqgan_vq_f4.yaml"), "tiny-f4"),
-            ("clip_vit.openai.pt", None, "tiny-clip"),
-        ] {
-            let mut import = bench.vqfarm(&["models", "import"]);
-            import.arg(fixture("files").join(file)).args(["--name", name]);
-            if let Some(config) = config {
-                import.arg("--config").arg(fixture("files").join(config));
-            }
-            let ran = finish(&mut import);
-            assert_eq!(ran.status, 0, "{ran:?}");
-        }
+        let files = fixture("files");
+        bench.import("tiny-f4", &files.join("vqgan_vq_f4.lightning.ckpt"), |import| {
+            import.arg("--config").arg(files.join("vqgan_vq_f4.yaml"))
+        });
+        let clip = bench.path("clip.safetensors");
+        fs::write(&clip, tiny_clip()).expect("the model is written");
+        bench.import("tiny-clip", &clip, |import| import);
         bench
+    }
+
+    fn import(&self, name: &str, file: &Path, more: impl FnOnce(&mut Command) -> &mut Command) {
+        let mut import = self.vqfarm(&["models", "import", "--name", name]);
+        let ran = finish(more(import.arg(file)));
+        assert_eq!(ran.status, 0, "{ran:?}");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

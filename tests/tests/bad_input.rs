@@ -23,7 +23,11 @@ fn refused(bench: &Bench, ran: &Ran, expected: &[&str]) {
 
 #[test]
 fn a_typo_is_answered_with_line_field_and_nearest_name() {
-    refuses("iterations = 8", "itterations = 8", &["job.toml:7:1", "itterations", "\"iterations\""]);
+    refuses(
+        "iterations = 8",
+        "itterations = 8",
+        &["job.toml:7:1", "itterations", "\"iterations\""],
+    );
 }
 
 #[test]
@@ -61,7 +65,8 @@ fn pictures_that_are_missing_elsewhere_or_no_pictures_are_refused() {
 
 #[test]
 fn a_picture_that_claims_absurd_sizes_is_refused() {
-    let job = SWEEP.replacen("iterations = 8", "init = { image = \"bomb.png\" }\niterations = 8", 1);
+    let job =
+        SWEEP.replacen("iterations = 8", "init = { image = \"bomb.png\" }\niterations = 8", 1);
     let bench = Bench::new(&job);
     // A PNG header of 60,000 × 60,000 pixels and nothing behind it.
     let mut bytes = Vec::new();

@@ -18,6 +18,8 @@ use crate::job::OpenJob;
 use crate::models::Shelf;
 use crate::paint::{PaintError, Painted, Painter};
 
+/// What the names of the lanes' threads begin with.
+pub const LANE: &str = "lane-";
 /// Progress is told no more often than this.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -82,7 +84,7 @@ impl Lane {
     /// The system gives no thread.
     pub fn start(parts: LaneParts) -> io::Result<Self> {
         let (work, tasks) = mpsc::channel();
-        let name = format!("lane-{}", parts.number);
+        let name = format!("{LANE}{}", parts.number);
         let thread = thread::Builder::new().name(name).spawn(move || run(&parts, &tasks))?;
         Ok(Self { work, thread })
     }
@@ -165,7 +167,7 @@ fn paint<'a>(
             *painter = Painter::new(&parts.shelf);
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-            let message = format!("the renderer panicked: {text}");
+            let message = format!("the renderer panicked: {}", brief(text));
             let failure = || Failure::Error { message: message.clone(), retryable: true };
             batch.iter().map(|_| Err(failure())).collect()
         }
@@ -176,7 +178,29 @@ impl From<PaintError> for Failure {
     fn from(error: PaintError) -> Self {
         match error {
             PaintError::Stopped => Self::Unwanted,
-            error => Self::Error { message: error.to_string(), retryable: error.is_retryable() },
+            error => {
+                Self::Error { message: brief(&error.to_string()), retryable: error.is_retryable() }
+            }
         }
+    }
+}
+
+/// What libtorch says, without the stack that it says it from.
+fn brief(message: &str) -> String {
+    let unquoted = message.replace("\\n", "\n");
+    let first = unquoted.split("\nException raised from").next().unwrap_or_default();
+    first.replace("called `Result::unwrap()` on an `Err` value: Torch(\"", "").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_libtorch_is_what_people_see() {
+        let said = "libtorch: called `Result::unwrap()` on an `Err` value: Torch(\"index out of \
+                    range in self\\nException raised from operator() at /x.cpp:1 (most recent\")";
+        assert_eq!(brief(said), "libtorch: index out of range in self");
+        assert_eq!(brief("size: too small"), "size: too small");
     }
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
 use vqfarm_weights::library::Library;
+use vqfarm_worker::lane::LANE;
 use vqfarm_worker::standalone::{self, End, Request};
 
 /// Renders jobs; started by `vqfarm render`
@@ -65,6 +66,14 @@ fn main() -> ExitCode {
     let Cli { command: Command::Render(args) } = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // A lane turns its panics into failures of cells, which are told once and briefly.
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        match thread::current().name().is_some_and(|name| name.starts_with(LANE)) {
+            true => tracing::debug!(%panic, "caught"),
+            false => default(panic),
+        }
+    }));
     match render(args) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
