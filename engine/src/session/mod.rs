@@ -184,13 +184,13 @@ impl<'m> Session<'m> {
     /// # Errors
     /// A picture is no longer made of numbers; libtorch fails.
     pub fn pictures(&self) -> Result<Vec<RgbImage>> {
-        let images = self.images()?;
-        if images.isfinite().all().int64_value(&[]) == 0 {
+        // Looked for in the latents: the quantiser finds a row also for what is no number.
+        if self.latents().isfinite().all().int64_value(&[]) == 0 {
             return Err(EngineError::Failed(
                 "the latent ran off to infinity; a smaller step_size may help".into(),
             ));
         }
-        image_io::to_pictures(&images)
+        image_io::to_pictures(&self.images()?)
     }
 
     /// What pulled each picture in the last iteration; none before the first. Waits for the

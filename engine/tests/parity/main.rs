@@ -10,6 +10,7 @@ mod report;
 mod augment;
 mod clip;
 mod cutouts;
+mod files;
 mod loops;
 mod loss;
 mod optimizers;
@@ -49,7 +50,8 @@ const KINDS: &[(&str, Check)] = &[
 ];
 
 /// Who checks what is not one `.safetensors` file: entries of the directory by name.
-const ENTRIES: &[(&str, EntryCheck)] = &[("tokenizer.json", tokenizer::check)];
+const ENTRIES: &[(&str, EntryCheck)] =
+    &[("files", files::check), ("tokenizer.json", tokenizer::check)];
 
 /// The processor's kernels that the originals' numbers were computed with. Each kind rounds
 /// otherwise, and optimisers that divide by the gradient's size multiply that a hundredfold, so

@@ -14,6 +14,7 @@ pub const LOOP: f64 = 1e-4;
 enum Line {
     Close { what: String, error: f64, tolerance: f64 },
     Exact { what: String, wrong: i64, of: i64 },
+    Same(String),
     Failed(String),
     Note(String),
 }
@@ -52,6 +53,11 @@ impl Report {
         self.0.push(Line::Exact { what, wrong, of: theirs.numel() as i64 });
     }
 
+    /// Something that is no tensor was compared and is the same.
+    pub fn same(&mut self, what: impl Into<String>) {
+        self.0.push(Line::Same(what.into()));
+    }
+
     pub fn fail(&mut self, why: impl Into<String>) {
         self.0.push(Line::Failed(why.into()));
     }
@@ -86,7 +92,7 @@ impl Line {
             Line::Close { error, tolerance, .. } => error <= tolerance,
             Line::Exact { wrong, .. } => *wrong == 0,
             Line::Failed(_) => false,
-            Line::Note(_) => true,
+            Line::Same(_) | Line::Note(_) => true,
         }
     }
 }
@@ -105,6 +111,7 @@ impl fmt::Display for Report {
                 Line::Exact { what, wrong, of } => {
                     writeln!(f, "  {mark} {what:<28} {wrong} of {of} values differ")?
                 }
+                Line::Same(what) => writeln!(f, "  {mark} {what:<28} the same")?,
                 Line::Failed(why) => writeln!(f, "  {mark} {why}")?,
                 Line::Note(what) => writeln!(f, "  note {what}")?,
             }
