@@ -125,6 +125,6 @@ pub(super) fn attention_over_positions(q: &Tensor, k: &Tensor, v: &Tensor) -> Te
         return out.squeeze_dim(1).transpose(1, 2).reshape(v.size());
     }
     let scale = (v.size()[1] as f64).powf(-0.5);
-    let weights = (tokens(q).bmm(&k.flatten(2, 3)) * scale).softmax(2, Kind::Float);
+    let weights = (tokens(q).bmm(&k.flatten(2, 3)) * scale).softmax(2, q.kind());
     v.flatten(2, 3).bmm(&weights.transpose(1, 2)).reshape(v.size())
 }
