@@ -106,7 +106,7 @@ fn a_folder_of_another_job_is_left_alone() {
 fn a_folder_that_cannot_be_written_is_named() {
     let bench = Bench::new(SWEEP);
     let ran = bench.render(&["job.toml", "--out", "job.toml/inside"]);
-    assert_eq!(ran.status, 1, "{ran:?}");
+    assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.stderr.contains("job.toml/inside"), "{}", ran.stderr);
 }
 

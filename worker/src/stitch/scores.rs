@@ -2,17 +2,20 @@
 
 use super::table::Table;
 
-/// The table as CSV: index, the axes, prompt, seed, score, file, error.
+/// The table as CSV: index, the axes, prompt and seed where these are no axes, score, file, error.
 pub fn csv(table: &Table) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let axes = table.axes.iter().map(|axis| axis.name.as_str());
-    let head = std::iter::once("index").chain(axes);
-    writer.write_record(head.chain(["prompt", "seed", "score", "file", "error"]))?;
+    let is_axis = |name: &str| table.axes.iter().any(|axis| axis.name == name);
+    let (prompts, seeds) = (!is_axis("prompt"), !is_axis("seed"));
+    let own = [("prompt", prompts), ("seed", seeds)].into_iter().filter(|(_, shown)| *shown);
+    let head = std::iter::once("index").chain(axes).chain(own.map(|(name, _)| name));
+    writer.write_record(head.chain(["score", "file", "error"]))?;
     for cell in &table.cells {
         let mut record = vec![cell.index.to_string()];
         record.extend((0..table.axes.len()).map(|axis| table.value(cell, axis).to_owned()));
-        record.push(cell.prompt.clone());
-        record.push(cell.seed.to_string());
+        record.extend(prompts.then(|| cell.prompt.clone()));
+        record.extend(seeds.then(|| cell.seed.to_string()));
         record.push(cell.score.map(|score| format!("{score:.6}")).unwrap_or_default());
         record.push(cell.image.clone().unwrap_or_default());
         record.push(cell.error.clone().unwrap_or_default());

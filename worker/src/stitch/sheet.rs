@@ -34,11 +34,18 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn new(cell: (u32, u32), labelled: bool) -> Self {
+    fn new(faces: &Faces, arrangement: &Arrangement, cell: (u32, u32)) -> Self {
         let side = cell.0.max(cell.1);
         let text = (side as f32 / 13.0).clamp(13.0, 24.0).round();
-        let row_label = if labelled { (text * 9.0) as u32 } else { 0 };
-        Self { cell, gap: (side / 24).max(6), margin: (text * 2.2) as u32, text, row_label }
+        let gap = (side / 24).max(6);
+        let labels = arrangement.sections.iter().flat_map(|section| &section.rows);
+        let widest = labels.map(|label| faces.regular.width(label, text)).fold(0.0, f32::max);
+        // Longer labels wrap.
+        let row_label = match widest.min(text * 9.0).ceil() as u32 {
+            0 => 0,
+            width => width + 3 * gap,
+        };
+        Self { cell, gap, margin: (text * 2.2) as u32, text, row_label }
     }
 
     fn line(&self) -> u32 {
@@ -55,14 +62,13 @@ pub fn draw(
     pictures: &mut Pictures<'_>,
 ) -> Vec<RgbImage> {
     let faces = Faces { regular: Face::regular(), semibold: Face::semibold() };
-    let labelled = !arrangement.row_axis.is_empty();
     let longer = frame.0.max(frame.1).max(1);
     let natural = longer.clamp(COMFORTABLE, LARGEST);
     let mut side = natural;
     loop {
         let scale = f64::from(side) / f64::from(longer);
         let fit = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
-        let metrics = Metrics::new((fit(frame.0), fit(frame.1)), labelled);
+        let metrics = Metrics::new(&faces, arrangement, (fit(frame.0), fit(frame.1)));
         let pages = paginate(&faces, table, arrangement, &metrics);
         if pages.len() <= 1 || side <= SMALLEST {
             let several = pages.len() > 1;
