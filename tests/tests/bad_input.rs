@@ -52,7 +52,8 @@ fn models_that_are_not_there_or_not_for_this_are_named_with_the_remedy() {
     refuses("\"tiny-f4\"", "\"tiny-f5\"", &["render.generator", "tiny-f5", "tiny-f4"]);
     refuses("\"tiny-f4\"", "\"coco\"", &["render.generator", "vqfarm models pull coco"]);
     refuses("\"tiny-f4\"", "\"../models/tiny-f4\"", &["render.generator"]);
-    refuses("\"tiny-f4\"", "\"tiny-clip\"", &["generator", "tiny-clip"]);
+    refuses("\"tiny-f4\"", "\"tiny-clip\"", &["render.generator", "is a perceptor"]);
+    refuses("[\"tiny-clip\"]", "[\"tiny-f4\"]", &["render.perceptors[0]", "is a generator"]);
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn files_that_are_no_jobs_are_refused() {
     refused(&bench, &bench.render(&["job.toml", "--out", "o", "--set", "render.size"]), &["--set"]);
     let unknown = bench.render(&["job.toml", "--out", "o", "--set", "render.itterations=5"]);
     refused(&bench, &unknown, &["--set render.itterations=5", "\"iterations\""]);
-    refused(&bench, &bench.render(&["--out", "o"]), &["--prompt"]);
+    refused(&bench, &bench.render(&["--out", "o"]), &["<JOB>"]);
     refused(&bench, &bench.render(&["job.toml", "--out", "o", "--device", "gpu"]), &["cpu"]);
 }
 

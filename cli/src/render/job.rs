@@ -9,10 +9,10 @@ use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::id::JobName;
 use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
-use vqfarm_core::needs::ModelUse;
+use vqfarm_core::needs::{ModelUse, Role};
 use vqfarm_core::record::JobRecord;
 use vqfarm_core::render::RenderSettings;
-use vqfarm_weights::library::Library;
+use vqfarm_weights::library::{Config, Library};
 
 use super::assets::{self, Asset};
 use super::{Failure, RenderArgs};
@@ -134,12 +134,24 @@ fn default_folder(args: &RenderArgs, job: &Job) -> String {
     }
 }
 
-/// Refuses names that the library does not have.
+/// Refuses names that the library does not have, and perceptors as generators.
 fn check_models(document: &Document, job: &Job, library: &Library) -> Result<(), Failure> {
-    let unknown = |used: ModelUse| {
-        library.open(&used.name).err().map(|e| FieldError::new(used.field, e.to_string()))
+    let unfit = |used: ModelUse| {
+        let problem = match library.open(&used.name) {
+            Err(error) => error.to_string(),
+            Ok(entry) => match (used.role, entry.record.config) {
+                (Role::Generator, Config::Clip(_)) => {
+                    format!("`{}` is a perceptor, not a generator", used.name)
+                }
+                (Role::Perceptor, Config::Vqgan(_)) => {
+                    format!("`{}` is a generator, not a perceptor", used.name)
+                }
+                _ => return None,
+            },
+        };
+        Some(FieldError::new(used.field, problem))
     };
-    refuse(document, job.models().into_iter().filter_map(unknown).collect())
+    refuse(document, job.models().into_iter().filter_map(unfit).collect())
 }
 
 fn refuse(document: &Document, errors: Vec<FieldError>) -> Result<(), Failure> {
