@@ -117,6 +117,7 @@ impl Bench {
             .args(arguments)
             .current_dir(self.folder.path())
             .env("VQFARM_MODELS", self.path("models"))
+            .env("VQFARM_DEVICE", "cpu")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .process_group(0);
@@ -125,12 +126,12 @@ impl Bench {
 
     /// Runs `vqfarm render` to its end.
     pub fn render(&self, arguments: &[&str]) -> Ran {
-        finish(self.vqfarm(&["render", "--device", "cpu"]).args(arguments))
+        finish(self.vqfarm(&["render"]).args(arguments))
     }
 
     /// Starts `vqfarm render --json`.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.vqfarm(&["render", "--device", "cpu", "--json"]);
+        let mut command = self.vqfarm(&["render", "--json"]);
         Running::start(command.args(arguments))
     }
 

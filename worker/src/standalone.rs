@@ -135,10 +135,11 @@ async fn try_render(
     let (events, told) = mpsc::unbounded_channel();
     let (halt, halted) = watch::channel(false);
     let steps = Arc::new(AtomicU64::new(0));
+    let shelf = Arc::new(Shelf::new(request.library, device));
     let worker = Worker {
         queue: queue.clone(),
         info: worker_info()?,
-        shelves: vec![Arc::new(Shelf::new(request.library, device)); lanes],
+        shelves: (0..lanes).map(|_| shelf.clone()).collect(),
         batch: if device.is_cuda() { request.batch } else { 1 },
         ahead: device.is_cuda(),
         jobs: HashMap::from([(job.id(), job.clone())]),
