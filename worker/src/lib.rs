@@ -1,6 +1,7 @@
 //! The worker: leases tasks, renders and publishes them; and the standalone mode, which runs
 //! planner, queue, worker and stitcher in one process.
 
+pub mod bench;
 pub mod frame;
 pub mod job;
 pub mod lane;
