@@ -15,6 +15,10 @@ test: build
 demo: build
 	target/release/vqfarm render examples/sweep.toml --out out/demo
 
+# Iterations a second at the published models' sizes, and where the time goes.
+bench: build
+	target/release/vqfarm-worker bench
+
 lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings

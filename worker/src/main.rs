@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
 use vqfarm_weights::library::Library;
+use vqfarm_worker::bench;
 use vqfarm_worker::lane::LANE;
 use vqfarm_worker::standalone::{self, End, Request};
 
@@ -33,6 +34,7 @@ enum Command {
     /// one JSON object a line; logs go to standard error. Run again, it goes on from what is
     /// there. Exit status: 0 done, 1 failed, 2 refused, 130 interrupted.
     Render(RenderArgs),
+    Bench(bench::BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -63,7 +65,7 @@ struct RenderArgs {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Render(args) } = Cli::parse();
+    let Cli { command } = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     // A lane turns its panics into failures of cells, which are told once and briefly.
@@ -74,6 +76,10 @@ fn main() -> ExitCode {
             false => default(panic),
         }
     }));
+    let args = match command {
+        Command::Render(args) => args,
+        Command::Bench(args) => return measure(&args),
+    };
     match render(args) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
@@ -81,6 +87,16 @@ fn main() -> ExitCode {
         Ok(End::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             print(&Event::Error { kind: ErrorKind::Failed, message: format!("{error:#}") });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &bench::BenchArgs) -> ExitCode {
+    match bench::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
