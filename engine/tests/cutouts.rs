@@ -1,6 +1,8 @@
 //! Cutouts are a pure function of image, settings and key, on any number of threads and in
 //! any batch; and they do what their settings say.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::sync::Mutex;
 
 use tch::{Kind, Tensor};
