@@ -3,7 +3,7 @@
 //! A job's keys are relative to the job's root: `jobs/<job>/` on a farm, the `--out` folder
 //! of a standalone render.
 
-use crate::id::JobId;
+use crate::id::{JobId, ModelName};
 
 /// The root of a job on a farm: everything of the job lies under it.
 pub fn job_root(job: JobId) -> String {
@@ -12,6 +12,15 @@ pub fn job_root(job: JobId) -> String {
 
 /// The resolved spec and all that is needed to do the job again ([`crate::record::JobRecord`]).
 pub const JOB_RECORD: &str = "job.json";
+
+/// What an operator decided about a job ([`crate::record::JobControl`]), for a farm whose queue
+/// has lost its memory.
+pub const JOB_CONTROL: &str = "control.json";
+
+/// What a worker logged of one attempt at a task.
+pub fn log(layer: &str, index: u64, attempt: u32) -> String {
+    format!("logs/{layer}/{index:06}.{attempt}.log")
+}
 
 /// The folder of a job's frames.
 pub const FRAMES: &str = "frames";
@@ -46,7 +55,12 @@ pub const GALLERY: &str = "out/index.html";
 /// One line a cell.
 pub const SCORES: &str = "out/scores.csv";
 
-/// Converted weights, fetched once a worker.
+/// Which weights a farm means by a model's name. Relative to the farm's root.
+pub fn model_name(name: &ModelName) -> String {
+    format!("models/names/{name}.json")
+}
+
+/// Converted weights, fetched once a worker. Relative to the farm's root.
 pub fn model(sha256: &str) -> String {
     format!("models/{sha256}.safetensors")
 }

@@ -8,6 +8,16 @@ use crate::clock::Timestamp;
 use crate::id::{JobId, UserName};
 use crate::job::Job;
 
+/// What an operator decided about a job after its submit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobControl {
+    pub cancelled: bool,
+    pub paused: bool,
+    /// Instead of the priority that the job was submitted with.
+    pub priority: Option<i32>,
+}
+
 /// What `jobs/<job>/job.json` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {

@@ -12,8 +12,8 @@ use vqfarm_core::render::{Init, RenderSettings};
 use vqfarm_core::sweep::Cell;
 use vqfarm_engine::picture::Picture;
 
-use crate::frame::FrameInfo;
-use crate::store::{JobStore, StoreError};
+use vqfarm_storage::frame::FrameInfo;
+use vqfarm_storage::{JobStore, StoreError};
 
 /// Pictures that a job refers to may be larger than what it renders, but not absurdly so.
 const MAX_ASSET_SIDE: u32 = 4 * MAX_SIDE;

@@ -2,7 +2,6 @@
 //! planner, queue, worker and stitcher in one process.
 
 pub mod bench;
-pub mod frame;
 pub mod job;
 pub mod lane;
 pub mod models;
@@ -11,4 +10,3 @@ pub mod publish;
 pub mod run;
 pub mod standalone;
 pub mod stitch;
-pub mod store;

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
 use vqfarm_core::keys;
 use vqfarm_queue::{Queue, QueueError};
+use vqfarm_storage::frame::{self, FrameError, FrameInfo};
+use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
 
-use crate::frame::{self, FrameError, FrameInfo};
 use crate::job::OpenJob;
 use crate::lane::Task;
 use crate::paint::Painted;
-use crate::store::{JobStore, Put, StoreError};
 
 /// Writes that fail are tried again after these pauses.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
@@ -24,6 +24,8 @@ pub enum PublishError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Frame(#[from] FrameError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error("the thread that encodes pictures died: {0}")]
@@ -83,28 +85,6 @@ async fn store(job: &OpenJob, key: &str, bytes: Bytes) -> Result<Option<FrameInf
             }
         }
     }
-}
-
-/// What lies where a frame should be.
-pub enum Found {
-    Nothing,
-    Frame(Box<FrameInfo>),
-    Damaged(String),
-    OtherJob,
-}
-
-/// Looks at a stored frame: it must decode to the end and carry the job's spec hash.
-pub async fn check(store: &JobStore, key: &str, spec_hash: &str) -> Result<Found, PublishError> {
-    let Some(bytes) = store.get(key).await? else { return Ok(Found::Nothing) };
-    let decoded = spawn_blocking(move || frame::decode(&bytes)).await?;
-    Ok(match decoded {
-        Ok((info, _)) if info.spec != spec_hash => Found::OtherJob,
-        Ok((info, _)) if keys::frame(info.index) != key => {
-            Found::Damaged(format!("it is frame {}", info.index))
-        }
-        Ok((info, _)) => Found::Frame(Box::new(info)),
-        Err(error) => Found::Damaged(error.to_string()),
-    })
 }
 
 /// Tries up to three times.

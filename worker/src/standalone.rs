@@ -25,10 +25,9 @@ use vqfarm_weights::library::Library;
 
 use crate::job::OpenJob;
 use crate::models::Shelf;
-use crate::publish::{Found, check};
 use crate::run::{RENDER, Told, Worker};
 use crate::stitch;
-use crate::store::JobStore;
+use vqfarm_storage::{Found, JobStore, check};
 
 /// Frames that are checked at the same time when a render goes on.
 const AT_ONCE: usize = 8;

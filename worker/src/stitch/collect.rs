@@ -11,8 +11,8 @@ use vqfarm_core::sweep::label;
 
 use super::StitchError;
 use super::table::{Axis, Cell, Table};
-use crate::frame;
 use crate::job::OpenJob;
+use vqfarm_storage::frame;
 
 /// Frames that are read and decoded at the same time.
 const AT_ONCE: usize = 8;

@@ -20,10 +20,10 @@ use vqfarm_core::keys;
 use vqfarm_queue::{Queue, QueueError, Retry, Ticket};
 
 use self::grid::{Wanted, arrange};
-use crate::frame;
 use crate::job::OpenJob;
 use crate::publish::PublishError;
-use crate::store::StoreError;
+use vqfarm_storage::StoreError;
+use vqfarm_storage::frame;
 
 /// Why there are no overviews.
 #[derive(Debug, thiserror::Error)]
