@@ -1,67 +1,65 @@
-//! Where one job's objects lie, whatever holds them.
+//! Objects under one root, whatever holds them: a job's, or a whole farm's.
 //!
-//! Keys are relative to the job's root, so that a farm's `jobs/<id>/` and the folder of a
-//! standalone render have the same layout (see [`vqfarm_core::keys`]).
+//! Keys are relative to the root, so that a farm's `jobs/<id>/` and the folder of a standalone
+//! render have the same layout (see [`vqfarm_core::keys`]).
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-/// What can go wrong between a worker and its storage.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The folder of a `file://` store cannot be made or entered.
-    #[error("cannot use the folder {path}: {source}")]
-    Folder { path: String, source: std::io::Error },
-    /// The store refused or lost an operation.
-    #[error("storage failed to {action} `{key}`: {source}")]
-    Object { action: &'static str, key: String, source: object_store::Error },
-    /// The store lets two writers create the same object, so frames could be overwritten.
-    #[error("{0} ignores create-only writes: a frame could be overwritten. Use another store")]
-    NotCreateOnly(String),
-}
-
-pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+use crate::error::{Result, StoreError};
+use crate::options::{self, Patience};
+use crate::storage::path;
 
 /// Outcome of a create-only write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// The object is ours.
     Stored,
-    /// Somebody else's object lay there already and still does.
+    /// An object lay there already and still does. After an answer was lost it may be ours.
     Existed,
 }
+
+/// The first pause before a write is repeated; the next ones are longer, all are random.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Attempts at a create-only write.
+const WRITES: u32 = 3;
 
 /// The objects of one job.
 #[derive(Clone, Debug)]
 pub struct JobStore {
-    objects: Arc<dyn ObjectStore>,
+    pub(crate) objects: Arc<dyn ObjectStore>,
     root: Path,
+    pub(crate) patience: Patience,
 }
 
 impl JobStore {
     /// Objects of `store` under `root`.
     pub fn new(objects: Arc<dyn ObjectStore>, root: Path) -> Self {
-        Self { objects, root }
+        Self { objects, root, patience: Patience::default() }
+    }
+
+    pub(crate) fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same store, further down.
+    pub(crate) fn under(&self, folder: &str) -> Self {
+        Self { root: self.path(folder), ..self.clone() }
     }
 
     /// A folder on this machine, made when missing. Writes are whole or absent even when the
     /// process dies in the middle, and on disk before they are reported done.
     pub fn folder(path: &FilePath) -> Result<Self> {
-        let fail = |source| StoreError::Folder { path: path.display().to_string(), source };
-        std::fs::create_dir_all(path).map_err(fail)?;
-        let objects = LocalFileSystem::new_with_prefix(path)
-            .map_err(|e| fail(std::io::Error::other(e)))?
-            .with_fsync(true);
-        Ok(Self::new(Arc::new(objects), Path::default()))
+        Ok(Self::new(options::folder(path)?, Path::default()))
     }
 
     /// Objects that live as long as this process.
@@ -85,59 +83,126 @@ impl JobStore {
 
     /// The whole object, or `None` when there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        match self.objects.get(&self.path(key)).await {
-            Ok(found) => Ok(Some(found.bytes().await.map_err(error("read", key))?)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(error("read", key)(e)),
+        let path = self.path(key);
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        match self.in_time("read", key, read).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => none(error),
         }
     }
 
-    /// Writes an object that must not exist yet.
+    /// Bytes of the object, or `None` when there is none.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>> {
+        let path = self.path(key);
+        match self.in_time("look at", key, self.objects.head(&path)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(error) => none(error),
+        }
+    }
+
+    /// Writes an object that must not exist yet. A write whose answer got lost is repeated, and
+    /// then finds its own object.
     pub async fn create(&self, key: &str, bytes: Bytes) -> Result<Put> {
-        let options = PutOptions::from(PutMode::Create);
-        match self.objects.put_opts(&self.path(key), bytes.into(), options).await {
-            Ok(_) => Ok(Put::Stored),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Existed),
-            Err(e) => Err(error("write", key)(e)),
+        let path = self.path(key);
+        let deadline = Instant::now() + self.patience.operation;
+        let mut attempt = 1;
+        loop {
+            let options = PutOptions::from(PutMode::Create);
+            let put = self.objects.put_opts(&path, bytes.clone().into(), options);
+            let error = match timeout_at(deadline, put).await {
+                Ok(Ok(_)) => return Ok(Put::Stored),
+                Ok(Err(object_store::Error::AlreadyExists { .. })) => return Ok(Put::Existed),
+                Ok(Err(source)) => object("write", key, source),
+                Err(_) => self.too_slow("write", key),
+            };
+            let pause = PAUSE * 4_u32.pow(attempt - 1);
+            let pause = pause.mul_f64(0.5 + fastrand::f64());
+            if attempt == WRITES || !error.is_transient() || Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            tracing::warn!(%error, "storage failed; trying again");
+            sleep(pause).await;
+            attempt += 1;
         }
     }
 
     /// Writes an object, in place of an older one if there is one.
     pub async fn replace(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.objects.put(&self.path(key), bytes.into()).await.map_err(error("write", key))?;
+        let path = self.path(key);
+        self.in_time("write", key, self.objects.put(&path, bytes.into())).await?;
         Ok(())
     }
 
     /// Removes an object; none there is no error.
     pub async fn delete(&self, key: &str) -> Result<()> {
-        match self.objects.delete(&self.path(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(error("delete", key)(e)),
+        let path = self.path(key);
+        match self.in_time("delete", key, self.objects.delete(&path)).await {
+            Ok(()) => Ok(()),
+            Err(error) => none::<()>(error).map(drop),
         }
     }
 
     /// Names of the objects right under `folder`, sorted.
     pub async fn names(&self, folder: &str) -> Result<Vec<String>> {
         let prefix = self.path(folder);
+        let depth = prefix.parts_count() + 1;
         let mut names: Vec<String> = self
             .objects
             .list(Some(&prefix))
-            .try_filter_map(|meta| async move { Ok(meta.location.filename().map(str::to_owned)) })
+            .try_filter_map(|meta| async move {
+                let here = meta.location.parts_count() == depth;
+                Ok(meta.location.filename().filter(|_| here).map(str::to_owned))
+            })
             .try_collect()
             .await
-            .map_err(error("list", folder))?;
+            .map_err(|source| object("list", folder, source))?;
         names.sort_unstable();
         Ok(names)
     }
 
-    fn path(&self, key: &str) -> Path {
-        key.split('/').fold(self.root.clone(), |path, part| path.join(part))
+    /// Names of the folders right under `folder`, sorted.
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let prefix = self.path(folder);
+        let listed = self.objects.list_with_delimiter(Some(&prefix)).await;
+        let listed = listed.map_err(|source| object("list", folder, source))?;
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let mut names: Vec<String> = listed.common_prefixes.iter().filter_map(name).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(crate) fn path(&self, key: &str) -> Path {
+        path(&self.root, key)
+    }
+
+    /// Nothing hangs for longer than the store's patience, whatever the network does.
+    pub(crate) async fn in_time<T>(
+        &self,
+        action: &'static str,
+        key: &str,
+        operation: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        match timeout_at(Instant::now() + self.patience.operation, operation).await {
+            Ok(done) => done.map_err(|source| object(action, key, source)),
+            Err(_) => Err(self.too_slow(action, key)),
+        }
+    }
+
+    fn too_slow(&self, action: &'static str, key: &str) -> StoreError {
+        StoreError::TooSlow { action, key: key.to_owned(), patience: self.patience.operation }
     }
 }
 
-fn error(action: &'static str, key: &str) -> impl FnOnce(object_store::Error) -> StoreError {
-    let key = key.to_owned();
-    move |source| StoreError::Object { action, key, source }
+pub(crate) fn object(action: &'static str, key: &str, source: object_store::Error) -> StoreError {
+    StoreError::Object { action, key: key.to_owned(), source }
+}
+
+/// No object is an answer, not an error.
+fn none<T>(error: StoreError) -> Result<Option<T>> {
+    match error {
+        StoreError::Object { source: object_store::Error::NotFound { .. }, .. } => Ok(None),
+        error => Err(error),
+    }
 }
 
 #[cfg(test)]
