@@ -63,6 +63,13 @@ struct TrainArgs {
     /// Threads that draw scenes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     draw_threads: u64,
+    /// A model file whose weights training begins with, where there is no checkpoint yet.
+    #[arg(long)]
+    init: Option<PathBuf>,
+    /// Largest length of the changes, in pixels of [0, 1], that a perceptor learns to withstand;
+    /// 0 for none, at half the time.
+    #[arg(long, default_value_t = 4.0)]
+    radius: f64,
     /// A trained generator: what it can be driven to show instead of a scene, a perceptor
     /// learns to refuse.
     #[arg(long)]
@@ -92,14 +99,15 @@ struct MeasureArgs {
     out: PathBuf,
     #[arg(long, default_value = "cpu", value_parser = device)]
     device: Device,
-    /// Iterations of a rendered picture.
-    #[arg(long)]
-    iterations: Option<u32>,
-    /// Cutouts an iteration.
-    #[arg(long)]
-    cutouts: Option<u32>,
-    #[arg(long)]
-    step_size: Option<f64>,
+    /// The job whose [render] table says how pictures are rendered.
+    #[arg(long, default_value = "examples/sweep.toml")]
+    job: PathBuf,
+    /// Changes a setting of the job, as in render.iterations=50.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    /// How many of the 32 prompts to render.
+    #[arg(long, default_value_t = measure::PROMPTS, value_parser = clap::value_parser!(u32).range(1..=32))]
+    prompts: u32,
     /// Print the figures as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -146,11 +154,8 @@ fn main() -> Result<()> {
 }
 
 fn report(args: &MeasureArgs) -> Result<()> {
-    let mut settings = render::settings();
-    settings.iterations = args.iterations.unwrap_or(settings.iterations);
-    settings.cutouts.count = args.cutouts.unwrap_or(settings.cutouts.count);
-    settings.step_size = args.step_size.unwrap_or(settings.step_size);
-    let r = measure::measure(&args.models, &args.out, &settings, args.device)?;
+    let settings = render::settings(&args.job, &args.set)?;
+    let r = measure::measure(&args.models, &args.out, &settings, args.prompts, args.device)?;
     if args.json {
         println!("{}", serde_json::to_string(&r)?);
         return Ok(());
@@ -178,6 +183,8 @@ fn train(args: TrainArgs) -> Result<()> {
         rate: args.rate,
         limit: Duration::from_secs_f64(60.0 * args.minutes),
         threads: args.draw_threads,
+        init: args.init,
+        radius: args.radius,
         generator: args.generator,
     };
     match args.model {

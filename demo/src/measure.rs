@@ -19,8 +19,9 @@ use crate::{render, sheet};
 const SCENES: u32 = 512;
 /// Captions that a picture's own competes with.
 const CAPTIONS: usize = 64;
-/// Prompts that are rendered and judged.
-const PROMPTS: u32 = 32;
+
+/// Prompts that a rendered picture's own competes with.
+pub const PROMPTS: u32 = 32;
 
 /// The figures of the README.
 #[derive(Debug, Serialize)]
@@ -41,7 +42,8 @@ pub struct Report {
     pub seconds_per_picture: f64,
 }
 
-/// Measures the three models of a directory, rendering with `settings`, and writes sheets to look at into `out`.
+/// Measures the three models of a directory, rendering the first `count` of [`PROMPTS`] prompts with
+/// `settings`, and writes sheets to look at into `out`. The README's figures are those of all.
 ///
 /// # Errors
 /// A model is missing or damaged, or `out` cannot be written.
@@ -49,6 +51,7 @@ pub fn measure(
     dir: &Path,
     out: &Path,
     settings: &RenderSettings,
+    count: u32,
     device: Device,
 ) -> Result<Report> {
     std::fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
@@ -70,10 +73,10 @@ pub fn measure(
 
     let prompts: Vec<&str> = texts[..PROMPTS as usize].to_vec();
     let started = std::time::Instant::now();
-    let rendered = render::render(&demo, &prompts, settings, device)?;
-    let seconds_per_picture = started.elapsed().as_secs_f64() / f64::from(PROMPTS);
+    let rendered = render::render(&demo, &prompts[..count as usize], settings, device)?;
+    let seconds_per_picture = started.elapsed().as_secs_f64() / f64::from(count);
     let pictures: Vec<Vec<u8>> =
-        (0..i64::from(PROMPTS)).map(|i| to_bytes(&rendered.get(i))).collect();
+        (0..i64::from(count)).map(|i| to_bytes(&rendered.get(i))).collect();
     sheet::write(&out.join("rendered.png"), &pictures, SIZE, 8)?;
 
     let ranks = ranks(&judge, &rendered, &prompts)?;

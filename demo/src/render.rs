@@ -1,24 +1,30 @@
 //! Renders prompts through the farm's own loop.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use tch::{Device, Tensor};
-use vqfarm_core::render::{Cutouts, Precision, RenderSettings};
+use vqfarm_core::file::{Document, Limits};
+use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_engine::{ModelWeights, Picture, Session};
 
 use crate::data::SIZE;
 use crate::models::Demo;
 
-/// The loop's settings that suit the demo models; `examples/sweep.toml` repeats them.
-pub fn settings() -> RenderSettings {
-    RenderSettings {
-        size: [SIZE, SIZE],
-        iterations: 150,
-        generator: "demo-f8".into(),
-        perceptors: vec!["demo-clip".into()],
-        cutouts: Cutouts { count: 8, ..Cutouts::default() },
-        step_size: 0.1,
-        ..RenderSettings::default()
+/// The `[render]` table of a job file, for pictures of the demo models' size, with assignments
+/// such as `render.iterations=50`.
+///
+/// # Errors
+/// The file is missing or no job; an assignment makes no sense.
+pub fn settings(job: &Path, assignments: &[String]) -> Result<RenderSettings> {
+    let bytes = std::fs::read(job).with_context(|| format!("read {}", job.display()))?;
+    let mut document = Document::parse(&job.to_string_lossy(), &bytes)?;
+    for assignment in assignments {
+        document.set(assignment)?;
     }
+    let folder = job.parent().unwrap_or(Path::new("."));
+    let job = document.job(Limits::default(), |file| std::fs::read(folder.join(file)))?;
+    Ok(RenderSettings { size: [SIZE, SIZE], ..job.render })
 }
 
 /// One picture a prompt, [N, 3, SIZE, SIZE] in [0, 1], each from a seed of its own; on a CPU

@@ -5,6 +5,7 @@ use std::f32::consts::TAU;
 use tiny_skia::{GradientStop, LinearGradient, PathBuilder, Point, Shader, SpreadMode, Transform};
 use vqfarm_core::rng::Stream;
 
+use super::CELL;
 use super::canvas::{Canvas, Rgb};
 use crate::scene::{Ground, Sky};
 
@@ -30,18 +31,18 @@ pub fn sky(c: &mut Canvas, sky: Sky, horizon: f32, stream: &mut Stream) {
         gradient.unwrap_or(Shader::SolidColor(tiny_skia::Color::WHITE)),
     );
     match sky {
-        Sky::Day | Sky::Dawn => clouds(c, horizon, stream),
+        Sky::Day | Sky::Dawn => clouds(c, stream),
         Sky::Night => stars(c, horizon, stream),
         Sky::Aurora => ribbons(c, horizon, stream),
         Sky::Sunset | Sky::Golden => {}
     }
 }
 
-fn clouds(c: &mut Canvas, horizon: f32, stream: &mut Stream) {
-    for side in [0.12, 0.8] {
-        let x = side + stream.range(-0.1, 0.1) as f32;
-        let y = horizon * stream.range(0.15, 0.75) as f32;
-        let r = stream.range(0.05, 0.075) as f32;
+fn clouds(c: &mut Canvas, stream: &mut Stream) {
+    for side in [1.0, 9.5] {
+        let x = CELL * (side + stream.below(2) as f32);
+        let y = CELL * (1.5 + stream.below(4) as f32);
+        let r = 0.0625;
         for (dx, dy, scale) in [(-1.1, 0.2, 0.8), (0.0, 0.0, 1.15), (1.2, 0.25, 0.75)] {
             let radii = (1.5 * r * scale, r * scale);
             c.soft_ellipse((x + dx * r, y + dy * r), radii, Rgb(255.0, 255.0, 255.0), 0.75);
@@ -50,15 +51,18 @@ fn clouds(c: &mut Canvas, horizon: f32, stream: &mut Stream) {
 }
 
 fn stars(c: &mut Canvas, horizon: f32, stream: &mut Stream) {
-    for _ in 0..12 {
-        let at = (stream.uniform() as f32, horizon * stream.range(0.02, 0.9) as f32);
-        let r = stream.range(0.007, 0.014) as f32;
-        c.circle(at, r, Rgb(255.0, 246.0, 214.0));
+    let rows = (horizon / CELL) as u32 - 1;
+    for _ in 0..9 {
+        // In the middle of a cell each.
+        let at = |n: u32| (n as f32 + 0.5) * CELL;
+        let (x, y) = (at(stream.below(12)), at(stream.below(rows)));
+        let r = if stream.chance(0.3) { 0.02 } else { 0.013 };
+        c.circle((x, y), r, Rgb(255.0, 246.0, 214.0));
     }
 }
 
 fn ribbons(c: &mut Canvas, horizon: f32, stream: &mut Stream) {
-    let phase = stream.range(0.0, 1.0) as f32;
+    let phase = stream.below(4) as f32 / 4.0;
     let crest = |x: f32| horizon * (0.26 + 0.11 * (TAU * (x * 0.9 + phase)).sin());
     // Layers fade the ribbon out downwards.
     for depth in [0.5, 0.3] {
@@ -97,7 +101,7 @@ pub fn ground(c: &mut Canvas, ground: Ground, horizon: f32, stream: &mut Stream)
     for (i, colour) in bands.iter().enumerate() {
         let share = i as f32 / bands.len() as f32;
         let level = horizon + (1.0 - horizon) * share;
-        let phase = stream.uniform() as f32;
+        let phase = stream.below(4) as f32 / 4.0;
         // The horizon of a sea is straight.
         let swell = if i == 0 && ground == Ground::Sea { 0.0 } else { swell };
         let crest = |x: f32| level + swell * (TAU * (waves * x + phase)).sin();

@@ -1,4 +1,8 @@
 //! Draws scenes.
+//!
+//! Everything keeps to the cells of an f8 latent of 96 pixels: figures, horizons, clouds and
+//! stars stand at few places between cells, curves begin at few phases, watercolours are on few
+//! papers. A small codebook can then say a scene exactly, and a loop has few ways to be right.
 
 mod backdrop;
 mod canvas;
@@ -11,8 +15,13 @@ use vqfarm_core::rng::Stream;
 use crate::scene::{Scene, Style, Subject};
 use canvas::{Canvas, Rgb};
 
-/// Draws `scene` as sRGB bytes, `size`·`size`·3, row by row. Places, sizes and small
-/// accidents come from `stream`, so one scene has endless pictures.
+/// Side of a latent's cell, in units of the picture's side.
+const CELL: f32 = 1.0 / 12.0;
+/// Sheets that watercolours are painted on.
+const PAPERS: u32 = 4;
+
+/// Draws `scene` as sRGB bytes, `size`·`size`·3, row by row. Places and small
+/// accidents come from `stream`, so one scene has many pictures.
 ///
 /// # Panics
 /// When `size` is 0 or above 8,192.
@@ -23,7 +32,7 @@ pub fn paint(scene: &Scene, size: u32, stream: &mut Stream) -> Vec<u8> {
         transform: Transform::from_scale(size as f32, size as f32),
     };
     let unit = c.transform;
-    let horizon = stream.range(0.6, 0.74) as f32;
+    let horizon = CELL * (8 + stream.below(2)) as f32;
     backdrop::sky(&mut c, scene.sky, horizon, stream);
 
     let places = places(scene, horizon, stream);
@@ -37,19 +46,15 @@ pub fn paint(scene: &Scene, size: u32, stream: &mut Stream) -> Vec<u8> {
         for (figure, place) in scene.figures.iter().zip(&places).rev() {
             if (figure.subject == Subject::Mountain) == behind {
                 let mirror = if place.mirrored { -place.half } else { place.half };
-                c.transform = unit
-                    .pre_translate(place.x, place.y)
-                    .pre_rotate(place.tilt)
-                    .pre_scale(mirror, place.half);
-                let tint = figures::paint(figure.colour);
-                let tint = tint.mix(Rgb(128.0, 128.0, 128.0), stream.range(0.0, 0.08) as f32);
-                figures::draw(&mut c, figure.subject, tint);
+                c.transform = unit.pre_translate(place.x, place.y).pre_scale(mirror, place.half);
+                figures::draw(&mut c, figure.subject, figures::paint(figure.colour));
             }
         }
     }
 
     if scene.style == Style::Watercolour {
-        restyle(&mut c, |pixels| style::watercolour(pixels, size as usize, stream));
+        let paper = stream.below(PAPERS);
+        restyle(&mut c, |pixels| style::watercolour(pixels, size as usize, paper));
     }
     c.pixmap.pixels().iter().flat_map(|p| [p.red(), p.green(), p.blue()]).collect()
 }
@@ -70,54 +75,43 @@ struct Place {
     x: f32,
     y: f32,
     half: f32,
-    /// Degrees, clockwise.
-    tilt: f32,
     mirrored: bool,
 }
 
 fn places(scene: &Scene, horizon: f32, stream: &mut Stream) -> Vec<Place> {
     let alone = scene.figures.len() == 1;
     let left_first = stream.chance(0.5);
+    let mut either = |a: f32, b: f32| if stream.chance(0.5) { a } else { b };
     scene
         .figures
         .iter()
         .enumerate()
         .map(|(i, figure)| {
+            use Subject::{Balloon, Bird, Fish, Moon, Mountain, Star, Sun};
+            let in_sky = matches!(figure.subject, Sun | Moon | Star | Balloon | Bird);
+            // All in cells.
             let half = match (alone, i) {
-                (true, _) => stream.range(0.27, 0.37),
-                (false, 0) => stream.range(0.23, 0.27),
-                (false, _) => stream.range(0.17, 0.21),
-            } as f32;
-            let x = if alone {
-                stream.range(0.38, 0.62) as f32
-            } else if (i == 0) == left_first {
-                stream.range(0.26, 0.32) as f32
-            } else {
-                stream.range(0.72, 0.78) as f32
+                (true, _) if in_sky => 3.5,
+                (true, _) => 4.0,
+                (false, 0) => 3.0,
+                (false, _) => 2.5,
             };
-            use Subject::*;
+            let x = match alone {
+                true => either(5.5, 6.5),
+                false if (i == 0) == left_first => 3.25,
+                false => 8.75,
+            };
             let (half, y) = match figure.subject {
-                Sun | Moon | Star | Balloon | Bird => {
-                    let half = half * 0.92;
-                    (half, stream.range(half as f64 + 0.02, 0.06 + horizon as f64 - half as f64))
-                }
-                Fish => (half, stream.range(0.36, 0.56)),
+                _ if in_sky => (half, either(4.0, 5.0)),
+                Fish => (half, either(5.0, 6.0)),
                 // Its foot is hidden behind the ground's waves.
-                Mountain => (half * 1.1, f64::from(horizon + 0.05 - half * 1.1)),
-                _ => (half, f64::from(horizon - half) + stream.range(0.05, 0.14)),
+                Mountain => (half + 0.5, horizon / CELL - half),
+                _ => (half, horizon / CELL + 1.0 - half),
             };
-            let lean = match figure.subject {
-                Sun | Moon | Star | Fish | Bird => 9.0,
-                Balloon | Boat | Flower => 4.0,
-                _ => 0.0,
-            };
-            Place {
-                x,
-                y: y as f32,
-                half,
-                tilt: stream.range(-lean, lean) as f32,
-                mirrored: stream.chance(0.5),
-            }
+            // A pair faces each other. Alone, each has one side only: of two a loop would
+            // paint both at once.
+            let mirrored = !alone && (x < 6.0) == (figure.subject == Fish);
+            Place { x: x * CELL, y: y * CELL, half: half * CELL, mirrored }
         })
         .collect()
 }

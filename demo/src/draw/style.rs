@@ -1,9 +1,9 @@
 //! Styles: a pass over the pixels. Patterns cover the backdrop, watercolour everything.
 //!
 //! Patterns repeat every sixth of the picture, at the same place in every scene, and are
-//! broad and faint: an f8 latent must be able to say them.
+//! broad: an f8 latent must be able to say them.
 
-use vqfarm_core::rng::Stream;
+use vqfarm_core::rng::{Key, Purpose, Stream};
 
 use super::canvas::Rgb;
 use crate::scene::Style;
@@ -42,13 +42,15 @@ fn contrast(c: Rgb, amount: f32) -> Rgb {
     let light = (0.3 * c.0 + 0.59 * c.1 + 0.11 * c.2) / 255.0;
     let towards = smooth(0.62, 0.72, light);
     let target = Rgb(255.0, 255.0, 255.0).mix(Rgb(60.0, 40.0, 90.0), towards);
-    c.mix(target, 0.22 * amount)
+    c.mix(target, 0.3 * amount)
 }
 
 /// Pigment that pools and thins, runs over its outlines, and fades into the paper's edge.
-pub fn watercolour(pixels: &mut [Rgb], size: usize, stream: &mut Stream) {
-    let wash = Noise::new(5, stream);
-    let run = Noise::new(9, stream);
+/// `paper` is the number of a sheet.
+pub fn watercolour(pixels: &mut [Rgb], size: usize, paper: u32) {
+    let mut stream = Key::new(0, Purpose::Scene).frame(paper).iteration(3).stream();
+    let wash = Noise::new(5, &mut stream);
+    let run = Noise::new(9, &mut stream);
     let source = pixels.to_vec();
     let last = size as f32 - 1.0;
     each(pixels, size, |x, y, _| {

@@ -1,6 +1,7 @@
 //! The codebook in training: each row is the running mean of the latents that chose it
 //! (van den Oord et al. 2017, appendix A.1), and rows that nobody chooses start again.
 
+use anyhow::{Result, ensure};
 use tch::{Device, Kind, Tensor};
 
 const DECAY: f64 = 0.99;
@@ -22,6 +23,20 @@ impl Codebook {
         let options = (Kind::Float, device);
         let rows = Tensor::zeros([n, e], options);
         Self { counts: Tensor::ones([n], options), sums: rows.copy(), rows }
+    }
+
+    /// These rows, each as if it had been chosen once.
+    ///
+    /// # Errors
+    /// The rows have another shape.
+    pub fn begin(&mut self, rows: &Tensor) -> Result<()> {
+        let (found, wanted) = (rows.size(), self.rows.size());
+        ensure!(found == wanted, "a codebook of {found:?} where {wanted:?} is needed");
+        tch::no_grad(|| {
+            self.rows.copy_(rows);
+            self.sums.copy_(rows);
+        });
+        Ok(())
     }
 
     pub fn shallow_clone(&self) -> Self {

@@ -13,6 +13,7 @@ use vqfarm_engine::model::Generator;
 use vqfarm_engine::net::{Clip, Vqgan};
 
 use super::augment;
+use super::corrupt::corrupt;
 use super::perceptor::features;
 use crate::data::SIZE;
 use crate::models;
@@ -44,6 +45,23 @@ impl Dreams {
         let side = i64::from(SIZE) / generator.factor();
         let z = Tensor::zeros([COUNT, generator.channels(), side, side], (Kind::Float, device));
         Ok(Self { generator, mean: z.zeros_like(), square: z.zeros_like(), z, age: 0 })
+    }
+
+    /// Images [B, 3, SIZE, SIZE] in [0, 1], the first `described` of which have captions. One
+    /// in eight of those is shown as the generator redraws it, so that its touch is no sign of
+    /// a wrong answer; half of them are added once more with codes of other scenes put in.
+    pub fn redraw(&self, images: &Tensor, described: i64, step: i64) -> Tensor {
+        tch::no_grad(|| {
+            let place = (Kind::Int64, images.device());
+            let some = Tensor::arange_start_step(step % 8, described, 8, place);
+            let z = self.generator.encode(&images.index_select(0, &some));
+            let few = z.size()[0] / 2;
+            let torn = corrupt(&z).narrow(0, 0, few);
+            let drawn = self.generator.decode(&Tensor::cat(&[z, torn], 0)).clamp(0.0, 1.0);
+            let (whole, torn) =
+                (drawn.narrow(0, 0, some.size()[0]), drawn.narrow(0, some.size()[0], few));
+            Tensor::cat(&[images.index_copy(0, &some, &whole), torn], 0)
+        })
     }
 
     /// Starts all latents again: half as random codes, half as soft gradients of colour.

@@ -1,16 +1,17 @@
 //! Trains the generator: a VQGAN that learns to redraw scenes through a codebook.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 use vqfarm_engine::model::Generator;
 use vqfarm_engine::net::{Vqgan, Weights};
 use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
 
 use super::codebook::Codebook;
+use super::corrupt::corrupt;
 use super::feed::Feed;
 use super::layout;
 use super::params::{AdamW, Params, rate};
-use super::run::{Options, Run};
+use super::run::{self, Options, Run};
 use super::to_images;
 use crate::data;
 use crate::scene::Split;
@@ -45,10 +46,20 @@ pub struct Model {
 }
 
 impl Model {
-    fn start(options: &Options) -> Self {
+    /// Weights drawn from the seed, or those of a model file.
+    fn start(options: &Options) -> Result<Self> {
         let c = config();
         let params = Params::start(&layout::vqgan(&c), options.seed, options.device);
-        Self { params, codebook: Codebook::new(c.n_embed, c.embed_dim, options.device) }
+        let mut codebook = Codebook::new(c.n_embed, c.embed_dim, options.device);
+        if let Some(file) = &options.init {
+            let weights = run::weights(file, options.device)?;
+            let rows = weights.get("quantize.embedding.weight");
+            params
+                .take_over(&weights)
+                .and_then(|()| codebook.begin(rows.context("it has no codebook")?))
+                .with_context(|| format!("begin with {}", file.display()))?;
+        }
+        Ok(Self { params, codebook })
     }
 
     /// The network of these weights, computing in `kind`; gradients reach the weights.
@@ -69,7 +80,8 @@ impl Model {
 pub fn train(options: Options) -> Result<()> {
     let mut run = Run::new(options)?;
     let o = run.options.clone();
-    let mut model = Model::start(&o);
+    let mut model = Model::start(&o)?;
+    let continuous_steps = if o.init.is_some() { 0 } else { CONTINUOUS_STEPS };
     let mut adam = AdamW::new(&model.params, (0.9, 0.99), 1e-4);
     let state: Vec<(&str, Tensor)> = [
         ("params", &model.params.flat),
@@ -99,17 +111,22 @@ pub fn train(options: Options) -> Result<()> {
         let x = to_images(&feed.take()?, batch, o.device) * 2.0 - 1.0;
         let net = model.net(o.kind)?;
         let h = net.prequant(&x);
-        let (z, commitment) = if step < CONTINUOUS_STEPS {
+        tch::manual_seed(o.seed as i64 * 1_000_003 + step);
+        let (z, commitment) = if step < continuous_steps {
             (h, Tensor::zeros([], (Kind::Float, o.device)))
         } else {
-            if step == CONTINUOUS_STEPS {
+            if step == CONTINUOUS_STEPS && o.init.is_none() {
                 model.codebook.start_from(&h, step);
             }
             let indices = net.nearest(&h);
             let rows = net.rows(&indices);
             model.codebook.follow(&h, &indices, step);
             let commitment = (&h - &rows).square().mean(Kind::Float);
-            (rows + (&h - h.detach()), commitment)
+            let z = rows + (&h - h.detach());
+            // The second half of a batch is to be set right, the first only redrawn.
+            let whole = batch / 2;
+            let torn = corrupt(&z.narrow(0, whole, batch - whole));
+            (Tensor::cat(&[z.narrow(0, 0, whole), torn], 0), commitment)
         };
         let y = net.decoder_out(&z);
         let (loss, error) = reconstruction(&y, &x);
@@ -124,7 +141,7 @@ pub fn train(options: Options) -> Result<()> {
                 run.pace()
             );
         }
-        if step % 500 == 0 && step > CONTINUOUS_STEPS {
+        if step % 500 == 0 && step > continuous_steps {
             let params = model.params.with_values(&adam.average);
             let average = Model { params, codebook: model.codebook.shallow_clone() };
             println!(
@@ -139,7 +156,7 @@ pub fn train(options: Options) -> Result<()> {
 }
 
 /// Absolute and squared error and the absolute error of the image's slopes, which keeps
-/// edges crisp; the squared error too, on its own. Images in [-1, 1].
+/// edges crisp; the squared error of the first half too, on its own. Images in [-1, 1].
 fn reconstruction(y: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     let difference: Tensor = y - x;
     let slopes = |dim: i64| {
@@ -150,7 +167,8 @@ fn reconstruction(y: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     };
     let squared = difference.square().mean(Kind::Float);
     let loss = difference.abs().mean(Kind::Float) + 2.0 * &squared + slopes(2) + slopes(3);
-    (loss, squared.detach())
+    let whole = difference.narrow(0, 0, y.size()[0] / 2);
+    (loss, whole.square().mean(Kind::Float).detach())
 }
 
 fn held_out(o: &Options, count: u32) -> Tensor {
@@ -172,4 +190,22 @@ pub fn psnr(net: &Vqgan, images: &Tensor) -> f64 {
             .collect();
         Tensor::cat(&parts, 0).mean(Kind::Float).double_value(&[])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_begins_with_a_file_s_weights_and_codes() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/models/demo-f8.safetensors");
+        let options = Options { init: Some(file.into()), ..Options::default() };
+        let model = Model::start(&options).unwrap();
+        let weights = run::weights(file.as_ref(), tch::Device::Cpu).unwrap();
+        for (name, tensor) in &model.params.tensors {
+            assert_eq!(*tensor, weights[name], "{name}");
+        }
+        assert_eq!(model.codebook.rows, weights["quantize.embedding.weight"]);
+        assert_eq!(model.codebook.used(), config().n_embed);
+    }
 }

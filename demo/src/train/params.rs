@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result, ensure};
 use tch::{Device, Tensor};
 use vqfarm_core::rng::{Key, Purpose};
 
@@ -49,6 +50,24 @@ impl Params {
             values.extend(part);
         }
         Self::over(Tensor::from_slice(&values).to_device(device), specs)
+    }
+
+    /// Takes over the values of `weights`, which has a tensor of each name and shape here.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn take_over(&self, weights: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, tensor) in &self.tensors {
+            let value = weights.get(name).with_context(|| format!("`{name}` is missing"))?;
+            ensure!(
+                value.size() == tensor.size(),
+                "`{name}` has shape {:?}, this program makes {:?}",
+                value.size(),
+                tensor.size()
+            );
+            tch::no_grad(|| tensor.shallow_clone().copy_(value));
+        }
+        Ok(())
     }
 
     /// The named views of a flat vector.

@@ -1,6 +1,6 @@
 //! Trains a perceptor: a CLIP that learns which captions are true of which pictures.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 use vqfarm_engine::model::Perceptor;
 use vqfarm_engine::net::{Clip, Weights};
@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::layout;
 use super::params::{AdamW, Params, rate};
 use super::ruin::ruin;
-use super::run::{Options, Run};
+use super::run::{self, Options, Run};
 use super::vocabulary::{CONTEXT, Vocabulary};
 use crate::data::{self, SIZE, Sample};
 use crate::scene::Split;
@@ -21,8 +21,8 @@ const WARM_UP: i64 = 200;
 const ADVERSARY_FROM: i64 = 400;
 /// Scenes that differ from one another in one attribute, side by side in a batch.
 const GROUP: usize = 4;
-/// Length of the largest change of a cutout, in pixels of [0, 1], that training withstands.
-const ADVERSARY: f64 = 1.5;
+/// Steps over which the adversary's reach grows to its full length.
+const ADVERSARY_RAMP: f64 = 800.0;
 
 /// The demo perceptor; `vocab_size` is that of captions in training, CLIP's own in the file.
 pub fn config(vocab_size: i64) -> ClipConfig {
@@ -84,7 +84,7 @@ pub fn train(options: Options) -> Result<()> {
     let o = run.options.clone();
     let vocabulary = Vocabulary::new();
     let config = config(vocabulary.ids.len() as i64);
-    let params = Params::start(&layout::clip(&config), o.seed, o.device);
+    let params = start(&config, &o)?;
     let mut adam = AdamW::new(&params, (0.9, 0.98), 0.05);
     let state = [
         ("params", params.flat.shallow_clone()),
@@ -131,12 +131,14 @@ pub fn train(options: Options) -> Result<()> {
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
             let wanted = tch::no_grad(|| texts(&net, &tokens.narrow(0, 0, dreams::COUNT)));
             let shown = pool.advance(&net, config.image_resolution, &wanted);
+            images = pool.redraw(&images, o.batch, step);
             images = Tensor::cat(&[images, shown], 0);
         }
         let mut cutouts = augment::cutouts(&images, config.image_resolution);
         // The cutouts, and then what leads them astray: the gradient that the first pass gives
         // anyway makes the second one's input (as Shafahi et al. 2019 do).
-        let passes = if step < ADVERSARY_FROM { 1 } else { 2 };
+        let reach = o.radius * ((step - ADVERSARY_FROM) as f64 / ADVERSARY_RAMP).clamp(0.0, 1.0);
+        let passes = if reach > 0.0 { 2 } else { 1 };
         for pass in 0..passes {
             cutouts = cutouts.set_requires_grad(true);
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
@@ -145,7 +147,7 @@ pub fn train(options: Options) -> Result<()> {
             let (loss, hits) = contrast(&logits, &excluded);
             let (gradient, inputs) = params.gradient(&loss, &[&cutouts]);
             adam.step(&params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
-            cutouts = astray(&cutouts, &inputs[0]);
+            cutouts = astray(&cutouts, &inputs[0], reach);
             if pass == 0 {
                 log.0 += loss.double_value(&[]) / 50.0;
                 log.1 += hits.double_value(&[]) * 2.0;
@@ -165,6 +167,20 @@ pub fn train(options: Options) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Weights drawn from the seed, or those of a model file.
+fn start(config: &ClipConfig, o: &Options) -> Result<Params> {
+    let params = Params::start(&layout::clip(config), o.seed, o.device);
+    if let Some(file) = &o.init {
+        let mut weights = run::weights(file, o.device)?;
+        // A file's compact table has the rows that training has, in the same order.
+        if let Some(rows) = weights.remove("token_embedding.rows") {
+            weights.insert("token_embedding.weight".into(), rows);
+        }
+        params.take_over(&weights).with_context(|| format!("begin with {}", file.display()))?;
+    }
+    Ok(params)
 }
 
 /// Unit features of images in [0, 1].
@@ -200,12 +216,11 @@ fn contrast(logits: &Tensor, excluded: &Tensor) -> (Tensor, Tensor) {
     (loss, hits)
 }
 
-/// The cutouts moved along the gradient of the loss, each by a random length: small changes
-/// that fool a perceptor are what a loop would find instead of a picture.
-fn astray(cutouts: &Tensor, gradient: &Tensor) -> Tensor {
+/// The cutouts moved along the gradient of the loss, each by a random length up to `reach`:
+/// small changes that fool a perceptor are what a loop would find instead of a picture.
+fn astray(cutouts: &Tensor, gradient: &Tensor, reach: f64) -> Tensor {
     let length = gradient.norm_scalaropt_dim(2.0, [1i64, 2, 3].as_slice(), true) + 1e-12;
-    let far =
-        Tensor::rand([cutouts.size()[0], 1, 1, 1], (Kind::Float, cutouts.device())) * ADVERSARY;
+    let far = Tensor::rand([cutouts.size()[0], 1, 1, 1], (Kind::Float, cutouts.device())) * reach;
     (cutouts + gradient / length * far).detach()
 }
 
@@ -243,5 +258,27 @@ impl Exam {
             let plain = self.images.adaptive_avg_pool2d([side, side]);
             (score(&plain), score(&augment::cutouts(&self.images, side)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_begins_with_a_file_s_weights_and_refuses_another_model_s() {
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/models/");
+        let begin = |name: &str| {
+            let file = std::path::PathBuf::from(models).join(name);
+            let config = config(Vocabulary::new().ids.len() as i64);
+            start(&config, &Options { init: Some(file), ..Options::default() })
+        };
+        let params = begin("demo-clip.safetensors").unwrap();
+        let file = std::path::PathBuf::from(models).join("demo-clip.safetensors");
+        let weights = run::weights(&file, tch::Device::Cpu).unwrap();
+        assert_eq!(params.tensors["visual.conv1.weight"], weights["visual.conv1.weight"]);
+        assert_eq!(params.tensors["token_embedding.weight"], weights["token_embedding.rows"]);
+        let error = begin("demo-f8.safetensors").err().unwrap();
+        assert!(format!("{error:#}").contains("demo-f8.safetensors"), "{error:#}");
     }
 }

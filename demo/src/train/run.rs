@@ -1,5 +1,6 @@
 //! What both trainers share: limits, checkpoints, interruption, the log.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tch::{Device, Kind, Tensor};
+use vqfarm_engine::net::to_tensors;
 
 /// Options of a training run.
 #[derive(Clone, Debug)]
@@ -27,8 +29,33 @@ pub struct Options {
     pub limit: Duration,
     /// Threads that draw scenes.
     pub threads: u64,
+    /// A model's file whose weights a fresh run begins with.
+    pub init: Option<PathBuf>,
+    /// Length of the largest change of a cutout, in pixels of [0, 1], that a perceptor learns
+    /// to withstand; 0 for none.
+    pub radius: f64,
     /// A generator's file: what it can be driven to show, a perceptor learns to refuse.
     pub generator: Option<PathBuf>,
+}
+
+impl Default for Options {
+    /// A run that never ends, in the directory it is started in.
+    fn default() -> Self {
+        Self {
+            work: PathBuf::from("."),
+            device: Device::Cpu,
+            kind: Kind::Float,
+            seed: 1,
+            steps: i64::MAX,
+            batch: 64,
+            rate: 1e-3,
+            limit: Duration::MAX,
+            threads: 1,
+            init: None,
+            radius: 4.0,
+            generator: None,
+        }
+    }
 }
 
 /// One run of a trainer, from a fresh start or a checkpoint.
@@ -125,6 +152,14 @@ impl Run {
     pub fn pace(&self) -> f64 {
         (self.step - self.first) as f64 / self.started.elapsed().as_secs_f64()
     }
+}
+
+/// The weights of a model file under its own names, float32.
+///
+/// # Errors
+/// The file is missing or damaged.
+pub fn weights(file: &Path, device: Device) -> Result<BTreeMap<String, Tensor>> {
+    Ok(to_tensors(&vqfarm_weights::read(file)?.state, device)?)
 }
 
 /// All tensors of a checkpoint.

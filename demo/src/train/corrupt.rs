@@ -1,0 +1,58 @@
+//! Latents that do not belong together.
+//!
+//! A loop moves each position of a latent on its own and arrives at codes that no encoder would
+//! put side by side. A decoder that has learnt to set such latents right shows a scene where
+//! one that only copies would show a smear.
+
+use tch::{Kind, Tensor};
+
+/// Largest share of positions that are replaced.
+const SHARE: f64 = 0.5;
+
+/// Latents [B, e, h, w], some of whose positions are replaced by those of other scenes, singly
+/// or in blocks: the same place of the batch's next scene, or any place of any scene. h and w
+/// must be multiples of six. No gradient flows into what is put in. Draws from libtorch's
+/// generator.
+pub fn corrupt(z: &Tensor) -> Tensor {
+    let [batch, channels, h, w] = z.size()[..] else { return z.shallow_clone() };
+    let options = (Kind::Float, z.device());
+    let share = Tensor::rand([batch, 1, 1, 1], options) * SHARE;
+    let block =
+        [1, 2, 3][Tensor::randint(3, [1], (Kind::Int64, z.device())).int64_value(&[0]) as usize];
+    let mask = Tensor::rand([batch, 1, h / block, w / block], options)
+        .lt_tensor(&share)
+        .repeat_interleave_self_int(block, 2, None)
+        .repeat_interleave_self_int(block, 3, None);
+    let values = z.detach();
+    let next = values.roll([1i64].as_slice(), [0i64].as_slice());
+    let order = Tensor::randperm(batch * h * w, (Kind::Int64, z.device()));
+    let any = values
+        .permute([0, 2, 3, 1])
+        .reshape([-1, channels])
+        .index_select(0, &order)
+        .view([batch, h, w, channels])
+        .permute([0, 3, 1, 2]);
+    let which = Tensor::rand([batch, 1, 1, 1], options).lt(0.5);
+    next.where_self(&which, &any).where_self(&mask, z)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_positions_are_replaced_as_a_whole_by_others_of_the_batch() {
+        tch::manual_seed(3);
+        let z = Tensor::rand([4, 5, 12, 12], (Kind::Float, tch::Device::Cpu));
+        let out = corrupt(&z);
+        assert_eq!(out.size(), z.size());
+        let same = out.eq_tensor(&z).to_kind(Kind::Float);
+        // All channels of a position, or none.
+        let by_position = same.mean_dim([1i64].as_slice(), false, Kind::Float);
+        assert!(
+            bool::try_from(by_position.eq(0.0).logical_or(&by_position.eq(1.0)).all()).unwrap()
+        );
+        let kept = by_position.mean(Kind::Float).double_value(&[]);
+        assert!((0.5..1.0).contains(&kept), "{kept}");
+    }
+}
