@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::id::JobName;
 use crate::render::RenderSettings;
+use crate::requires::Requires;
 use crate::sweep::{Sweep, SweepSpec};
 
 /// The version of the job format that this program reads and writes.
@@ -22,6 +23,9 @@ pub struct Job {
     /// Without one the job is a single cell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<SweepSpec>,
+    /// What a worker of a farm must have; a standalone render does not ask.
+    #[serde(default, skip_serializing_if = "Requires::is_empty")]
+    pub requires: Requires,
     #[serde(default)]
     pub output: Output,
 }
@@ -72,7 +76,14 @@ impl FieldError {
 impl Job {
     /// A job of one picture.
     pub fn single(name: JobName, render: RenderSettings) -> Self {
-        Self { version: VERSION, name, render, sweep: None, output: Output::default() }
+        Self {
+            version: VERSION,
+            name,
+            render,
+            sweep: None,
+            requires: Requires::default(),
+            output: Output::default(),
+        }
     }
 
     /// The job's cells, to be asked for one by one. Expands nothing.

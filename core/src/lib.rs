@@ -15,6 +15,7 @@ pub mod plan;
 pub mod prompt;
 pub mod record;
 pub mod render;
+pub mod requires;
 pub mod rng;
 pub mod sweep;
 mod tree;

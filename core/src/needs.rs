@@ -1,12 +1,14 @@
 //! The models that a job refers to, and where it does.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::job::Job;
 use crate::sweep::Axis;
 
 /// What a model is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     Generator,
     Perceptor,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::id::{JobId, UserName};
+use crate::id::{JobId, ModelName, UserName};
 use crate::job::Job;
+use crate::needs::Role;
 
 /// What an operator decided about a job after its submit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,4 +33,15 @@ pub struct JobRecord {
     pub spec_hash: String,
     /// SHA-256 of each model's weights, by name.
     pub models: BTreeMap<String, String>,
+}
+
+/// What `models/names/<name>.json` of a farm holds: which weights the name means there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    pub name: ModelName,
+    /// Lower-case hexadecimal; the weights lie at [`crate::keys::model`].
+    pub sha256: String,
+    pub kind: Role,
+    /// Size of the weights' file.
+    pub bytes: u64,
 }

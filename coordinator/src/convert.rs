@@ -1,0 +1,162 @@
+//! From what the farm knows to messages.
+
+use vqfarm_core::id::ModelName;
+use vqfarm_core::needs::Role;
+use vqfarm_core::plan::Dependency;
+use vqfarm_core::record::ModelRecord;
+use vqfarm_proto::{RefusalReason, v1};
+use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapshot, TaskState};
+use vqfarm_queue::WorkerSnapshot;
+
+use crate::audit::Problem;
+use crate::error::{Error, Result};
+use crate::files::Log;
+use crate::status::{Activity, PartHealth};
+use crate::why::Reason;
+
+pub fn job(job: &JobSnapshot) -> v1::Job {
+    v1::Job {
+        id: job.job.to_string(),
+        name: job.name.to_string(),
+        user: job.user.to_string(),
+        priority: job.priority,
+        state: state(job.state).into(),
+        submitted: job.submitted.0,
+        finished: job.finished.map_or(0, |at| at.0),
+        layers: job.layers.iter().map(layer).collect(),
+    }
+}
+
+fn state(state: JobState) -> v1::JobState {
+    match state {
+        JobState::Waiting => v1::JobState::Waiting,
+        JobState::Running => v1::JobState::Running,
+        JobState::Paused => v1::JobState::Paused,
+        JobState::Done => v1::JobState::Done,
+        JobState::Failed => v1::JobState::Failed,
+        JobState::Cancelled => v1::JobState::Cancelled,
+    }
+}
+
+fn layer(layer: &LayerSnapshot) -> v1::Layer {
+    let dependency = match layer.dependency {
+        Dependency::Independent => "independent",
+        Dependency::Chain => "chain",
+        Dependency::Neighbours => "neighbours",
+        Dependency::All => "all",
+    };
+    v1::Layer {
+        name: layer.name.clone(),
+        counts: Some(counts(&layer.counts)),
+        dependency: dependency.into(),
+        needs: Some(v1::Needs {
+            tags: layer.needs.tags.iter().map(ToString::to_string).collect(),
+            memory: layer.needs.memory,
+            models: layer.needs.models.iter().cloned().collect(),
+        }),
+    }
+}
+
+pub fn counts(counts: &TaskCounts) -> v1::Counts {
+    v1::Counts {
+        tasks: counts.tasks,
+        done: counts.done,
+        failed: counts.failed,
+        cancelled: counts.cancelled,
+        leased: counts.leased,
+        delayed: counts.delayed,
+        ready: counts.ready,
+        blocked: counts.blocked,
+    }
+}
+
+pub fn task(job: &JobSnapshot, task: TaskSnapshot) -> v1::Task {
+    let layer = job.layers.get(usize::from(task.task.layer));
+    let (state, worker, until) = match task.state {
+        TaskState::Leased { worker, expires } => ("leased", worker.to_string(), expires.0),
+        TaskState::Delayed { until } => ("delayed", String::new(), until.0),
+        TaskState::Failed => ("failed", String::new(), 0),
+    };
+    v1::Task {
+        layer: layer.map_or_else(String::new, |layer| layer.name.clone()),
+        index: task.task.index,
+        attempt: task.attempt,
+        state: state.into(),
+        worker,
+        until,
+        last_error: task.last_error.unwrap_or_default(),
+    }
+}
+
+pub fn worker(worker: &WorkerSnapshot, activity: Activity) -> v1::Worker {
+    let state = match activity {
+        Activity::Idle => v1::WorkerState::Idle,
+        Activity::Busy => v1::WorkerState::Busy,
+        Activity::Draining => v1::WorkerState::Draining,
+        Activity::Lost => v1::WorkerState::Lost,
+    };
+    v1::Worker {
+        id: worker.info.id.to_string(),
+        state: state.into(),
+        tags: worker.info.tags.iter().map(ToString::to_string).collect(),
+        memory: worker.info.memory,
+        loaded: worker.info.loaded.iter().cloned().collect(),
+        leased: worker.leased,
+        last_seen: worker.last_seen.0,
+    }
+}
+
+pub fn reason(reason: Reason) -> v1::Reason {
+    v1::Reason {
+        layer: reason.layer,
+        tasks: reason.tasks,
+        kind: reason.kind.word().into(),
+        text: reason.text,
+        remedy: reason.remedy,
+    }
+}
+
+pub fn health(health: PartHealth) -> v1::Health {
+    v1::Health {
+        part: health.part.into(),
+        well: health.well,
+        text: health.text,
+        warnings: health.warnings,
+    }
+}
+
+pub fn problem(problem: Problem) -> v1::Problem {
+    v1::Problem {
+        job: problem.job.map_or_else(String::new, |job| job.to_string()),
+        kind: problem.kind.word().into(),
+        text: problem.text,
+        repaired: problem.repaired,
+    }
+}
+
+pub fn log(log: Log) -> v1::Log {
+    let Log { layer, index, attempt, text } = log;
+    v1::Log { layer, index, attempt, text }
+}
+
+pub fn model(model: ModelRecord) -> v1::Model {
+    let ModelRecord { name, sha256, kind, bytes } = model;
+    let kind = match kind {
+        Role::Generator => "generator",
+        Role::Perceptor => "perceptor",
+    };
+    v1::Model { name: name.into(), sha256, kind: kind.into(), bytes }
+}
+
+pub fn model_record(model: v1::Model) -> Result<ModelRecord> {
+    let kind = match model.kind.as_str() {
+        "generator" => Role::Generator,
+        "perceptor" => Role::Perceptor,
+        other => {
+            let message = format!("{other:?} is no kind of model");
+            return Err(Error::refused(RefusalReason::BadRequest, message));
+        }
+    };
+    let name = ModelName::new(model.name)?;
+    Ok(ModelRecord { name, sha256: model.sha256, kind, bytes: model.bytes })
+}

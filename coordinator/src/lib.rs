@@ -1,0 +1,32 @@
+//! The farm's coordinator: takes jobs, answers questions about them, ends lost leases, puts a
+//! farm back together whose queue has lost its memory.
+//!
+//! [`Options`](options::Options) → [`Service`] → [`Service::run`]. Everything that it does to a
+//! farm is a method of [`Farm`], whoever asks.
+
+mod audit;
+mod control;
+mod convert;
+mod error;
+mod farm;
+mod files;
+mod grpc;
+mod models;
+pub mod options;
+mod pace;
+mod reconcile;
+mod service;
+mod status;
+mod submit;
+mod tend;
+pub mod tokens;
+mod watching;
+mod why;
+
+pub use audit::{Audit, Problem, ProblemKind};
+pub use error::{Error, Result};
+pub use farm::{Farm, Limits};
+pub use models::Pushed;
+pub use reconcile::Reconciled;
+pub use service::{Service, ServiceError};
+pub use submit::{Submit, Submitted};

@@ -1,0 +1,184 @@
+//! From what is stored back to a queue that knows it.
+//!
+//! Several coordinators may do this at once: putting back a job that is there and opening a
+//! queue that is open change nothing, so no lock is needed.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use vqfarm_core::id::{JobId, RequestId};
+use vqfarm_core::keys;
+use vqfarm_core::plan::{Plan, Work};
+use vqfarm_core::record::JobRecord;
+use vqfarm_queue::{Jobs, Restoration, Standing, Submission};
+
+use crate::error::{Error, Result};
+use crate::farm::Farm;
+use crate::submit::layers;
+
+/// Jobs that are read at the same time.
+const AT_ONCE: usize = 8;
+
+/// What was found and done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Jobs in storage.
+    pub jobs: u64,
+    /// Those that the queue did not have.
+    pub restored: u64,
+    /// Stored frames that count as done in these.
+    pub frames: u64,
+    /// What could not be used, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What storage knows of a job, or why it is of no use.
+enum Stored {
+    Job(Box<Restoration>),
+    Unusable(String),
+}
+
+impl Farm {
+    /// Puts back the jobs that are in storage and not in the queue, with their stored frames
+    /// as done, and opens a queue that is closed.
+    ///
+    /// # Errors
+    /// Queue or storage do not answer. What was put back stays.
+    pub async fn reconcile(&self) -> Result<Reconciled> {
+        let known: HashSet<JobId> =
+            self.queue.jobs(Jobs::All).await?.into_iter().map(|job| job.job).collect();
+        let stored = self.storage.jobs().await?;
+        let mut report = Reconciled { jobs: stored.len() as u64, ..Reconciled::default() };
+        let missing = stored.into_iter().filter(|job| !known.contains(job));
+        let read: Vec<Stored> = stream::iter(missing)
+            .map(|job| self.read_back(job))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut jobs = Vec::new();
+        for found in read {
+            match found {
+                Stored::Job(job) => jobs.push(*job),
+                Stored::Unusable(note) => report.notes.push(note),
+            }
+        }
+        // In their order, so that age counts as before.
+        jobs.sort_by_key(|job| (job.submitted, job.submission.job));
+        for job in jobs {
+            match self.queue.restore(&job).await {
+                Ok(true) => {
+                    report.restored += 1;
+                    let frames = job.submission.done.iter().filter(|(layer, _)| *layer == 0);
+                    report.frames += frames.map(|(_, range)| range.end - range.start).sum::<u64>();
+                }
+                Ok(false) => (),
+                Err(vqfarm_queue::QueueError::Invalid(reason)) => {
+                    report.notes.push(format!("job {}: {reason}", job.submission.job));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.queue.open().await?;
+        metrics::counter!("vqfarm_reconciles_total").increment(1);
+        metrics::counter!("vqfarm_jobs_restored_total").increment(report.restored);
+        tracing::info!(
+            jobs = report.jobs,
+            restored = report.restored,
+            frames = report.frames,
+            notes = report.notes.len(),
+            "reconciled queue and storage"
+        );
+        for note in &report.notes {
+            tracing::warn!(note, "reconcile: of no use");
+        }
+        Ok(report)
+    }
+
+    async fn read_back(&self, id: JobId) -> Result<Stored> {
+        let unusable = |why: String| Ok(Stored::Unusable(format!("job {id}: {why}")));
+        let record = match self.record(id).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return unusable("it has files, but no job.json; it was never answered".into()),
+            Err(Error::Unreadable { key, reason }) => return unusable(format!("{key}: {reason}")),
+            Err(error) => return Err(error),
+        };
+        if record.id != id {
+            return unusable(format!("its job.json is that of job {}", record.id));
+        }
+        let plan = match Plan::new(&record.spec) {
+            Ok(plan) => plan,
+            Err(error) => return unusable(error.to_string()),
+        };
+        let control = match self.control(id).await {
+            Err(Error::Unreadable { key, reason }) => {
+                return unusable(format!("{key}: {reason}; delete it to have the job back"));
+            }
+            control => control?,
+        };
+        let done = self.stored_results(&record, &plan).await?;
+        let request = RequestId::new(format!("restored-{id}"))?;
+        Ok(Stored::Job(Box::new(Restoration {
+            submission: Submission {
+                request,
+                job: id,
+                name: record.spec.name.clone(),
+                user: record.user.clone(),
+                priority: control.priority.unwrap_or(0),
+                layers: layers(&record.spec, &plan),
+                done,
+            },
+            submitted: record.submitted,
+            standing: match (control.cancelled, control.paused) {
+                (true, _) => Standing::Cancelled,
+                (false, true) => Standing::Paused,
+                (false, false) => Standing::Active,
+            },
+        })))
+    }
+
+    /// The tasks whose results are stored. Whether each is whole is found out by whoever reads
+    /// it: the worker that stitches, or an audit.
+    async fn stored_results(
+        &self,
+        record: &JobRecord,
+        plan: &Plan,
+    ) -> Result<Vec<(u8, Range<u64>)>> {
+        let store = self.storage.job(record.id);
+        let mut done = Vec::new();
+        for (number, layer) in (0..).zip(&plan.layers) {
+            match layer.work {
+                Work::Render => {
+                    let names = store.names(keys::FRAMES).await?;
+                    let frames = names.iter().filter_map(|name| keys::frame_index(name));
+                    let frames: BTreeSet<u64> = frames.filter(|i| *i < layer.tasks).collect();
+                    done.extend(ranges(&frames).into_iter().map(|range| (number, range)));
+                }
+                Work::Stitch => {
+                    let all: u64 = done.iter().map(|(_, range): &(u8, Range<u64>)| range.end - range.start).sum();
+                    let complete = plan.layers.first().is_some_and(|layer| all == layer.tasks);
+                    let mut there = complete;
+                    for key in [keys::CONTACT_SHEET, keys::GALLERY, keys::SCORES] {
+                        there = there && store.size(key).await?.is_some();
+                    }
+                    if there {
+                        done.push((number, 0..layer.tasks));
+                    }
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Numbers as the fewest ranges.
+pub fn ranges(numbers: &BTreeSet<u64>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => ranges.push(number..number + 1),
+        }
+    }
+    ranges
+}

@@ -1,0 +1,283 @@
+//! A coordinator: from its settings to a running server.
+
+use std::fs;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use uuid::Uuid;
+use vqfarm_core::clock::SystemClock;
+use vqfarm_proto::v1;
+use vqfarm_proto::v1::farm_server::FarmServer;
+use vqfarm_queue::{ConnectError, Event, MemoryQueue, Policy, Queue, QueueError, RedisQueue};
+use vqfarm_service::shutdown;
+use vqfarm_storage::{Storage, StorageOptions, StoreError};
+
+use crate::farm::Farm;
+use crate::grpc::Grpc;
+use crate::options::{Options, QueueKind};
+use crate::pace::Pace;
+use crate::tend;
+use crate::tokens::{Tokens, TokensError};
+
+/// How long calls may go on after the signal to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a coordinator does not start, or has ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// A setting; nothing was started.
+    #[error("{name}: {reason}")]
+    Setting { name: &'static str, reason: String },
+    #[error("listen: cannot listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: std::io::Error },
+    #[error("redis: {0}")]
+    Connect(#[from] ConnectError),
+    #[error("redis: {0}")]
+    Queue(#[from] QueueError),
+    #[error("storage: {0}")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("grpc: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    #[error("grpc: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A coordinator that listens and has not begun to answer.
+pub struct Service {
+    farm: Arc<Farm>,
+    listener: TcpListener,
+    addr: SocketAddr,
+    tls: Option<ServerTlsConfig>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Service {
+    /// Connects to queue and storage, checks both, and binds the address.
+    ///
+    /// # Errors
+    /// A setting makes no sense, something cannot be reached, or the store ignores create-only
+    /// writes.
+    pub async fn start(options: &Options) -> Result<Self, ServiceError> {
+        let tls = tls(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
+        let tokens = options.tokens.as_deref().map(Tokens::open).transpose()?.map(Arc::new);
+        if tokens.is_none() && !options.listen.ip().is_loopback() {
+            let reason = format!(
+                "{} can be reached from other machines, which takes a --tokens file; make one \
+                 with `vqfarm-coordinator token create`, or listen on 127.0.0.1",
+                options.listen
+            );
+            return Err(ServiceError::Setting { name: "listen", reason });
+        }
+        let Some(url) = &options.storage else {
+            let reason = "give --storage, VQFARM_STORAGE or the key `storage`: s3://bucket/prefix \
+                          or file:///folder";
+            return Err(ServiceError::Setting { name: "storage", reason: reason.into() });
+        };
+        let endpoint = options.s3_endpoint.clone();
+        let storage = Storage::open(url, &StorageOptions { endpoint, ..StorageOptions::default() })?;
+        storage.probe().await?;
+        let queue = queue(options).await?;
+        let health = queue.health().await?;
+        tracing::info!(server = health.server, version = health.version,
+            persistence = ?health.persistence, storage = storage.url(), farm = %options.farm,
+            "queue and storage answer");
+        let farm = Arc::new(Farm {
+            name: options.farm.clone(),
+            queue,
+            storage,
+            limits: options.limits(),
+            clock: Arc::new(SystemClock),
+            ahead: AtomicI64::new(0),
+            lease: options.lease,
+            pace: Pace::default(),
+        });
+        farm.set_clock(health.now);
+        let addr = options.listen;
+        let fail = |source| ServiceError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(fail)?;
+        let addr = listener.local_addr().map_err(fail)?;
+        Ok(Self { farm, listener, addr, tls, tokens })
+    }
+
+    /// Where it listens: the port is known even when 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn farm(&self) -> Arc<Farm> {
+        self.farm.clone()
+    }
+
+    /// Answers until `stop` turns true, then lets calls finish for some seconds.
+    ///
+    /// # Errors
+    /// The server cannot go on.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
+        let Self { farm, listener, addr, tls, tokens } = self;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_not_serving::<FarmServer<Grpc>>().await;
+        let (ready, mut readiness) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tend::reap(farm.clone(), stop.clone()));
+        tasks.spawn(tend::keep(farm.clone(), ready, stop.clone()));
+        tasks.spawn(listen_to_events(farm.clone(), stop.clone()));
+        if let Some(tokens) = tokens.clone() {
+            tasks.spawn(refresh(tokens, stop.clone()));
+        }
+        tasks.spawn(async move {
+            while readiness.changed().await.is_ok() {
+                match *readiness.borrow_and_update() {
+                    true => health.set_serving::<FarmServer<Grpc>>().await,
+                    false => health.set_not_serving::<FarmServer<Grpc>>().await,
+                }
+            }
+        });
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        let limit = farm.limits.message;
+        let grpc = Grpc { farm, tokens, stop: stop.clone() };
+        let grpc = FarmServer::new(grpc).max_decoding_message_size(limit);
+        let secure = tls.is_some();
+        let mut server = Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .concurrency_limit_per_connection(64);
+        if let Some(tls) = tls {
+            server = server.tls_config(tls)?;
+        }
+        let scheme = if secure { "https" } else { "http" };
+        tracing::info!(addr = format!("{scheme}://{addr}"), "listening");
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let mut stopping = stop.clone();
+        let serving = server
+            .add_service(health_service)
+            .add_service(reflection)
+            .add_service(grpc)
+            .serve_with_incoming_shutdown(incoming, async move {
+                shutdown::requested(&mut stopping).await;
+            });
+        let served = bounded(serving, stop).await;
+        tasks.shutdown().await;
+        tracing::info!("stopped");
+        Ok(served?)
+    }
+}
+
+/// Waits for the server's end, and after the signal to stop not for ever.
+async fn bounded<E>(
+    serving: impl Future<Output = Result<(), E>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), E> {
+    let overdue = async {
+        shutdown::requested(&mut stop).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = overdue => {
+            tracing::warn!("calls were cut off");
+            Ok(())
+        }
+    }
+}
+
+async fn queue(options: &Options) -> Result<Arc<dyn Queue>, ServiceError> {
+    let policy =
+        Policy { lease: options.lease, attempts: options.attempts, ..Policy::default() };
+    match options.queue {
+        QueueKind::Memory => {
+            tracing::warn!("the queue is kept in memory: it ends with this process");
+            let seed = Uuid::now_v7().as_u64_pair().1;
+            Ok(Arc::new(MemoryQueue::new(policy, Arc::new(SystemClock), seed)))
+        }
+        QueueKind::Redis => {
+            Ok(Arc::new(RedisQueue::connect(&options.redis, &options.farm, policy).await?))
+        }
+    }
+}
+
+/// The server's identity, when both files are given.
+fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<ServerTlsConfig>, ServiceError> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| ServiceError::File { path: path.to_owned(), source })
+    };
+    match (cert, key) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => {
+            let identity = Identity::from_pem(read(cert)?, read(key)?);
+            Ok(Some(ServerTlsConfig::new().identity(identity)))
+        }
+        (cert, _) => {
+            let (name, missing) = match cert {
+                Some(_) => ("tls-cert", "tls-key"),
+                None => ("tls-key", "tls-cert"),
+            };
+            let reason = format!("it asks for --{missing} too");
+            Err(ServiceError::Setting { name, reason })
+        }
+    }
+}
+
+/// Keeps count of what is committed and of how long jobs wait for their first lease.
+async fn listen_to_events(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
+    let mut heard = farm.queue.events();
+    let mut waiting = std::collections::HashMap::new();
+    loop {
+        let event = tokio::select! {
+            event = heard.recv() => event,
+            () = shutdown::requested(&mut stop) => return,
+        };
+        use tokio::sync::broadcast::error::RecvError;
+        match event {
+            Ok(Event::Committed(_)) => {
+                farm.pace.committed(farm.now());
+                metrics::counter!("vqfarm_tasks_committed_total").increment(1);
+            }
+            Ok(Event::Failed { .. }) => {
+                metrics::counter!("vqfarm_attempts_failed_total").increment(1);
+            }
+            Ok(Event::Submitted(job)) => {
+                waiting.insert(job, std::time::Instant::now());
+            }
+            Ok(Event::Leased { tasks, .. }) => {
+                metrics::counter!("vqfarm_tasks_leased_total").increment(tasks.len() as u64);
+                if let Some(since) = tasks.first().and_then(|task| waiting.remove(&task.job)) {
+                    metrics::histogram!("vqfarm_first_lease_seconds")
+                        .record(since.elapsed().as_secs_f64());
+                }
+            }
+            Ok(Event::Job { job, state }) if state.is_final() => {
+                waiting.remove(&job);
+            }
+            Ok(_) => (),
+            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "missed events"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Takes note of changed tokens.
+async fn refresh(tokens: Arc<Tokens>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(2));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => tokens.refresh(),
+            () = shutdown::requested(&mut stop) => return,
+        }
+    }
+}

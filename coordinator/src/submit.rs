@@ -1,0 +1,341 @@
+//! From a resolved job to tasks in the queue.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use vqfarm_core::file::{Document, Limits};
+use vqfarm_core::id::{JobId, ModelName, RequestId, UserName};
+use vqfarm_core::job::{FieldError, Job};
+use vqfarm_core::keys;
+use vqfarm_core::needs::Role;
+use vqfarm_core::plan::{Plan, PlanError, Work};
+use vqfarm_core::record::{JobControl, JobRecord, ModelRecord};
+use vqfarm_proto::RefusalReason as Reason;
+use vqfarm_queue::{
+    JobSnapshot, JobState, LayerSnapshot, LayerSpec, Needs, QueueError, Submission, TaskCounts,
+};
+use vqfarm_storage::Put;
+
+use crate::error::{Error, Result};
+use crate::farm::{Farm, to_json};
+
+/// What a user hands in.
+pub struct Submit {
+    /// The resolved job as JSON.
+    pub job: String,
+    /// Pictures by the names that the job uses.
+    pub assets: HashMap<String, Bytes>,
+    pub request: RequestId,
+    pub priority: i32,
+    pub user: UserName,
+    /// Check everything, change nothing.
+    pub dry_run: bool,
+    /// Models that count as there in a dry run.
+    pub offered: Vec<ModelRecord>,
+}
+
+/// What became of it.
+pub struct Submitted {
+    pub job: JobSnapshot,
+    /// It was in the queue before, under the same request id.
+    pub existed: bool,
+}
+
+/// A queue fuller than this takes no new jobs, so that running ones have room.
+const FULL: f64 = 0.95;
+
+impl Farm {
+    /// Takes a job. When this has answered, the job is in storage and in the queue; interrupted
+    /// anywhere, the same request again completes it.
+    ///
+    /// # Errors
+    /// The job is not valid or more than the farm takes, the request id stands for another job,
+    /// or queue or storage fail.
+    pub async fn submit(&self, submit: Submit) -> Result<Submitted> {
+        let job = self.check(&submit)?;
+        let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
+        let models = self.models_of(&job, offered).await?;
+        let plan = Plan::new(&job).map_err(|error| match error {
+            PlanError::Field(error) => Error::fields(vec![error]),
+            PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
+        })?;
+        let id = job_id(self.name.as_str(), &submit.request);
+        let record = JobRecord {
+            id,
+            user: submit.user,
+            submitted: self.now(),
+            vqfarm: env!("CARGO_PKG_VERSION").into(),
+            spec_hash: job.spec_hash(),
+            spec: job,
+            models,
+        };
+        let layers = layers(&record.spec, &plan);
+        if submit.dry_run {
+            let job = preview(&record, submit.priority, layers);
+            return Ok(Submitted { job, existed: false });
+        }
+        self.make_room().await?;
+        let record = self.store(record, &submit.assets, submit.priority).await?;
+        let submission = Submission {
+            request: submit.request,
+            job: id,
+            name: record.spec.name.clone(),
+            user: record.user.clone(),
+            priority: submit.priority,
+            layers,
+            done: Vec::new(),
+        };
+        let existed = match self.queue.job(id).await {
+            Ok(_) => true,
+            Err(QueueError::NoSuchJob(_)) => match self.queue.submit(&submission).await {
+                Ok(_) => false,
+                // Another coordinator was faster with the same request.
+                Err(QueueError::JobExists(same)) if same == id => true,
+                Err(error) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Submitted { job: self.queue.job(id).await?, existed })
+    }
+
+    /// The job, valid and within the farm's limits, with all its pictures at hand.
+    fn check(&self, submit: &Submit) -> Result<Job> {
+        if submit.job.len() > self.limits.job {
+            let message = format!(
+                "the job is {} KiB of JSON; this farm takes up to {} (job-kib of the coordinator)",
+                submit.job.len() >> 10,
+                self.limits.job >> 10
+            );
+            return Err(Error::refused(Reason::TooLarge, message));
+        }
+        let no_files = |_: &str| {
+            Err(std::io::Error::other("a job on its way to a farm brings its axes' values along"))
+        };
+        let limits = Limits { cells: self.limits.cells };
+        let job = Document::parse("job.json", submit.job.as_bytes())
+            .and_then(|document| document.job(limits, no_files))
+            .map_err(Error::BadJob)?;
+        let wrong: Vec<FieldError> = job
+            .assets()
+            .into_iter()
+            .filter_map(|asset| {
+                let why = check_asset(&asset.path, submit.assets.get(&asset.path)).err()?;
+                Some(FieldError::new(asset.field, why))
+            })
+            .collect();
+        if !wrong.is_empty() {
+            return Err(Error::fields(wrong));
+        }
+        let used: BTreeSet<String> = job.assets().into_iter().map(|asset| asset.path).collect();
+        if let Some(name) = submit.assets.keys().find(|name| !used.contains(*name)) {
+            let message = format!("the picture {name:?} came along, but no field refers to it");
+            return Err(Error::refused(Reason::BadRequest, message));
+        }
+        Ok(job)
+    }
+
+    /// The hash of each model, as the farm means its name now.
+    async fn models_of(
+        &self,
+        job: &Job,
+        offered: &[ModelRecord],
+    ) -> Result<BTreeMap<String, String>> {
+        let mut hashes = BTreeMap::new();
+        let mut wrong = Vec::new();
+        let mut known: BTreeMap<String, Option<ModelRecord>> = BTreeMap::new();
+        for used in job.models() {
+            if !known.contains_key(&used.name) {
+                let offer = || offered.iter().find(|model| model.name.as_str() == used.name);
+                let found = self.model(&ModelName::new(&used.name)?).await?;
+                let found = found.or_else(|| offer().cloned());
+                known.insert(used.name.clone(), found);
+            }
+            let name = &used.name;
+            match known.get(name).and_then(Option::as_ref) {
+                None => wrong.push(FieldError {
+                    help: Some(format!("push it: vqfarm models push {name}")),
+                    ..FieldError::new(used.field, format!("the farm has no model `{name}`"))
+                }),
+                Some(model) if model.kind != used.role => {
+                    let (is, not) = match used.role {
+                        Role::Generator => ("perceptor", "generator"),
+                        Role::Perceptor => ("generator", "perceptor"),
+                    };
+                    let message = format!("`{name}` is a {is}, not a {not}");
+                    wrong.push(FieldError::new(used.field, message));
+                }
+                Some(model) => {
+                    hashes.insert(used.name, model.sha256.clone());
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(hashes) } else { Err(Error::fields(wrong)) }
+    }
+
+    /// Refuses before anything is stored when the queue could not take the job.
+    async fn make_room(&self) -> Result<()> {
+        let health = self.queue.health().await?;
+        if health.epoch.is_none() {
+            return Err(QueueError::Closed.into());
+        }
+        match health.memory_limit {
+            Some(limit) if health.memory_used as f64 > limit as f64 * FULL => {
+                let message = format!(
+                    "{} MiB of {} MiB are used; raise maxmemory of the queue's server, or wait \
+                     until jobs are done",
+                    health.memory_used >> 20,
+                    limit >> 20
+                );
+                Err(QueueError::Full(message).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what the job needs and the job's record last; answers with the stored record,
+    /// which is that of the first submit of this request.
+    async fn store(
+        &self,
+        record: JobRecord,
+        assets: &HashMap<String, Bytes>,
+        priority: i32,
+    ) -> Result<JobRecord> {
+        let store = self.storage.job(record.id);
+        for (key, bytes) in assets {
+            // Named by their contents: one that is there is the same.
+            store.create(key, bytes.clone()).await?;
+        }
+        if priority != 0 {
+            let control = JobControl { priority: Some(priority), ..JobControl::default() };
+            // Not over what an operator decided since the first submit of this request.
+            store.create(keys::JOB_CONTROL, to_json(&control)?.into()).await?;
+        }
+        match store.create(keys::JOB_RECORD, to_json(&record)?.into()).await? {
+            Put::Stored => Ok(record),
+            Put::Existed => {
+                let first = self.record(record.id).await?.ok_or_else(|| Error::Unreadable {
+                    key: keys::JOB_RECORD.into(),
+                    reason: "it vanished".into(),
+                })?;
+                if first.spec == record.spec && first.user == record.user {
+                    return Ok(first);
+                }
+                let message = format!(
+                    "this request id stands for another job, {} ({:?}); choose another one",
+                    first.id,
+                    first.spec.name.as_str()
+                );
+                Err(Error::refused(Reason::RequestUsed, message))
+            }
+        }
+    }
+}
+
+/// The layers as the queue must know them.
+pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
+    let needs = |work: Work| match work {
+        Work::Render => Needs {
+            tags: job.requires.tags.clone(),
+            memory: job.requires.gpu_memory.map_or(0, |memory| memory.bytes()),
+            models: job.models().into_iter().map(|model| model.name).collect(),
+        },
+        // It runs on the processor and needs frames only.
+        Work::Stitch => Needs::default(),
+    };
+    let layer = |layer: &vqfarm_core::plan::Layer| LayerSpec {
+        name: layer.name.clone(),
+        tasks: layer.tasks,
+        dependency: layer.dependency,
+        needs: needs(layer.work),
+    };
+    plan.layers.iter().map(layer).collect()
+}
+
+/// The job that a request stands for, whichever coordinator is asked and however often: a hash
+/// under the time that the request's id carries, if it carries one.
+fn job_id(farm: &str, request: &RequestId) -> JobId {
+    let hash = Sha256::digest(format!("{farm}\n{request}"));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    let asked = Uuid::try_parse(request.as_str()).ok();
+    match asked.filter(|uuid| uuid.get_version_num() == 7) {
+        Some(uuid) => {
+            bytes[..6].copy_from_slice(&uuid.as_bytes()[..6]);
+            bytes[6] = 0x70 | bytes[6] & 0x0F;
+        }
+        None => bytes[6] = 0x80 | bytes[6] & 0x0F,
+    }
+    bytes[8] = 0x80 | bytes[8] & 0x3F;
+    JobId::from_u128(u128::from_be_bytes(bytes))
+}
+
+/// A picture's name is its contents' hash: nothing else is written, least of all elsewhere.
+fn check_asset(name: &str, bytes: Option<&Bytes>) -> Result<(), String> {
+    let parts = name.strip_prefix("assets/").and_then(|rest| rest.split_once('.'));
+    let named = parts.filter(|(hash, extension)| {
+        hash.len() == 64 && ["png", "jpg", "webp", "gif"].contains(extension)
+    });
+    let Some((hash, _)) = named else {
+        return Err(format!("{name:?} is not the name of a picture that came along"));
+    };
+    let Some(bytes) = bytes else { return Err(format!("the picture {name:?} did not come along")) };
+    let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found == hash { Ok(()) } else { Err(format!("the picture {name:?} was altered on its way")) }
+}
+
+/// The job as it would be when nothing has run.
+fn preview(record: &JobRecord, priority: i32, layers: Vec<LayerSpec>) -> JobSnapshot {
+    let layer = |(at, layer): (usize, LayerSpec)| {
+        let mut counts = TaskCounts { tasks: layer.tasks, ..TaskCounts::default() };
+        *(if at == 0 { &mut counts.ready } else { &mut counts.blocked }) = layer.tasks;
+        let LayerSpec { name, dependency, needs, .. } = layer;
+        LayerSnapshot { name, dependency, needs, counts }
+    };
+    JobSnapshot {
+        job: record.id,
+        name: record.spec.name.clone(),
+        user: record.user.clone(),
+        priority,
+        state: JobState::Waiting,
+        submitted: record.submitted,
+        finished: None,
+        layers: layers.into_iter().enumerate().map(layer).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_stands_for_one_job_of_its_farm() {
+        let request = RequestId::generate();
+        assert_eq!(job_id("a", &request), job_id("a", &request));
+        assert_ne!(job_id("a", &request), job_id("b", &request));
+        // Jobs sort by the time of their requests.
+        assert_eq!(job_id("a", &request).to_string()[..12], request.as_str()[..12]);
+        let named = RequestId::new("nightly-2026-11-24").unwrap();
+        assert_eq!(job_id("a", &named), job_id("a", &named));
+        assert_eq!(&job_id("a", &named).to_string()[12..13], "8");
+    }
+
+    #[test]
+    fn pictures_go_by_their_contents_and_nowhere_else() {
+        let bytes = Bytes::from_static(b"picture");
+        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        assert!(check_asset(&keys::asset(&hash, "png"), Some(&bytes)).is_ok());
+        for bad in [
+            "../../etc/passwd".to_owned(),
+            "assets/../job.json".to_owned(),
+            format!("assets/{hash}.png/../x"),
+            format!("assets/{hash}.exe"),
+            format!("assets/{}.png", "0".repeat(64)),
+            format!("frames/{hash}.png"),
+        ] {
+            assert!(check_asset(&bad, Some(&bytes)).is_err(), "{bad}");
+        }
+        assert!(check_asset(&keys::asset(&hash, "png"), None).is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! A coordinator over gRPC, with the queue in memory and storage in a folder.
+
+#![allow(clippy::unwrap_used)]
+
+mod asking;
+mod guarding;
+mod ruling;
+mod submitting;
+mod support;

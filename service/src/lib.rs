@@ -1,0 +1,7 @@
+//! What the farm's long-running programs share: settings in layers, logs, a metrics endpoint,
+//! an orderly end.
+
+pub mod logging;
+pub mod metrics;
+pub mod settings;
+pub mod shutdown;
