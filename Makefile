@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup build demo test lint bench train-demo measure-demo
+.PHONY: setup build demo test lint bench bench-queue train-demo measure-demo
 
 setup:
 	scripts/setup.sh
@@ -18,6 +18,10 @@ demo: build
 # Iterations a second at the published models' sizes, and where the time goes.
 bench: build
 	target/release/vqfarm-worker bench
+
+# Leases and commits a second with up to 1,000 workers, beside bare calls of the same Redis.
+bench-queue: setup
+	cargo run --release -p vqfarm-queue --example bench
 
 lint: setup
 	cargo fmt --check

@@ -174,6 +174,14 @@ name!(
 );
 
 name!(
+    /// A farm: several may share one Redis and one store.
+    FarmName,
+    "farm name",
+    |s| plain(s, 64) && !s.contains('@'),
+    "1 to 64 letters, digits or any of `._-`, not starting with a dot"
+);
+
+name!(
     /// A client's name for one call; the same id again is the same call.
     RequestId,
     "request id",
@@ -188,6 +196,12 @@ name!(
     |s| s.len() <= 128 && s.split('/').all(|part| plain(part, 128)),
     "letters, digits or any of `._-@`, in parts joined by `/` that do not start with a dot"
 );
+
+impl Default for FarmName {
+    fn default() -> Self {
+        Self("main".into())
+    }
+}
 
 impl Default for JobName {
     fn default() -> Self {
@@ -233,6 +247,10 @@ mod tests {
             assert!(ModelName::new(bad).is_err(), "{bad:?}");
         }
         assert!(ModelName::new("ViT-L/14@336px").is_ok());
+        for bad in ["", "a{b}", "a:b", "a*", "a@b"] {
+            assert!(FarmName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(FarmName::new("studio-2").is_ok());
         assert!(serde_json::from_str::<WorkerId>("\"a/b\"").is_err());
         assert!(RequestId::new(RequestId::generate().as_str()).is_ok());
     }

@@ -1,4 +1,4 @@
-//! What goes into the queue and comes out of it. Plain data: the same over a network.
+//! What the queue is told and answers. Plain data: the same over a network.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +9,27 @@ use serde::{Deserialize, Serialize};
 use vqfarm_core::clock::Timestamp;
 use vqfarm_core::id::{JobId, JobName, RequestId, Tag, TaskId, UserName, WorkerId};
 use vqfarm_core::plan::Dependency;
+
+use crate::JobState;
+
+/// A layer has at most this many tasks.
+pub const MOST_TASKS: u64 = 1 << 32;
+
+/// A lease has at most this many tasks.
+pub const MOST_LEASED: u32 = 1024;
+
+/// A worker that has been silent for longer is forgotten.
+pub const FORGET_WORKER: Duration = Duration::from_secs(24 * 3600);
+
+/// Names one life of the queue's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// A job to be queued. The queue stores this much of it and nothing for each task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +43,28 @@ pub struct Submission {
     pub priority: i32,
     /// From the bottom up; a layer may depend on the one before it. At most 255.
     pub layers: Vec<LayerSpec>,
-    /// Tasks whose results are stored already, by layer: they count as done from the start.
+    /// Tasks whose results are stored already, by layer and number: they count as done from the start.
     pub done: Vec<(u8, Range<u64>)>,
+}
+
+/// A job that was submitted before the queue lost its memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restoration {
+    /// With the tasks whose results are stored as `done`.
+    pub submission: Submission,
+    /// When the submit was answered.
+    pub submitted: Timestamp,
+    pub standing: Standing,
+}
+
+/// What somebody had decided about a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    #[default]
+    Active,
+    Paused,
+    Cancelled,
 }
 
 /// The part of a [`vqfarm_core::plan::Layer`] that the queue must know.
@@ -39,7 +80,7 @@ pub struct LayerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
     pub tags: BTreeSet<Tag>,
-    /// Bytes of device memory.
+    /// Bytes of device memory; below 2^53.
     pub memory: u64,
     /// Names of the models; workers that have them loaded are preferred.
     pub models: BTreeSet<String>,
@@ -131,9 +172,17 @@ pub enum Committed {
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
+    /// Kept up to its first 2,000 bytes.
     pub message: String,
     /// Whether another attempt may succeed. If not, the task is quarantined at once.
     pub retryable: bool,
+}
+
+impl Failure {
+    /// As much of the message as is kept.
+    pub fn kept(&self) -> &str {
+        &self.message[..self.message.floor_char_boundary(2000)]
+    }
 }
 
 /// What becomes of a failed task.
@@ -163,108 +212,29 @@ pub struct Reaped {
     pub quarantined: Vec<TaskId>,
 }
 
-/// A job's state in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// Nothing of it has been leased yet.
-    Waiting,
-    Running,
-    Paused,
-    Done,
-    /// Some tasks failed for good and nothing else of it can run.
-    Failed,
-    Cancelled,
-}
-
-impl JobState {
-    /// Whether nothing happens to the job any more by itself.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-}
-
-/// How many tasks of a layer are in which state. They add up to `tasks`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerCounts {
-    pub name: String,
-    pub tasks: u64,
-    pub done: u64,
-    /// Failed for good.
-    pub failed: u64,
-    pub cancelled: u64,
-    pub leased: u64,
-    /// Waiting for their next attempt.
-    pub delayed: u64,
-    /// Waiting for a worker or for other tasks.
-    pub waiting: u64,
-}
-
-/// A job as it is now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobSnapshot {
-    pub job: JobId,
-    pub name: JobName,
-    pub user: UserName,
-    pub priority: i32,
-    pub state: JobState,
-    pub submitted: Timestamp,
-    /// When it became [`JobState::is_final`].
-    pub finished: Option<Timestamp>,
-    pub layers: Vec<LayerCounts>,
-}
-
-impl JobSnapshot {
-    /// The layers' counts added up.
-    pub fn total(&self) -> LayerCounts {
-        let mut sum = LayerCounts { name: "all".into(), ..LayerCounts::default() };
-        for layer in &self.layers {
-            sum.tasks += layer.tasks;
-            sum.done += layer.done;
-            sum.failed += layer.failed;
-            sum.cancelled += layer.cancelled;
-            sum.leased += layer.leased;
-            sum.delayed += layer.delayed;
-            sum.waiting += layer.waiting;
-        }
-        sum
-    }
-}
-
-/// A task that has more to tell than its number: leased, delayed or failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskSnapshot {
-    pub task: TaskId,
-    pub attempt: u32,
-    pub state: TaskState,
-    pub last_error: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TaskState {
-    Leased { worker: WorkerId, expires: Timestamp },
-    Delayed { until: Timestamp },
-    Failed,
-}
-
-/// A worker as it was last heard of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerSnapshot {
-    pub info: WorkerInfo,
-    pub last_seen: Timestamp,
-    pub draining: bool,
-    pub leased: u64,
-}
-
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     Submitted(JobId),
-    Leased { tasks: Vec<TaskId>, worker: WorkerId },
+    Leased {
+        tasks: Vec<TaskId>,
+        worker: WorkerId,
+    },
     Committed(TaskId),
-    Failed { task: TaskId, message: String, outcome: Failed },
+    Failed {
+        task: TaskId,
+        message: String,
+        outcome: Failed,
+    },
     Released(TaskId),
-    Job { job: JobId, state: JobState },
+    Job {
+        job: JobId,
+        state: JobState,
+    },
+    /// The queue was opened with an empty memory or after a restoration.
+    Opened(Epoch),
+    /// Some events may be missing here: the connection was lost for a while.
+    Gap,
 }
 
 /// Why the queue refused.
@@ -286,6 +256,19 @@ pub enum QueueError {
     Finished { job: JobId, state: JobState, action: String },
     #[error("the submission is not valid: {0}")]
     Invalid(String),
+    #[error("job {job} is {state:?}; cancel it before it is forgotten")]
+    NotOver { job: JobId, state: JobState },
+    /// The queue has lost its memory or was never opened: restore its jobs, then open it.
+    #[error("the queue is closed: it has lost its memory or is new; reconcile the farm first")]
+    Closed,
+    #[error("the queue's server is full and takes no new jobs: {0}")]
+    Full(String),
+    /// The account that the client uses may not do this.
+    #[error("the queue's server refuses this: {0}")]
+    Denied(String),
+    /// Something else is stored where the queue keeps its own.
+    #[error("the queue's memory is not as it should be: {0}")]
+    Corrupt(String),
     /// The queue's server cannot be reached or does not answer sensibly.
     #[error("the queue does not answer: {0}")]
     Unavailable(String),

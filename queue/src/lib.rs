@@ -4,8 +4,11 @@
 //! for each job, and entries only for tasks that are leased, failed or tried again.
 
 mod api;
+mod check;
 pub mod conformance;
 mod memory;
+mod redis;
+mod snapshot;
 
 use std::time::Duration;
 
@@ -15,17 +18,35 @@ use vqfarm_core::id::{JobId, RequestId, WorkerId};
 
 pub use self::api::*;
 pub use self::memory::MemoryQueue;
+pub use self::redis::{Account, ConnectError, Identity, RedisOptions, RedisQueue};
+pub use self::snapshot::*;
 
 /// The one contract of all queues. Every call is safe to repeat: with the same request id
 /// or ticket it answers as it did the first time.
+///
+/// A queue is open or closed. A server that was never used, or that came back without its
+/// memory, is closed: it changes nothing and answers [`QueueError::Closed`] until somebody
+/// has put the jobs back with [`Queue::restore`] and called [`Queue::open`]. Reading is
+/// always possible.
 #[async_trait]
 pub trait Queue: Send + Sync {
+    /// Which life of the queue's memory this is; `None` while it is closed.
+    async fn epoch(&self) -> Result<Option<Epoch>, QueueError>;
+
+    /// Puts a job back under its own id, also while the queue is closed. A job that is there
+    /// stays as it is. Says whether it was missing.
+    async fn restore(&self, job: &Restoration) -> Result<bool, QueueError>;
+
+    /// Says that all jobs are back. A queue that is open stays in its epoch.
+    async fn open(&self) -> Result<Epoch, QueueError>;
+
     /// Queues a job and answers with its id; with that of the first submit when the request
     /// id has been seen before.
     async fn submit(&self, submission: &Submission) -> Result<JobId, QueueError>;
 
-    /// Takes up to `most` neighbouring tasks of one layer. Highest priority first, then the
-    /// user who has had least, then jobs whose models are loaded, then the oldest.
+    /// Takes up to `most` (at most [`MOST_LEASED`]) neighbouring tasks of one layer. Highest
+    /// priority first, then the user who has had least, then layers whose models are loaded,
+    /// then the oldest job and its highest layer: what has been begun is finished first.
     async fn lease(
         &self,
         request: &RequestId,
@@ -34,7 +55,7 @@ pub trait Queue: Send + Sync {
     ) -> Result<LeaseAnswer, QueueError>;
 
     /// Returns when there may be work that a lease answering `Nothing { seen, .. }` missed,
-    /// or after `at_most`.
+    /// or after `at_most`. Where many wait for little work, not all return, nor at once.
     async fn wait_for_work(&self, seen: u64, at_most: Duration) -> Result<(), QueueError>;
 
     /// Says that the worker lives and goes on with these tasks.
@@ -46,6 +67,19 @@ pub trait Queue: Send + Sync {
 
     /// Makes a task's stored result count.
     async fn commit(&self, ticket: &Ticket) -> Result<Committed, QueueError>;
+
+    /// Commits several tasks in their order, as many calls of `commit` would, in one go.
+    /// The answers are in the same order.
+    async fn commit_all(
+        &self,
+        tickets: &[Ticket],
+    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+        let mut answers = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            answers.push(self.commit(ticket).await);
+        }
+        Ok(answers)
+    }
 
     /// Says that an attempt failed.
     async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError>;
@@ -67,6 +101,9 @@ pub trait Queue: Send + Sync {
     /// Gives tasks a fresh set of attempts; answers how many.
     async fn retry(&self, job: JobId, which: &Retry) -> Result<u64, QueueError>;
 
+    /// Removes a job that is over, and all that is known of it.
+    async fn forget(&self, job: JobId) -> Result<(), QueueError>;
+
     async fn set_priority(&self, job: JobId, priority: i32) -> Result<(), QueueError>;
 
     /// A draining worker gets no more work and is told to leave.
@@ -74,13 +111,17 @@ pub trait Queue: Send + Sync {
 
     async fn job(&self, job: JobId) -> Result<JobSnapshot, QueueError>;
 
-    /// All jobs, the oldest first.
-    async fn jobs(&self) -> Result<Vec<JobSnapshot>, QueueError>;
+    /// Jobs, the oldest first.
+    async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError>;
 
     /// The job's tasks that are leased, delayed or failed, in the order of their numbers.
-    async fn tasks(&self, job: JobId) -> Result<Vec<TaskSnapshot>, QueueError>;
+    async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError>;
 
+    /// The workers heard of within [`FORGET_WORKER`], in the order of their names.
     async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError>;
+
+    /// What stands behind the queue, and what it risks.
+    async fn health(&self) -> Result<Health, QueueError>;
 
     /// What happens from now on. A reader that is too slow is told how much it missed.
     fn events(&self) -> broadcast::Receiver<Event>;

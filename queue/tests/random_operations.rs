@@ -265,10 +265,11 @@ impl Model {
 
     /// The queue's numbers are those of the model.
     async fn check(&self) {
-        for snapshot in self.queue.jobs().await.expect("jobs") {
+        for snapshot in self.queue.jobs(Jobs::All).await.expect("jobs") {
             for (number, layer) in snapshot.layers.iter().enumerate() {
+                let layer = layer.counts;
                 let parts = layer.done + layer.failed + layer.cancelled + layer.leased;
-                assert_eq!(parts + layer.delayed + layer.waiting, layer.tasks);
+                assert_eq!(parts + layer.delayed + layer.waiting(), layer.tasks);
                 let here =
                     |task: &&TaskId| task.job == snapshot.job && usize::from(task.layer) == number;
                 assert_eq!(layer.done, self.done.iter().filter(here).count() as u64);
@@ -290,7 +291,7 @@ impl Model {
                 self.apply(&Op::Retry(pick)).await;
             }
             if self.lease(0, 3).await == 0 && self.live.is_empty() {
-                let jobs = self.queue.jobs().await.expect("jobs");
+                let jobs = self.queue.jobs(Jobs::All).await.expect("jobs");
                 if jobs.iter().all(|job| job.state.is_final()) {
                     break;
                 }
@@ -308,7 +309,7 @@ impl Model {
             }
         }
         self.check().await;
-        for job in self.queue.jobs().await.expect("jobs") {
+        for job in self.queue.jobs(Jobs::All).await.expect("jobs") {
             assert!(matches!(job.state, JobState::Done | JobState::Cancelled), "{job:?}");
         }
     }

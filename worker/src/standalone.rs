@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -18,15 +17,18 @@ use vqfarm_core::keys;
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
-    Event as Change, JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission, TaskState,
-    WorkerInfo,
+    Event as Change, JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission,
+    TaskState, Tasks, WorkerInfo,
 };
 use vqfarm_weights::library::Library;
 
 use crate::job::OpenJob;
-use crate::models::Shelf;
+use crate::jobs::Jobs;
+use crate::meters::Meters;
+use crate::models::{Shelf, Source};
 use crate::run::{RENDER, Told, Worker};
 use crate::stitch;
+use crate::stop::{Brake, Stop};
 use vqfarm_storage::{Found, JobStore, check};
 
 /// Frames that are checked at the same time when a render goes on.
@@ -132,22 +134,24 @@ async fn try_render(
     let queue = submit(&job, &done).await?;
     let changes = queue.events();
     let (events, told) = mpsc::unbounded_channel();
-    let (halt, halted) = watch::channel(false);
-    let steps = Arc::new(AtomicU64::new(0));
-    let shelf = Arc::new(Shelf::new(request.library, device));
+    let brake = Brake::default();
+    let meters = Arc::new(Meters::new(lanes));
+    let shelf = Arc::new(Shelf::new(Source::Library(request.library), device));
     let worker = Worker {
         queue: queue.clone(),
         info: worker_info()?,
         shelves: (0..lanes).map(|_| shelf.clone()).collect(),
         batch: if device.is_cuda() { request.batch } else { 1 },
         ahead: device.is_cuda(),
-        jobs: HashMap::from([(job.id(), job.clone())]),
+        jobs: Jobs::One(job.clone()),
+        cache: None,
+        logs: None,
+        meters: meters.clone(),
         events,
-        steps: steps.clone(),
     };
-    let running = tokio::spawn(worker.run(halted));
+    let running = tokio::spawn(worker.run(brake.clone()));
     let mut watch = Watch { out: &request.out, tell, rendered: 0, stored };
-    let ended = watch.over(&*queue, changes, told, &halt, stop).await;
+    let ended = watch.over(&*queue, changes, told, &brake, stop).await;
     let Watch { rendered, stored, .. } = watch;
     running.await.map_err(Halt::failed)?.map_err(Halt::failed)?;
     let ended = ended?;
@@ -163,7 +167,7 @@ async fn try_render(
         Ended::Interrupted => false,
     };
     let seconds = begin.elapsed().as_secs_f64();
-    let steps = steps.load(Ordering::Relaxed);
+    let steps = meters.steps();
     let path = |key: &str| request.out.join(key).display().to_string();
     Ok(Summary {
         job: job.id(),
@@ -354,7 +358,7 @@ impl Watch<'_, '_> {
         queue: &dyn Queue,
         mut changes: broadcast::Receiver<Change>,
         mut told: mpsc::UnboundedReceiver<Told>,
-        halt: &watch::Sender<bool>,
+        brake: &Brake,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Ended, Halt> {
         let mut ended: Option<Result<Ended, Halt>> = None;
@@ -365,7 +369,7 @@ impl Watch<'_, '_> {
                     Some(Told::Event(event)) => self.pass_on(event),
                     Some(Told::Storage(message)) => {
                         ended.get_or_insert(Err(Halt::failed(message)));
-                        halt.send_replace(true);
+                        brake.raise(Stop::Now);
                     }
                     // The worker has left: everything is told.
                     None => break,
@@ -375,17 +379,17 @@ impl Watch<'_, '_> {
                     let state = match change {
                         Ok(Change::Job { state, .. }) => Some(state),
                         Ok(_) => None,
-                        Err(_) => queue.jobs().await.ok().and_then(|jobs| Some(jobs.first()?.state)),
+                        Err(_) => queue.jobs(vqfarm_queue::Jobs::All).await.ok().and_then(|jobs| Some(jobs.first()?.state)),
                     };
                     if let Some(state) = state.filter(|state| state.is_final()) {
                         ended = Some(Ok(Ended::Job(state)));
-                        halt.send_replace(true);
+                        brake.raise(Stop::Now);
                     }
                 },
                 _ = stop.wait_for(|&stop| stop), if !asked => {
                     asked = true;
                     ended.get_or_insert(Ok(Ended::Interrupted));
-                    halt.send_replace(true);
+                    brake.raise(Stop::Now);
                 },
             }
         }
@@ -405,7 +409,7 @@ impl Watch<'_, '_> {
 
 /// Why cells failed for good.
 async fn failures(queue: &dyn Queue, job: JobId) -> Result<HashMap<u64, String>, Halt> {
-    let tasks = queue.tasks(job).await.map_err(Halt::failed)?;
+    let tasks = queue.tasks(job, &Tasks::default()).await.map_err(Halt::failed)?;
     let mut failures = HashMap::new();
     for task in tasks.into_iter().filter(|task| task.state == TaskState::Failed) {
         let reason = task.last_error.unwrap_or_else(|| "unknown".into());

@@ -24,7 +24,7 @@ pub async fn cancelled_jobs_are_over(s: &Subject<'_>) {
     s.queue.cancel(id).await.expect("cancelled again");
     assert_eq!(s.state(id).await, JobState::Cancelled);
     let total = s.queue.job(id).await.expect("the job").total();
-    assert_eq!((total.done, total.cancelled, total.leased, total.waiting), (1, 4, 0, 0));
+    assert_eq!((total.done, total.cancelled, total.leased, total.waiting()), (1, 4, 0, 0));
     assert_eq!(s.lease("w", 1).await, []);
     let beats = s.queue.heartbeat(&info("w"), &tickets[1..]).await.expect("heard").beats;
     assert_eq!(beats, [Beat::Cancelled]);
@@ -73,7 +73,7 @@ pub async fn unknown_names_are_refused(s: &Subject<'_>) {
     let job = JobId::from_u128(77);
     let unknown = QueueError::NoSuchJob(job);
     assert_eq!(s.queue.job(job).await, Err(unknown.clone()));
-    assert_eq!(s.queue.tasks(job).await, Err(unknown.clone()));
+    assert_eq!(s.queue.tasks(job, &Tasks::default()).await, Err(unknown.clone()));
     assert_eq!(s.queue.pause(job).await, Err(unknown.clone()));
     assert_eq!(s.queue.cancel(job).await, Err(unknown.clone()));
     assert_eq!(s.queue.set_priority(job, 1).await, Err(unknown.clone()));

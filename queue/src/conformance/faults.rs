@@ -22,7 +22,7 @@ pub async fn only_the_ticket_counts(s: &Subject<'_>) {
     let nowhere = Ticket { task: TaskId { index: 2, ..ticket.task }, ..ticket };
     assert_eq!(s.queue.commit(&nowhere).await, Err(QueueError::NoSuchTask(nowhere.task)));
     let counts = s.layer(id, 0).await;
-    assert_eq!((counts.leased, counts.waiting), (1, 1));
+    assert_eq!((counts.leased, counts.waiting()), (1, 1));
     s.commit(&ticket).await;
 }
 
@@ -46,7 +46,7 @@ pub async fn a_silent_worker_loses_its_lease(s: &Subject<'_>) {
     let reaped = s.queue.reap().await.expect("reaped");
     assert_eq!(reaped.expired, [late[0].task, late[1].task]);
     assert_eq!(reaped.quarantined, []);
-    let error = &s.queue.tasks(id).await.expect("tasks")[0].last_error;
+    let error = &s.queue.tasks(id, &Tasks::default()).await.expect("tasks")[0].last_error;
     assert!(error.as_ref().is_some_and(|text| text.contains("silent")), "{error:?}");
     (s.advance)(s.policy.backoff);
     let fresh = s.lease("other", 2).await;
@@ -106,7 +106,7 @@ pub async fn a_poison_task_is_quarantined(s: &Subject<'_>) {
         pause *= 2;
     }
     assert_eq!(s.state(poison).await, JobState::Failed);
-    let tasks = s.queue.tasks(poison).await.expect("tasks");
+    let tasks = s.queue.tasks(poison, &Tasks::default()).await.expect("tasks");
     assert_eq!((tasks.len(), &tasks[0].state), (1, &TaskState::Failed));
     assert_eq!(tasks[0].last_error.as_deref(), Some("no luck"));
     let good = s.submit(2, "ann", &[(1, Independent)]).await;

@@ -1,14 +1,14 @@
 //! Submitting and leasing.
 
 use super::*;
-use Dependency::{All, Independent, Neighbours};
+use Dependency::{All, Chain, Independent, Neighbours};
 
 pub async fn a_submit_repeated_is_one_job(s: &Subject<'_>) {
     let first = job(1, "ann", &[(3, Independent)]);
     let id = s.submit_with(first.clone()).await;
     let again = Submission { job: JobId::from_u128(2), ..first.clone() };
     assert_eq!(s.queue.submit(&again).await, Ok(id));
-    assert_eq!(s.queue.jobs().await.expect("jobs").len(), 1);
+    assert_eq!(s.queue.jobs(Jobs::All).await.expect("jobs").len(), 1);
     let other = Submission { request: RequestId::generate(), ..first };
     assert_eq!(s.queue.submit(&other).await, Err(QueueError::JobExists(id)));
 }
@@ -30,16 +30,16 @@ pub async fn submissions_that_make_no_sense_are_refused(s: &Subject<'_>) {
         let answer = s.queue.submit(&submission).await;
         assert!(matches!(answer, Err(QueueError::Invalid(_))), "{submission:?}: {answer:?}");
     }
-    assert_eq!(s.queue.jobs().await, Ok(vec![]));
+    assert_eq!(s.queue.jobs(Jobs::All).await, Ok(vec![]));
 }
 
 pub async fn a_huge_job_is_counted_at_once(s: &Subject<'_>) {
     let id = s.submit(1, "ann", &[(10_000_000, Independent), (1, All)]).await;
-    assert_eq!(s.layer(id, 0).await.waiting, 10_000_000);
+    assert_eq!(s.layer(id, 0).await.waiting(), 10_000_000);
     assert_eq!(s.state(id).await, JobState::Waiting);
     assert_eq!(indices(&s.lease("w", 3).await), [0, 1, 2]);
     let counts = s.layer(id, 0).await;
-    assert_eq!((counts.waiting, counts.leased), (9_999_997, 3));
+    assert_eq!((counts.waiting(), counts.leased), (9_999_997, 3));
     assert_eq!(s.state(id).await, JobState::Running);
 }
 
@@ -109,4 +109,23 @@ pub async fn workers_are_known_by_what_they_said(s: &Subject<'_>) {
     let workers = s.queue.workers().await.expect("workers");
     let seen: Vec<_> = workers.iter().map(|w| (w.info.clone(), w.leased, w.draining)).collect();
     assert_eq!(seen, [(big, 3, false), (info("idle"), 0, false)]);
+}
+
+pub async fn several_commits_are_one_call(s: &Subject<'_>) {
+    let id = s.submit(1, "ann", &[(5, Chain), (1, All)]).await;
+    let tickets = s.lease("w", 5).await;
+    let forged = Ticket { attempt: 2, ..tickets[1] };
+    let stale = QueueError::Stale(forged);
+    let early = QueueError::OutOfOrder(tickets[2].task);
+    let answers = s.queue.commit_all(&[tickets[0], forged, tickets[2]]).await;
+    assert_eq!(answers, Ok(vec![Ok(Committed::Now), Err(stale), Err(early)]));
+    let answers = s.queue.commit_all(&tickets).await.expect("answers");
+    assert_eq!(answers[0], Ok(Committed::Before));
+    assert_eq!(answers[1..], [const { Ok(Committed::Now) }; 4]);
+    assert_eq!(s.queue.commit_all(&[]).await, Ok(vec![]));
+    let other = s.submit(2, "ann", &[(2, Independent)]).await;
+    let mixed = [s.lease("w", 1).await, s.lease("w", 1).await, s.lease("w", 1).await].concat();
+    let answers = s.queue.commit_all(&mixed).await.expect("answers");
+    assert_eq!(answers, [const { Ok(Committed::Now) }; 3]);
+    assert_eq!((s.state(id).await, s.state(other).await), (JobState::Done, JobState::Done));
 }

@@ -7,11 +7,15 @@ mod control;
 mod faults;
 mod layers;
 mod leases;
+mod memory;
 mod order;
+mod watch;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
+use vqfarm_core::clock::Timestamp;
 use vqfarm_core::id::{JobId, JobName, RequestId, Tag, TaskId, UserName, WorkerId};
 use vqfarm_core::plan::Dependency;
 
@@ -19,14 +23,21 @@ pub use self::control::*;
 pub use self::faults::*;
 pub use self::layers::*;
 pub use self::leases::*;
+pub use self::memory::*;
 pub use self::order::*;
+pub use self::watch::*;
 use crate::*;
+
+/// Something that will have been done.
+pub type Soon<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// A queue under test and the hand on its clock.
 pub struct Subject<'a> {
     pub queue: &'a dyn Queue,
     /// Moves the queue's time forward.
     pub advance: &'a (dyn Fn(Duration) + Sync),
+    /// Makes the queue lose its memory, as when its server comes back empty.
+    pub lose: &'a (dyn Fn() -> Soon<'a> + Sync),
     /// What the queue was made with.
     pub policy: Policy,
 }
@@ -50,7 +61,11 @@ macro_rules! conformance_tests {
             priority_goes_first, users_share_fairly, loaded_models_are_preferred,
             age_decides_last, workers_get_only_what_fits, paused_jobs_give_no_work,
             cancelled_jobs_are_over, cancel_and_commit_leave_one_state, draining_workers_get_no_work,
-            unknown_names_are_refused, events_tell_what_happens);
+            unknown_names_are_refused, events_tell_what_happens, several_commits_are_one_call,
+            a_queue_without_its_memory_is_closed, lost_jobs_are_restored,
+            jobs_that_are_over_can_be_forgotten, silent_workers_are_forgotten,
+            what_waits_is_ready_or_blocked, tasks_come_in_pages, jobs_are_listed_by_age,
+            long_messages_are_cut);
     };
     (@ $with:path: $($test:ident),*) => {
         $(#[tokio::test]
@@ -94,13 +109,13 @@ impl Subject<'_> {
     async fn state(&self, job: JobId) -> JobState {
         let snapshot = self.queue.job(job).await.expect("the job is there");
         let total = snapshot.total();
-        let sum = total.done + total.failed + total.cancelled + total.leased;
-        assert_eq!(sum + total.delayed + total.waiting, total.tasks, "counts add up");
+        let sum = total.done + total.failed + total.cancelled + total.leased + total.delayed;
+        assert_eq!(sum + total.waiting(), total.tasks, "counts add up");
         snapshot.state
     }
 
-    async fn layer(&self, job: JobId, layer: usize) -> LayerCounts {
-        self.queue.job(job).await.expect("the job is there").layers[layer].clone()
+    async fn layer(&self, job: JobId, layer: usize) -> TaskCounts {
+        self.queue.job(job).await.expect("the job is there").layers[layer].counts
     }
 }
 

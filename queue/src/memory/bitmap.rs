@@ -49,6 +49,12 @@ impl Bitmap {
         self.search(from, |word| word)
     }
 
+    /// All members, the smallest first.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        let first = self.next_set(0);
+        std::iter::successors(first, |&last| self.next_set(last + 1))
+    }
+
     /// The smallest number that is `from` or more and no member.
     pub fn next_clear(&self, from: u64) -> u64 {
         self.search(from, |word| !word).unwrap_or(from.max(self.words.len() as u64 * 64))
@@ -96,6 +102,7 @@ mod tests {
             prop_assert_eq!(bits.next_set(from), set.range(from..).next().copied());
             let clear = (from..).find(|i| !set.contains(i)).unwrap();
             prop_assert_eq!(bits.next_clear(from), clear);
+            prop_assert!(bits.iter().eq(set.iter().copied()));
         }
     }
 }

@@ -7,10 +7,8 @@ use vqfarm_core::id::TaskId;
 use vqfarm_core::plan::Dependency;
 
 use super::layer::{History, Layer, Running};
-use crate::{
-    Failed, Failure, JobSnapshot, JobState, Policy, QueueError, Submission, TaskSnapshot,
-    TaskState, Ticket,
-};
+use crate::check::check;
+use crate::*;
 
 #[derive(Clone, Debug)]
 pub(super) struct Job {
@@ -24,7 +22,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub fn new(submission: &Submission, number: u64, now: Timestamp) -> Result<Self, QueueError> {
+    pub fn new(
+        submission: &Submission,
+        number: u64,
+        submitted: Timestamp,
+    ) -> Result<Self, QueueError> {
         check(submission)?;
         let mut job = Self {
             number,
@@ -34,7 +36,7 @@ impl Job {
                 user: submission.user.clone(),
                 priority: submission.priority,
                 state: JobState::Waiting,
-                submitted: now,
+                submitted,
                 finished: None,
                 layers: Vec::new(),
             },
@@ -52,8 +54,6 @@ impl Job {
         for (layer, range) in &submission.done {
             job.open_after(usize::from(*layer), range.clone());
         }
-        job.snapshot.state = job.state();
-        job.snapshot.finished = job.snapshot.state.is_final().then_some(now);
         Ok(job)
     }
 
@@ -92,16 +92,10 @@ impl Job {
         opened
     }
 
-    /// The highest layer that fits and has a task to run, and that task: what has been begun
-    /// is finished first.
-    pub fn next(&self, fits: impl Fn(&Layer) -> bool) -> Option<(usize, u64)> {
-        if self.paused || self.cancelled {
-            return None;
-        }
-        let layers = self.layers.iter().enumerate().rev();
-        layers
-            .filter(|(_, layer)| fits(layer))
-            .find_map(|(at, layer)| Some((at, layer.next(self.below(at))?)))
+    /// The layers that have a task to run, and the first one of each.
+    pub fn offers(&self) -> impl Iterator<Item = (usize, u64)> {
+        let layers = self.layers.iter().enumerate().filter(|_| !self.paused && !self.cancelled);
+        layers.filter_map(|(at, layer)| Some((at, layer.next(self.below(at))?)))
     }
 
     pub fn take(&mut self, layer: usize, first: u64, most: u32) -> Vec<u64> {
@@ -157,7 +151,7 @@ impl Job {
         layer.leased.remove(&task.index);
         let history = layer.history.entry(task.index).or_default();
         history.failures += 1;
-        history.last_error = Some(failure.message.clone());
+        history.last_error = Some(failure.kept().to_owned());
         if !failure.retryable || history.failures >= policy.attempts {
             layer.failed.insert(task.index);
             return Failed::Quarantined;
@@ -174,16 +168,19 @@ impl Job {
         self.offer(layer, task.index);
     }
 
-    /// Offers the tasks whose pause is over.
-    pub fn wake(&mut self, now: Timestamp) {
+    /// Offers the tasks whose pause is over. Says whether there were any.
+    pub fn wake(&mut self, now: Timestamp) -> bool {
+        let mut woken = false;
         for at in 0..self.layers.len() {
             let due = self.layers[at].delayed.iter().filter(|(_, until)| **until <= now);
             let due: Vec<u64> = due.map(|(index, _)| *index).collect();
             for index in due {
                 self.layers[at].delayed.remove(&index);
                 self.offer(at, index);
+                woken = true;
             }
         }
+        woken
     }
 
     /// The tasks whose lease has run out.
@@ -245,11 +242,17 @@ impl Job {
     }
 
     pub fn snapshot(&self) -> JobSnapshot {
-        let layers = self.layers.iter().map(Layer::counts).collect();
+        let layer = |(at, layer): (usize, &Layer)| LayerSnapshot {
+            name: layer.spec.name.clone(),
+            dependency: layer.spec.dependency,
+            needs: layer.spec.needs.clone(),
+            counts: layer.counts(self.below(at)),
+        };
+        let layers = self.layers.iter().enumerate().map(layer).collect();
         JobSnapshot { layers, ..self.snapshot.clone() }
     }
 
-    pub fn tasks(&self) -> Vec<TaskSnapshot> {
+    pub fn tasks(&self, which: &Tasks) -> Vec<TaskSnapshot> {
         let state = |task: TaskId| -> Option<TaskState> {
             let layer = &self.layers[usize::from(task.layer)];
             if let Some(Running { worker, expires, .. }) = layer.leased.get(&task.index) {
@@ -261,40 +264,13 @@ impl Job {
             layer.failed.contains(&task.index).then_some(TaskState::Failed)
         };
         self.tasks_of(|layer| &layer.history)
+            .filter(|(task, _)| which.after.is_none_or(|after| (task.layer, task.index) > after))
             .filter_map(|(task, history)| {
                 let History { attempt, last_error, .. } = history.clone();
                 Some(TaskSnapshot { task, attempt, state: state(task)?, last_error })
             })
+            .filter(|task| which.only.is_none_or(|only| task.state.kind() == only))
+            .take(usize::try_from(which.most).unwrap_or(usize::MAX))
             .collect()
     }
-}
-
-/// What no submission may be.
-fn check(submission: &Submission) -> Result<(), QueueError> {
-    let invalid = |message: String| Err(QueueError::Invalid(message));
-    if submission.layers.is_empty() || submission.layers.len() > 255 {
-        return invalid(format!("{} layers; 1 to 255 are possible", submission.layers.len()));
-    }
-    let mut below: Option<u64> = None;
-    for layer in &submission.layers {
-        match (layer.dependency, below) {
-            _ if layer.tasks == 0 => return invalid(format!("layer {:?} is empty", layer.name)),
-            (Dependency::All | Dependency::Neighbours, None) => {
-                return invalid(format!("layer {:?} has no layer below to wait for", layer.name));
-            }
-            (Dependency::Neighbours, Some(tasks)) if tasks != layer.tasks => {
-                let message =
-                    format!("layer {:?} has not as many tasks as the one below", layer.name);
-                return invalid(message);
-            }
-            _ => below = Some(layer.tasks),
-        }
-    }
-    for (layer, range) in &submission.done {
-        let tasks = submission.layers.get(usize::from(*layer)).map_or(0, |layer| layer.tasks);
-        if range.start > range.end || range.end > tasks {
-            return invalid(format!("layer {layer} has no tasks {range:?} to be done"));
-        }
-    }
-    Ok(())
 }

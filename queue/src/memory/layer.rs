@@ -7,7 +7,7 @@ use vqfarm_core::id::WorkerId;
 use vqfarm_core::plan::Dependency;
 
 use super::bitmap::Bitmap;
-use crate::{LayerCounts, LayerSpec, Token};
+use crate::{LayerSpec, TaskCounts, Token};
 
 /// A running attempt.
 #[derive(Clone, Debug)]
@@ -148,18 +148,31 @@ impl Layer {
         was_failed || was_done
     }
 
-    pub fn counts(&self) -> LayerCounts {
+    pub fn counts(&self, below: Option<&Layer>) -> TaskCounts {
         let (done, failed) = (self.done.count(), self.failed.len() as u64);
         let (leased, delayed) = (self.leased.len() as u64, self.delayed.len() as u64);
-        LayerCounts {
-            name: self.spec.name.clone(),
+        let settled = done + failed + self.cancelled;
+        let waiting = self.spec.tasks - settled - leased - delayed;
+        let ready = match self.spec.dependency {
+            Dependency::Independent => waiting,
+            Dependency::All if self.is_free(below, 0) => waiting,
+            Dependency::All => 0,
+            Dependency::Chain | Dependency::Neighbours => {
+                let offered = self.ready.iter();
+                offered.filter(|&index| self.may_run(below, index)).count() as u64
+            }
+        };
+        // What is cancelled does not run, whatever it was offered.
+        let ready = ready.min(waiting);
+        TaskCounts {
             tasks: self.spec.tasks,
             done,
             failed,
             cancelled: self.cancelled,
             leased,
             delayed,
-            waiting: self.spec.tasks - done - failed - self.cancelled - leased - delayed,
+            ready,
+            blocked: waiting - ready,
         }
     }
 }

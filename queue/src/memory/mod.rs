@@ -30,14 +30,35 @@ pub struct MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// `seed` keys the leases' tokens; take it from the machine's randomness.
+    /// A queue that is open. `seed` keys the leases' tokens; take it from the machine's
+    /// randomness.
     pub fn new(policy: Policy, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let mut state = State::new(policy, seed);
+        state.open();
+        state.events.clear();
         Self {
-            state: Mutex::new(State::new(policy, seed)),
+            state: Mutex::new(state),
             clock,
             events: broadcast::channel(EVENTS).0,
             work: watch::channel(0).0,
         }
+    }
+
+    /// Forgets everything, as a server does that comes back empty: for tests of what then
+    /// follows.
+    pub fn lose(&self) {
+        self.with(|state, _| state.lose());
+    }
+
+    /// Runs one operation that only an open queue takes.
+    fn change<T>(
+        &self,
+        operation: impl FnOnce(&mut State, Timestamp) -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        self.with(|state, now| match state.epoch() {
+            Some(_) => operation(state, now),
+            None => Err(QueueError::Closed),
+        })
     }
 
     /// Runs one operation under the lock and tells of what it did.
@@ -64,8 +85,20 @@ impl MemoryQueue {
 
 #[async_trait]
 impl Queue for MemoryQueue {
+    async fn epoch(&self) -> Result<Option<Epoch>, QueueError> {
+        self.with(|state, _| Ok(state.epoch()))
+    }
+
+    async fn restore(&self, job: &Restoration) -> Result<bool, QueueError> {
+        self.with(|state, now| state.restore(job, now))
+    }
+
+    async fn open(&self) -> Result<Epoch, QueueError> {
+        self.with(|state, _| Ok(state.open()))
+    }
+
     async fn submit(&self, submission: &Submission) -> Result<JobId, QueueError> {
-        self.with(|state, now| state.submit(submission, now))
+        self.change(|state, now| state.submit(submission, now))
     }
 
     async fn lease(
@@ -74,9 +107,9 @@ impl Queue for MemoryQueue {
         worker: &WorkerInfo,
         most: u32,
     ) -> Result<LeaseAnswer, QueueError> {
-        self.with(|state, now| {
+        self.change(|state, now| {
             let seen = *self.work.borrow();
-            Ok(state.lease(request, worker, most.max(1), seen, now))
+            Ok(state.lease(request, worker, most.clamp(1, MOST_LEASED), seen, now))
         })
     }
 
@@ -92,66 +125,94 @@ impl Queue for MemoryQueue {
         worker: &WorkerInfo,
         tickets: &[Ticket],
     ) -> Result<HeartbeatAnswer, QueueError> {
-        self.with(|state, now| Ok(state.heartbeat(worker, tickets, now)))
+        self.change(|state, now| Ok(state.heartbeat(worker, tickets, now)))
     }
 
     async fn commit(&self, ticket: &Ticket) -> Result<Committed, QueueError> {
-        self.with(|state, now| state.commit(ticket, now))
+        self.change(|state, now| state.commit(ticket, now))
+    }
+
+    async fn commit_all(
+        &self,
+        tickets: &[Ticket],
+    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+        self.change(|state, now| {
+            Ok(tickets.iter().map(|ticket| state.commit(ticket, now)).collect())
+        })
     }
 
     async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError> {
-        self.with(|state, now| state.fail(ticket, failure, now))
+        self.change(|state, now| state.fail(ticket, failure, now))
     }
 
     async fn release(&self, ticket: &Ticket) -> Result<(), QueueError> {
-        self.with(|state, now| state.release(ticket, now))
+        self.change(|state, now| state.release(ticket, now))
     }
 
     async fn reap(&self) -> Result<Reaped, QueueError> {
-        self.with(|state, now| Ok(state.reap(now)))
+        self.change(|state, now| Ok(state.reap(now)))
     }
 
     async fn pause(&self, job: JobId) -> Result<(), QueueError> {
-        self.with(|state, now| state.pause(job, true, now))
+        self.change(|state, now| state.pause(job, true, now))
     }
 
     async fn resume(&self, job: JobId) -> Result<(), QueueError> {
-        self.with(|state, now| state.pause(job, false, now))
+        self.change(|state, now| state.pause(job, false, now))
     }
 
     async fn cancel(&self, job: JobId) -> Result<(), QueueError> {
-        self.with(|state, now| state.cancel(job, now))
+        self.change(|state, now| state.cancel(job, now))
     }
 
     async fn retry(&self, job: JobId, which: &Retry) -> Result<u64, QueueError> {
-        self.with(|state, now| state.retry(job, which, now))
+        self.change(|state, now| state.retry(job, which, now))
+    }
+
+    async fn forget(&self, job: JobId) -> Result<(), QueueError> {
+        self.change(|state, _| state.remove(job))
     }
 
     async fn set_priority(&self, job: JobId, priority: i32) -> Result<(), QueueError> {
-        self.with(|state, _| {
+        self.change(|state, _| {
             state.job(job)?.snapshot.priority = priority;
             Ok(())
         })
     }
 
     async fn drain(&self, worker: &WorkerId, drain: bool) -> Result<(), QueueError> {
-        self.with(|state, _| state.drain(worker, drain))
+        self.change(|state, _| state.drain(worker, drain))
     }
 
     async fn job(&self, job: JobId) -> Result<JobSnapshot, QueueError> {
         self.with(|state, _| Ok(state.job(job)?.snapshot()))
     }
 
-    async fn jobs(&self) -> Result<Vec<JobSnapshot>, QueueError> {
-        self.with(|state, _| Ok(state.jobs()))
+    async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
+        self.with(|state, _| Ok(state.jobs(which)))
     }
 
-    async fn tasks(&self, job: JobId) -> Result<Vec<TaskSnapshot>, QueueError> {
-        self.with(|state, _| Ok(state.job(job)?.tasks()))
+    async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {
+        self.with(|state, _| Ok(state.job(job)?.tasks(which)))
     }
 
     async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError> {
-        self.with(|state, _| Ok(state.workers()))
+        self.with(|state, now| Ok(state.workers(now)))
+    }
+
+    async fn health(&self) -> Result<Health, QueueError> {
+        Ok(Health {
+            server: "memory".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            run: std::process::id().to_string(),
+            epoch: self.with(|state, _| state.epoch()),
+            now: self.clock.now(),
+            persistence: Persistence::Nothing,
+            replicas: 0,
+            memory_used: 0,
+            memory_limit: None,
+            warnings: Vec::new(),
+        })
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {

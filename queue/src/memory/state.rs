@@ -1,5 +1,6 @@
 //! All jobs and workers, and the operations on them. Time and randomness come from outside.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use crate::*;
 /// the sake of fairness.
 const SLACK: u64 = 16;
 
-/// A worker that has been silent for longer is forgotten.
-const FORGET_WORKER: Duration = Duration::from_secs(24 * 3600);
-
 pub(super) struct State {
     policy: Policy,
-    tokens: Stream,
+    /// Where tokens and epochs come from.
+    random: Stream,
+    epoch: Option<Epoch>,
     jobs: BTreeMap<JobId, Job>,
+    /// Jobs that ever came.
+    numbers: u64,
     requests: HashMap<RequestId, JobId>,
     workers: BTreeMap<WorkerId, Worker>,
     /// Tasks leased to each user, level with the others since the user last came.
@@ -54,8 +56,10 @@ impl State {
     pub fn new(policy: Policy, seed: u64) -> Self {
         Self {
             policy,
-            tokens: Key::new(seed, Purpose::Scene).stream(),
+            random: Key::new(seed, Purpose::Scene).stream(),
+            epoch: None,
             jobs: BTreeMap::new(),
+            numbers: 0,
             requests: HashMap::new(),
             workers: BTreeMap::new(),
             served: BTreeMap::new(),
@@ -77,6 +81,32 @@ impl State {
         }
     }
 
+    fn random(&mut self) -> u64 {
+        let high = u64::from(self.random.word());
+        high << 32 | u64::from(self.random.word())
+    }
+
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    pub fn open(&mut self) -> Epoch {
+        if let Some(epoch) = self.epoch {
+            return epoch;
+        }
+        let epoch = Epoch(self.random());
+        self.epoch = Some(epoch);
+        self.events.push(Event::Opened(epoch));
+        self.opened = true;
+        epoch
+    }
+
+    /// As a server that comes back empty.
+    pub fn lose(&mut self) {
+        let seed = self.random();
+        *self = Self::new(self.policy.clone(), seed);
+    }
+
     pub fn submit(&mut self, submission: &Submission, now: Timestamp) -> Result<JobId, QueueError> {
         if let Some(job) = self.requests.get(&submission.request) {
             return Ok(*job);
@@ -84,13 +114,50 @@ impl State {
         if self.jobs.contains_key(&submission.job) {
             return Err(QueueError::JobExists(submission.job));
         }
-        let job = Job::new(submission, self.jobs.len() as u64, now)?;
+        self.add(submission, now, Standing::Active, now)?;
+        Ok(submission.job)
+    }
+
+    pub fn restore(&mut self, job: &Restoration, now: Timestamp) -> Result<bool, QueueError> {
+        if self.jobs.contains_key(&job.submission.job) {
+            return Ok(false);
+        }
+        self.add(&job.submission, job.submitted, job.standing, now)?;
+        Ok(true)
+    }
+
+    fn add(
+        &mut self,
+        submission: &Submission,
+        submitted: Timestamp,
+        standing: Standing,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let mut job = Job::new(submission, self.numbers, submitted)?;
+        self.numbers += 1;
+        match standing {
+            Standing::Active => (),
+            Standing::Paused => job.paused = true,
+            Standing::Cancelled => job.cancel(),
+        }
+        job.snapshot.state = job.state();
+        job.snapshot.finished = job.snapshot.state.is_final().then_some(now);
         self.level(&submission.user);
         self.requests.insert(submission.request.clone(), submission.job);
         self.events.push(Event::Submitted(submission.job));
         self.jobs.insert(submission.job, job);
         self.opened = true;
-        Ok(submission.job)
+        Ok(())
+    }
+
+    pub fn remove(&mut self, id: JobId) -> Result<(), QueueError> {
+        let state = self.job(id)?.snapshot.state;
+        if !state.is_final() {
+            return Err(QueueError::NotOver { job: id, state });
+        }
+        self.jobs.remove(&id);
+        self.requests.retain(|_, job| *job != id);
+        Ok(())
     }
 
     /// A user who comes back after a pause starts level with those who are here: no credit is
@@ -126,7 +193,10 @@ impl State {
         if worker.draining {
             return LeaseAnswer::Drain;
         }
-        self.jobs.values_mut().for_each(|job| job.wake(now));
+        let woken = self.jobs.iter_mut().filter_map(|(id, job)| job.wake(now).then_some(*id));
+        for id in woken.collect::<Vec<_>>() {
+            self.settle_state(id, now);
+        }
         let Some((id, layer, first)) = self.choose(info) else {
             return LeaseAnswer::Nothing { seen, due_in: self.due_in(info, now) };
         };
@@ -152,15 +222,19 @@ impl State {
 
     /// The job, layer and first task that this worker shall have.
     fn choose(&self, info: &WorkerInfo) -> Option<(JobId, usize, u64)> {
-        let found = self.jobs.iter().filter_map(|(id, job)| {
-            let (layer, first) = job.next(|layer| fits(layer, info))?;
-            let served = self.served.get(&job.snapshot.user).copied().unwrap_or(0);
-            let loaded = job.layers[layer].spec.needs.models.is_subset(&info.loaded);
-            let priority = std::cmp::Reverse(job.snapshot.priority);
-            let rank = (priority, served / SLACK, !loaded, served, job.number);
-            Some((rank, (*id, layer, first)))
+        let offers = self.jobs.iter().flat_map(|(id, job)| {
+            let fitting = job.offers().filter(|(layer, _)| fits(&job.layers[*layer], info));
+            fitting.map(move |(layer, first)| (id, job, layer, first))
         });
-        found.min_by_key(|(rank, _)| *rank).map(|(_, task)| task)
+        let ranked = offers.map(|(id, job, layer, first)| {
+            let user = &job.snapshot.user;
+            let served = self.served.get(user).copied().unwrap_or(0);
+            let loaded = job.layers[layer].spec.needs.models.is_subset(&info.loaded);
+            let share = (served / SLACK, !loaded, served, user);
+            let rank = (Reverse(job.snapshot.priority), share, job.number, Reverse(layer));
+            (rank, (*id, layer, first))
+        });
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, task)| task)
     }
 
     fn grant(
@@ -174,10 +248,11 @@ impl State {
     ) -> Lease {
         let expires = now.after(self.policy.lease);
         let mut tickets = Vec::new();
+        let tokens: Vec<u64> = (0..most).map(|_| self.random()).collect();
+        let mut tokens = tokens.into_iter();
         if let Some(job) = self.jobs.get_mut(&id) {
             for index in job.take(layer, first, most) {
-                let high = u64::from(self.tokens.word());
-                let token = Token(high << 32 | u64::from(self.tokens.word()));
+                let token = Token(tokens.next().unwrap_or_default());
                 let running = Running { worker: info.id.clone(), token, expires };
                 let layer_state = &mut job.layers[layer];
                 layer_state.leased.insert(index, running);
@@ -262,7 +337,7 @@ impl State {
         let outcome = self.job(task.job)?.fail(task, failure, &policy, now);
         // A waiting worker must learn by when to ask again.
         self.opened = true;
-        let message = failure.message.clone();
+        let message = failure.kept().to_owned();
         self.events.push(Event::Failed { task, message, outcome });
         self.settle_state(task.job, now);
         Ok(outcome)
@@ -387,13 +462,21 @@ impl State {
         self.events.push(Event::Job { job: id, state });
     }
 
-    pub fn jobs(&self) -> Vec<JobSnapshot> {
+    pub fn jobs(&self, which: Jobs) -> Vec<JobSnapshot> {
         let mut jobs: Vec<_> = self.jobs.values().collect();
         jobs.sort_by_key(|job| job.number);
+        match which {
+            Jobs::All => (),
+            Jobs::Live => jobs.retain(|job| !job.snapshot.state.is_final()),
+            Jobs::Newest(most) => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                jobs.drain(..jobs.len().saturating_sub(most));
+            }
+        }
         jobs.into_iter().map(Job::snapshot).collect()
     }
 
-    pub fn workers(&self) -> Vec<WorkerSnapshot> {
+    pub fn workers(&self, now: Timestamp) -> Vec<WorkerSnapshot> {
         let mut leased: BTreeMap<&WorkerId, u64> = BTreeMap::new();
         let layers = self.jobs.values().flat_map(|job| &job.layers);
         for running in layers.flat_map(|layer| layer.leased.values()) {
@@ -405,7 +488,8 @@ impl State {
             draining: worker.draining,
             leased: leased.get(&worker.info.id).copied().unwrap_or(0),
         };
-        self.workers.values().map(snapshot).collect()
+        let known = self.workers.values();
+        known.filter(|worker| now.since(worker.last_seen) < FORGET_WORKER).map(snapshot).collect()
     }
 }
 

@@ -1,0 +1,316 @@
+//! Each operation of the queue as a call of its script.
+
+use super::*;
+
+#[async_trait]
+impl Queue for RedisQueue {
+    async fn epoch(&self) -> Result<Option<Epoch>, QueueError> {
+        let answer = self.link.ask(cmd("HGET").arg(&self.key).arg("epoch")).await?;
+        let epoch = match answer {
+            Value::Nil => None,
+            found => Some(decode::epoch(decode::text(&found)?)?),
+        };
+        self.epoch.store(epoch.map_or(0, |epoch| epoch.0), Ordering::SeqCst);
+        Ok(epoch)
+    }
+
+    async fn restore(&self, job: &Restoration) -> Result<bool, QueueError> {
+        check(&job.submission)?;
+        let fill = |command: &mut Cmd| {
+            let submitted = Some(job.submitted.0);
+            encode::submission(command, &job.submission, submitted, job.standing)
+        };
+        let (_, answer) = self.tell(&scripts::RESTORE, fill).await?;
+        Ok(answer.get(1).map(decode::int).transpose()? == Some(1))
+    }
+
+    async fn open(&self) -> Result<Epoch, QueueError> {
+        let epoch = Epoch(rand::random::<u64>().max(1));
+        let fill = |command: &mut Cmd| {
+            command.arg(epoch.to_string());
+            Ok(())
+        };
+        let (_, answer) = self.tell(&scripts::OPEN, fill).await?;
+        let epoch = decode::epoch(decode::text(answer.get(1).unwrap_or(&Value::Nil))?)?;
+        self.epoch.store(epoch.0, Ordering::SeqCst);
+        Ok(epoch)
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<JobId, QueueError> {
+        check(submission)?;
+        let fill =
+            |command: &mut Cmd| encode::submission(command, submission, None, Standing::Active);
+        let (word, answer) = self.tell(&scripts::SUBMIT, fill).await?;
+        match (word.as_str(), answer.get(1)) {
+            ("ok", Some(job)) => decode::parse(decode::text(job)?),
+            ("exists", _) => Err(QueueError::JobExists(submission.job)),
+            (other, _) => Err(unexpected(other)),
+        }
+    }
+
+    async fn lease(
+        &self,
+        request: &RequestId,
+        worker: &WorkerInfo,
+        most: u32,
+    ) -> Result<LeaseAnswer, QueueError> {
+        let most = most.clamp(1, MOST_LEASED);
+        let tokens: String = (0..most).map(|_| Token(rand::random()).to_string()).collect();
+        let fill = |command: &mut Cmd| {
+            command.arg(request.as_str());
+            encode::worker(command, worker)?;
+            command.arg(most).arg(&tokens).arg(millis(self.policy.lease));
+            Ok(())
+        };
+        let (word, answer) = self.tell(&scripts::LEASE, fill).await?;
+        match (word.as_str(), &answer[1..]) {
+            ("work", [lease]) => {
+                let lease = decode::lease(decode::text(lease)?)?;
+                Ok(LeaseAnswer::Work(Lease { lasts: self.policy.lease, ..lease }))
+            }
+            ("nothing", [seen, wait]) => Ok(LeaseAnswer::Nothing {
+                seen: u64::try_from(decode::int(seen)?).unwrap_or(0),
+                due_in: u64::try_from(decode::int(wait)?).ok().map(Duration::from_millis),
+            }),
+            ("drain", _) => Ok(LeaseAnswer::Drain),
+            (other, _) => Err(unexpected(other)),
+        }
+    }
+
+    async fn wait_for_work(&self, seen: u64, at_most: Duration) -> Result<(), QueueError> {
+        self.feed.wait_for_work(seen, at_most).await;
+        Ok(())
+    }
+
+    async fn heartbeat(
+        &self,
+        worker: &WorkerInfo,
+        tickets: &[Ticket],
+    ) -> Result<HeartbeatAnswer, QueueError> {
+        let mut beats = Vec::with_capacity(tickets.len());
+        let mut drain = false;
+        // Without tasks there is still a life to be signed.
+        let batches = tickets.chunks(BATCH).map(Some).chain(tickets.is_empty().then_some(None));
+        for batch in batches.map(Option::unwrap_or_default) {
+            let fill = |command: &mut Cmd| {
+                command.arg(worker.id.as_str()).arg(encode::json(worker)?);
+                command.arg(millis(self.policy.lease));
+                for ticket in batch {
+                    let TaskId { job, layer, index } = ticket.task;
+                    command.arg(job.to_string()).arg(layer).arg(index).arg(encode::proof(ticket));
+                }
+                Ok(())
+            };
+            let (_, answer) = self.tell(&scripts::HEARTBEAT, fill).await?;
+            let [_, draining, expires, letters] = &answer[..] else {
+                return Err(unexpected("no heartbeat"));
+            };
+            drain = decode::int(draining)? == 1;
+            let expires = Timestamp(decode::int(expires)?);
+            for letter in decode::text(letters)?.chars() {
+                beats.push(match letter {
+                    'E' => Beat::Extended(expires),
+                    'C' => Beat::Cancelled,
+                    'S' => Beat::Stale,
+                    _ => return Err(unexpected("no heartbeat")),
+                });
+            }
+        }
+        if beats.len() != tickets.len() {
+            return Err(unexpected("heartbeats of other tasks"));
+        }
+        Ok(HeartbeatAnswer { beats, drain })
+    }
+
+    async fn commit(&self, ticket: &Ticket) -> Result<Committed, QueueError> {
+        let mut answers = self.commit_all(std::slice::from_ref(ticket)).await?;
+        answers.pop().unwrap_or_else(|| Err(unexpected("no answer to a commit")))
+    }
+
+    async fn commit_all(
+        &self,
+        tickets: &[Ticket],
+    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+        let mut answers = Vec::with_capacity(tickets.len());
+        let same_layer =
+            |a: &Ticket, b: &Ticket| (a.task.job, a.task.layer) == (b.task.job, b.task.layer);
+        let batches = tickets.chunk_by(same_layer).flat_map(|layer| layer.chunks(BATCH));
+        for batch in batches {
+            let TaskId { job, layer, .. } = batch[0].task;
+            let fill = |command: &mut Cmd| {
+                command.arg(job.to_string()).arg(layer).arg(millis(self.policy.memory));
+                for ticket in batch {
+                    command.arg(ticket.task.index).arg(encode::proof(ticket));
+                }
+                Ok(())
+            };
+            let (_, words) = self.tell(&scripts::COMMIT, fill).await?;
+            if words.len() != batch.len() + 1 {
+                return Err(unexpected("commits of other tasks"));
+            }
+            for (ticket, word) in batch.iter().zip(&words[1..]) {
+                answers.push(match decode::text(word)? {
+                    "now" => Ok(Committed::Now),
+                    "before" => Ok(Committed::Before),
+                    word => Err(refused(word, ticket)),
+                });
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError> {
+        let fill = |command: &mut Cmd| {
+            self.attempt(command, ticket);
+            command.arg(failure.kept()).arg(i32::from(failure.retryable));
+            command.arg(self.policy.attempts).arg(millis(self.policy.backoff));
+            Ok(())
+        };
+        let (word, answer) = self.tell(&scripts::FAIL, fill).await?;
+        match (word.as_str(), answer.get(1)) {
+            ("ok", Some(outcome)) => decode::failed(decode::text(outcome)?),
+            (word, _) => Err(refused(word, ticket)),
+        }
+    }
+
+    async fn release(&self, ticket: &Ticket) -> Result<(), QueueError> {
+        let fill = |command: &mut Cmd| {
+            self.attempt(command, ticket);
+            Ok(())
+        };
+        match self.tell(&scripts::RELEASE, fill).await?.0.as_str() {
+            "ok" => Ok(()),
+            word => Err(refused(word, ticket)),
+        }
+    }
+
+    async fn reap(&self) -> Result<Reaped, QueueError> {
+        let silence = format!(" was not heard of for {} s", self.policy.lease.as_secs_f64());
+        let mut reaped = Reaped::default();
+        loop {
+            let fill = |command: &mut Cmd| {
+                command.arg(REAPED).arg(&silence).arg(self.policy.attempts);
+                command.arg(millis(self.policy.backoff)).arg(millis(FORGET_WORKER));
+                Ok(())
+            };
+            let (_, answer) = self.tell(&scripts::REAP, fill).await?;
+            for task in answer.get(2..).unwrap_or_default().chunks_exact(4) {
+                let [job, layer, index, outcome] = task else { continue };
+                let (layer, index) = (decode::int(layer)?, decode::int(index)?);
+                let task = TaskId {
+                    job: decode::parse(decode::text(job)?)?,
+                    layer: u8::try_from(layer).map_err(|_| unexpected("no layer"))?,
+                    index: u64::try_from(index).map_err(|_| unexpected("no task"))?,
+                };
+                if decode::text(outcome)? == "Q" {
+                    reaped.quarantined.push(task);
+                }
+                reaped.expired.push(task);
+            }
+            if answer.get(1).map(decode::int).transpose()? != Some(1) {
+                break;
+            }
+        }
+        reaped.expired.sort();
+        reaped.quarantined.sort();
+        Ok(reaped)
+    }
+
+    async fn pause(&self, job: JobId) -> Result<(), QueueError> {
+        let fill = |command: &mut Cmd| {
+            command.arg(1);
+        };
+        self.order(&scripts::PAUSE, job, "a pause", fill).await.map(drop)
+    }
+
+    async fn resume(&self, job: JobId) -> Result<(), QueueError> {
+        let fill = |command: &mut Cmd| {
+            command.arg(0);
+        };
+        self.order(&scripts::PAUSE, job, "a resume", fill).await.map(drop)
+    }
+
+    async fn cancel(&self, job: JobId) -> Result<(), QueueError> {
+        self.order(&scripts::CANCEL, job, "a cancel", |_| ()).await.map(drop)
+    }
+
+    async fn retry(&self, job: JobId, which: &Retry) -> Result<u64, QueueError> {
+        let mut count = 0;
+        loop {
+            let request = RequestId::generate();
+            let fill = |command: &mut Cmd| {
+                command.arg(request.as_str()).arg(millis(self.policy.memory));
+                match which {
+                    Retry::Failed => drop(command.arg("failed").arg(RETRIED)),
+                    Retry::Tasks { layer, indices } => drop(command.arg(*layer).arg(indices)),
+                }
+            };
+            let answer = self.order(&scripts::RETRY, job, "a retry", fill).await;
+            let answer = answer.map_err(|error| match (error, which) {
+                (QueueError::NoSuchTask(task), Retry::Tasks { layer, .. }) => {
+                    QueueError::NoSuchTask(TaskId { layer: *layer, ..task })
+                }
+                (error, _) => error,
+            })?;
+            let number = |at| decode::int(answer.get(at).unwrap_or(&Value::Nil));
+            let done = u64::try_from(number(1)?).unwrap_or(0);
+            count += done;
+            if *which != Retry::Failed || done == 0 || number(2)? == 0 {
+                return Ok(count);
+            }
+        }
+    }
+
+    async fn forget(&self, job: JobId) -> Result<(), QueueError> {
+        let request = RequestId::generate();
+        let fill = |command: &mut Cmd| {
+            command.arg(request.as_str()).arg(millis(self.policy.memory));
+        };
+        self.order(&scripts::FORGET, job, "forgetting", fill).await.map(drop)
+    }
+
+    async fn set_priority(&self, job: JobId, priority: i32) -> Result<(), QueueError> {
+        let fill = |command: &mut Cmd| {
+            command.arg(priority);
+        };
+        self.order(&scripts::SET_PRIORITY, job, "another priority", fill).await.map(drop)
+    }
+
+    async fn drain(&self, worker: &WorkerId, drain: bool) -> Result<(), QueueError> {
+        let fill = |command: &mut Cmd| {
+            command.arg(worker.as_str()).arg(i32::from(drain));
+            Ok(())
+        };
+        match self.tell(&scripts::DRAIN, fill).await?.0.as_str() {
+            "ok" => Ok(()),
+            "noworker" => Err(QueueError::NoSuchWorker(worker.clone())),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn job(&self, job: JobId) -> Result<JobSnapshot, QueueError> {
+        let mut found = self.page("one", &job.to_string(), 1).await?;
+        found.pop().map(|(_, job)| job).ok_or(QueueError::NoSuchJob(job))
+    }
+
+    async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
+        self.all_jobs(which).await
+    }
+
+    async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {
+        self.some_tasks(job, which).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError> {
+        self.all_workers().await
+    }
+
+    async fn health(&self) -> Result<Health, QueueError> {
+        let info = server::ask(&self.link, &self.key).await?;
+        Ok(Health { epoch: self.epoch().await?, ..info.health() })
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.feed.events()
+    }
+}

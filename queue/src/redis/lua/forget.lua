@@ -1,0 +1,24 @@
+-- Removes a job that is over.
+-- KEYS[1]  the farm's own hash
+-- ARGV[1]  epoch
+-- ARGV[2]  the time, see part/clock.lua
+-- ARGV[3]  job
+-- ARGV[4]  request id
+-- ARGV[5]  for how long answers are remembered, ms
+-- Answers  {'ok'}, {'nojob'}, {'live', <state>}
+
+if settled('q' .. ARGV[4], ARGV[5]) then return {'ok'} end
+local j = load_job(ARGV[3])
+if not j then return {'nojob'} end
+if j.state < 3 then return {'live', j.state} end
+call('ZREM', P .. 'jobs', j.id)
+call('HDEL', P .. 'requests', call('HGET', j.key, 'request'))
+for at = 0, j.size - 1 do
+  local l = layer(j, at)
+  for chunk = 0, math.floor((l.tasks - 1) / CHUNK) do
+    call('UNLINK', l.DONE .. chunk, l.READY .. chunk)
+  end
+end
+call('UNLINK', j.key, P .. 'f:' .. j.id)
+settle({'q' .. ARGV[4], 'forgotten'}, ARGV[5])
+return {'ok'}

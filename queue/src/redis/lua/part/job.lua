@@ -1,0 +1,73 @@
+-- A job's numbers and its layers' numbers: packed doubles, which hold them exactly.
+
+local JOB = '<ddddddddddddd'
+local function read_job(id, packed)
+  local number, priority, state, submitted, finished, paused, started, cancelled, size, open,
+    failed, busy, offers = struct.unpack(JOB, packed)
+  return {
+    id = id, key = P .. 'j:' .. id, layers = {},
+    number = number, priority = priority, submitted = submitted, finished = finished,
+    -- 0 waiting, 1 running, 2 paused, 3 done, 4 failed, 5 cancelled
+    state = state,
+    paused = paused, started = started, cancelled = cancelled,
+    -- how many layers, and how many of them are not done
+    size = size, open = open,
+    -- over all layers: failed tasks, tasks leased or delayed, layers with ready tasks
+    failed = failed, busy = busy, offers = offers,
+  }
+end
+
+local function pack_job(j)
+  return struct.pack(JOB, j.number, j.priority, j.state, j.submitted, j.finished, j.paused,
+    j.started, j.cancelled, j.size, j.open, j.failed, j.busy, j.offers)
+end
+
+local LAYER = '<ddddddddddd'
+local function read_layer(j, at, packed)
+  local tasks, kind, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
+    struct.unpack(LAYER, packed)
+  local base = P .. 'b:' .. j.id .. '/' .. at .. '/'
+  local layer = {
+    at = at, DONE = base .. 'd', READY = base .. 'r',
+    tasks = tasks,
+    -- 0 independent, 1 chain, 2 neighbours, 3 all
+    kind = kind,
+    -- in independent and all: tasks from here on have never been leased
+    cursor = cursor,
+    done = done, failed = failed, leased = leased, delayed = delayed,
+    -- members of READY, and a number that none is below. In a chain or neighbours these are
+    -- the tasks that may run; else those that came back and wait, all of them below the cursor
+    ready = ready, low = low,
+    -- done tasks from the cursor on
+    ahead = ahead,
+    -- whether some task can be leased
+    offered = offered,
+  }
+  j.layers[at] = layer
+  return layer
+end
+
+local function pack_layer(l)
+  return struct.pack(LAYER, l.tasks, l.kind, l.cursor, l.done, l.failed, l.leased, l.delayed,
+    l.ready, l.low, l.ahead, l.offered)
+end
+
+local function load_job(id)
+  local packed = call('HGET', P .. 'j:' .. id, 'J')
+  return packed and read_job(id, packed)
+end
+
+local function layer(j, at)
+  return j.layers[at] or read_layer(j, at, call('HGET', j.key, 'L' .. at))
+end
+
+local function store_job(j)
+  local fields = {'J', pack_job(j)}
+  for at, l in pairs(j.layers) do
+    if l.changed then
+      fields[#fields + 1] = 'L' .. at
+      fields[#fields + 1] = pack_layer(l)
+    end
+  end
+  call('HSET', j.key, unpack(fields))
+end

@@ -1,0 +1,90 @@
+-- Entries: what is known of a task that has been leased and is not done. Field
+-- `<layer>/<index>` of the job: state (`L`eased, `D`elayed, `F`ailed, `W`aiting), token,
+-- attempt, failures, time (of the next attempt), worker, last error.
+local ENTRY = '<c1c16I4I4dBc0'
+local NOBODY = '0000000000000000'
+
+local function pack_entry(e)
+  return struct.pack(ENTRY, e.state, e.token, e.attempt, e.failures, e.time, #e.worker, e.worker)
+    .. e.error
+end
+
+local function read_entry(packed)
+  local state, token, attempt, failures, time, worker, rest = struct.unpack(ENTRY, packed)
+  return {
+    state = state, token = token, attempt = attempt, failures = failures, time = time,
+    worker = worker, error = string.sub(packed, rest),
+  }
+end
+
+-- Neither done nor running nor failed nor put off.
+local function is_waiting(j, l, index)
+  if has(l.DONE, index) then return false end
+  local packed = call('HGET', j.key, l.at .. '/' .. index)
+  return not packed or string.sub(packed, 1, 1) == 'W'
+end
+
+-- Whether the tasks that this one follows are done.
+local function is_free(j, l, index)
+  if l.kind == 0 then return true end
+  if l.kind == 1 then
+    return index == 0 or has(l.DONE, index - 1)
+  end
+  local below = layer(j, l.at - 1)
+  if l.kind == 3 then return below.done == below.tasks end
+  for i = math.max(index - 1, 0), math.min(index + 1, below.tasks - 1) do
+    if not has(below.DONE, i) then return false end
+  end
+  return true
+end
+
+-- Keeps READY true for one task. Answers how many tasks this opened: 0 or 1.
+local function offer(j, l, index)
+  if index < 0 or index >= l.tasks then return 0 end
+  local waits = is_waiting(j, l, index)
+  local free = waits and is_free(j, l, index)
+  local mark = free
+  if l.kind == 0 or l.kind == 3 then
+    mark = waits and index < l.cursor
+  end
+  if mark then
+    if l.ready == 0 or index < l.low then
+      l.low = index
+      l.changed = true
+    end
+    if put(l.READY, index) then
+      l.ready = l.ready + 1
+      l.changed = true
+    end
+  elseif cut(l.READY, index) then
+    l.ready = l.ready - 1
+    l.changed = true
+  end
+  return free and 1 or 0
+end
+
+-- Offers what follows a task that has just been done or undone. Answers how many tasks are
+-- open among them, not counting those of a layer that opens as a whole.
+local function offer_after(j, l, index)
+  local opened = 0
+  if l.kind == 1 then
+    opened = offer(j, l, index + 1)
+  end
+  if l.at + 1 < j.size then
+    local above = layer(j, l.at + 1)
+    if above.kind == 2 then
+      for i = index - 1, index + 1 do
+        opened = opened + offer(j, above, i)
+      end
+    end
+  end
+  return opened
+end
+
+-- Lists or unlists the layer and the one above.
+local function offer_layers(j, l)
+  offer_layer(j, l)
+  if l.at + 1 < j.size then
+    offer_layer(j, layer(j, l.at + 1))
+  end
+end
