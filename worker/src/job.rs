@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{DynamicImage, ImageReader, Limits};
+use sha2::{Digest, Sha256};
 use vqfarm_core::check::MAX_SIDE;
 use vqfarm_core::id::JobId;
 use vqfarm_core::plan::{Plan, PlanError};
@@ -12,6 +13,7 @@ use vqfarm_core::render::{Init, RenderSettings};
 use vqfarm_core::sweep::Cell;
 use vqfarm_engine::picture::Picture;
 
+use crate::models::ModelKey;
 use vqfarm_storage::frame::FrameInfo;
 use vqfarm_storage::{JobStore, StoreError};
 
@@ -26,6 +28,10 @@ pub enum JobFault {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("job {0} is not in storage")]
+    Unknown(JobId),
+    #[error("job.json of job {job} cannot be used: {reason}")]
+    Record { job: JobId, reason: String },
     #[error("the picture {0} is not in storage")]
     Missing(String),
     #[error("the picture {key} cannot be read: {reason}")]
@@ -68,6 +74,11 @@ impl OpenJob {
         }
     }
 
+    /// The models of a cell.
+    pub fn models(&self, cell: &Cell) -> ModelKey {
+        ModelKey::of(&cell.render, &self.record.models)
+    }
+
     /// What the engine needs to make a cell's picture.
     ///
     /// # Errors
@@ -96,10 +107,13 @@ impl OpenJob {
         }
         let bytes = self.store.get(key).await?;
         let bytes = bytes.ok_or_else(|| JobFault::Missing(key.to_owned()))?;
-        let picture = Arc::new(
-            decode(&bytes)
-                .map_err(|e| JobFault::Picture { key: key.to_owned(), reason: e.to_string() })?,
-        );
+        // Its name is its hash; see `keys::asset`.
+        let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let damaged = |reason: String| JobFault::Picture { key: key.to_owned(), reason };
+        if !key.contains(&found) {
+            return Err(damaged(format!("it is damaged: its SHA-256 is {found}")));
+        }
+        let picture = Arc::new(decode(&bytes).map_err(|e| damaged(e.to_string()))?);
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
         pictures.insert(key.to_owned(), picture.clone());
         Ok(picture)

@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,11 +11,13 @@ use tokio::sync::mpsc as channel;
 use vqfarm_core::event::Event;
 use vqfarm_core::sweep::Cell;
 use vqfarm_engine::picture::Picture;
-use vqfarm_queue::Ticket;
 
+use crate::attempt::Attempt;
 use crate::job::OpenJob;
-use crate::models::Shelf;
+use crate::meters::Meters;
+use crate::models::{ModelKey, Shelf};
 use crate::paint::{PaintError, Painted, Painter};
+use crate::stop::{Brake, Stop};
 
 /// What the names of the lanes' threads begin with.
 pub const LANE: &str = "lane-";
@@ -25,12 +26,11 @@ const TELL: Duration = Duration::from_millis(250);
 
 /// A leased cell with all that is needed to make it.
 pub struct Task {
-    pub ticket: Ticket,
+    pub attempt: Arc<Attempt>,
     pub job: Arc<OpenJob>,
     pub cell: Cell,
+    pub models: ModelKey,
     pub picture: Picture,
-    /// Set when the lease is lost or the worker shall stop: the result is not wanted.
-    pub unwanted: Arc<AtomicBool>,
 }
 
 /// What became of a cell.
@@ -51,14 +51,6 @@ pub enum Failure {
     },
 }
 
-/// What a lane tells besides its results.
-pub enum Notice {
-    /// It wants another batch; the lane's number.
-    Ready(usize),
-    /// To be passed on.
-    Event(Event),
-}
-
 /// The near ends of a lane's doors. Dropping `work` ends the lane after what it has.
 pub struct Lane {
     pub work: mpsc::Sender<Vec<Task>>,
@@ -69,10 +61,12 @@ pub struct Lane {
 pub struct LaneParts {
     pub number: usize,
     pub shelf: Arc<Shelf>,
-    /// Counts iterations times pictures, over all lanes.
-    pub steps: Arc<AtomicU64>,
-    pub stop: Arc<AtomicBool>,
-    pub notices: channel::UnboundedSender<Notice>,
+    pub meters: Arc<Meters>,
+    pub brake: Brake,
+    /// Asks for another batch.
+    pub ready: channel::UnboundedSender<()>,
+    /// What people should hear of.
+    pub events: channel::UnboundedSender<Event>,
     /// Bounded, so that pictures do not pile up when storage is slow.
     pub finished: channel::Sender<Finished>,
     /// Ask for the next batch when this one begins, not when it ends.
@@ -92,8 +86,10 @@ impl Lane {
 
 fn run(parts: &LaneParts, work: &mpsc::Receiver<Vec<Task>>) {
     let mut painter = Painter::new(&parts.shelf);
-    // The other end hangs up first only when the worker is gone; then nobody reads this.
-    let ready = || drop(parts.notices.send(Notice::Ready(parts.number)));
+    // The other end hangs up first only when the worker is stopping; then nobody reads this.
+    let ready = || {
+        let _ = parts.ready.send(());
+    };
     ready();
     while let Ok(tasks) = work.recv() {
         if parts.ahead {
@@ -104,8 +100,10 @@ fn run(parts: &LaneParts, work: &mpsc::Receiver<Vec<Task>>) {
             let results = paint(&mut painter, parts, &batch);
             let took = begin.elapsed();
             for warning in painter.warnings.drain(..) {
-                let event = Event::Warning { message: warning };
-                drop(parts.notices.send(Notice::Event(event)));
+                for task in &batch {
+                    task.attempt.span.in_scope(|| tracing::info!(warning));
+                }
+                drop(parts.events.send(Event::Warning { message: warning }));
             }
             for (task, result) in batch.into_iter().zip(results) {
                 if parts.finished.blocking_send(Finished { task, result, took }).is_err() {
@@ -138,28 +136,38 @@ fn paint<'a>(
     parts: &'a LaneParts,
     batch: &[Task],
 ) -> Vec<Result<Painted, Failure>> {
-    let pictures: Vec<Picture> = batch.iter().map(|task| task.picture.clone()).collect();
-    let unwanted = || {
-        parts.stop.load(Ordering::Relaxed)
-            || batch.iter().all(|task| task.unwanted.load(Ordering::Relaxed))
-    };
-    let mut told = Instant::now();
-    let mut step = |places: Range<usize>, iteration: u32| {
-        parts.steps.fetch_add(places.len() as u64, Ordering::Relaxed);
-        let iterations = batch[places.start].cell.render.iterations;
-        if told.elapsed() >= TELL || iteration == iterations {
-            told = Instant::now();
-            for task in &batch[places] {
-                let event = Event::Progress { cell: task.cell.index, iteration, iterations };
-                drop(parts.notices.send(Notice::Event(event)));
-            }
-        }
-        if unwanted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    if unwanted() {
+    let Some(first) = batch.first() else { return Vec::new() };
+    let all_unwanted = || batch.iter().all(|task| task.attempt.is_unwanted());
+    // A batch that has not been begun goes back as soon as the worker is to leave.
+    if parts.brake.level() >= Stop::Finish || all_unwanted() {
         return batch.iter().map(|_| Err(Failure::Unwanted)).collect();
     }
-    let painted = catch_unwind(AssertUnwindSafe(|| painter.paint(&pictures, &mut step)));
+    let pictures: Vec<Picture> = batch.iter().map(|task| task.picture.clone()).collect();
+    let mut told = Instant::now();
+    // The device works from the first step's beginning to the pictures' end.
+    let mut working: Option<Instant> = None;
+    let mut step = |places: Range<usize>, iteration: u32| {
+        let now = Instant::now();
+        if iteration > 0 {
+            parts.meters.stepped(places.len(), working.map_or(Duration::ZERO, |then| now - then));
+        }
+        working = Some(now);
+        let iterations = first.cell.render.iterations;
+        if told.elapsed() >= TELL || iteration == iterations {
+            told = now;
+            for task in &batch[places] {
+                let event = Event::Progress { cell: task.cell.index, iteration, iterations };
+                drop(parts.events.send(event));
+            }
+        }
+        let stop = parts.brake.level() == Stop::Now || all_unwanted();
+        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let painted =
+        catch_unwind(AssertUnwindSafe(|| painter.paint(&first.models, &pictures, &mut step)));
+    if let Some(then) = working {
+        parts.meters.worked(then.elapsed());
+    }
     match painted {
         Ok(results) => results.into_iter().map(|result| result.map_err(Failure::from)).collect(),
         Err(panic) => {

@@ -1,12 +1,23 @@
 //! The worker: leases tasks, renders and publishes them; and the standalone mode, which runs
 //! planner, queue, worker and stitcher in one process.
 
+pub mod attempt;
 pub mod bench;
+pub mod cache;
+pub mod commit;
+pub mod farm;
+mod feed;
 pub mod job;
+pub mod jobs;
 pub mod lane;
+pub mod log;
+mod memory;
+pub mod meters;
 pub mod models;
 pub mod paint;
+pub mod patience;
 pub mod publish;
 pub mod run;
 pub mod standalone;
 pub mod stitch;
+pub mod stop;

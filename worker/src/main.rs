@@ -8,19 +8,24 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{EnvFilter, Layer};
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
+use vqfarm_service::{logging, settings};
 use vqfarm_weights::library::Library;
 use vqfarm_worker::bench;
+use vqfarm_worker::farm::{self, RunArgs};
 use vqfarm_worker::lane::LANE;
+use vqfarm_worker::log::AttemptLogs;
 use vqfarm_worker::standalone::{self, End, Request};
 
-/// Renders jobs; started by `vqfarm render`
+/// Renders for a farm; also what `vqfarm render` starts
 #[derive(Debug, Parser)]
-#[command(name = "vqfarm-worker", version)]
+#[command(name = "vqfarm-worker", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +33,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<RunArgs>),
     /// Render one job into a folder
     ///
     /// Reads the resolved job as one line of JSON from standard input. Prints what happens as
@@ -65,9 +71,11 @@ struct RenderArgs {
 }
 
 fn main() -> ExitCode {
-    let Cli { command } = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    vqfarm_engine::device::keep_memory();
+    let Cli { command } = match settings::load() {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
     // A lane turns its panics into failures of cells, which are told once and briefly.
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -77,9 +85,12 @@ fn main() -> ExitCode {
         }
     }));
     let args = match command {
+        Command::Run(args) => return work(*args),
         Command::Render(args) => args,
         Command::Bench(args) => return measure(&args),
     };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match render(args) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
@@ -90,6 +101,26 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn work(args: RunArgs) -> ExitCode {
+    let logs = AttemptLogs::default();
+    // Kept whatever is shown.
+    let kept = logs.clone().with_filter(LevelFilter::INFO);
+    logging::init_with(&args.log, kept);
+    let worked = runtime().and_then(|runtime| runtime.block_on(farm::run(args, logs)));
+    match worked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("cannot start the runtime")
 }
 
 fn measure(args: &bench::BenchArgs) -> ExitCode {
@@ -135,12 +166,7 @@ fn render(args: RenderArgs) -> Result<End> {
             stop.send_replace(true);
         })?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let end = runtime.block_on(async move {
+    let end = runtime()?.block_on(async move {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::spawn(async move {

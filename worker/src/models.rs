@@ -1,6 +1,8 @@
 //! The models that cells ask for, loaded once and shared by the lanes.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::Device;
 use vqfarm_core::render::{Precision, RenderSettings};
@@ -8,7 +10,10 @@ use vqfarm_engine::EngineError;
 use vqfarm_engine::models::{ModelWeights, Models};
 use vqfarm_weights::clip::{self, ClipConfig};
 use vqfarm_weights::library::{Config, Library, LibraryError};
-use vqfarm_weights::{Model, WeightsError, vqgan};
+use vqfarm_weights::vqgan::{self, VqganConfig};
+use vqfarm_weights::{Model, WeightsError};
+
+use crate::cache::ModelCache;
 
 /// Sets of models that stay in memory; a sweep over generators asks for several.
 const KEPT: usize = 4;
@@ -27,44 +32,105 @@ pub enum ModelError {
     Engine(#[from] EngineError),
 }
 
+/// A model by the name that a job uses, and the weights that the name meant at its submit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelRef {
+    pub name: String,
+    pub sha256: String,
+}
+
 /// What cells must agree on to use the same networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelKey {
-    generator: String,
-    perceptors: Vec<String>,
+    generator: ModelRef,
+    perceptors: Vec<ModelRef>,
     precision: Precision,
 }
 
 impl ModelKey {
-    pub fn of(settings: &RenderSettings) -> Self {
+    /// `hashes` holds the SHA-256 of each name ([`vqfarm_core::record::JobRecord::models`]).
+    pub fn of(settings: &RenderSettings, hashes: &BTreeMap<String, String>) -> Self {
+        let model = |name: &String| ModelRef {
+            name: name.clone(),
+            sha256: hashes.get(name).cloned().unwrap_or_default(),
+        };
         Self {
-            generator: settings.generator.clone(),
-            perceptors: settings.perceptors.clone(),
+            generator: model(&settings.generator),
+            perceptors: settings.perceptors.iter().map(model).collect(),
             precision: settings.precision,
+        }
+    }
+
+    pub fn models(&self) -> impl Iterator<Item = &ModelRef> {
+        std::iter::once(&self.generator).chain(&self.perceptors)
+    }
+}
+
+/// Where weights are read from.
+#[derive(Clone)]
+pub enum Source {
+    /// By name.
+    Library(Library),
+    /// By hash; they must be there already ([`ModelCache::ensure`]).
+    Cache(Arc<ModelCache>),
+}
+
+impl Source {
+    fn generator(&self, model: &ModelRef) -> Result<(PathBuf, Option<VqganConfig>), ModelError> {
+        match self {
+            Self::Library(library) => {
+                let entry = library.open(&model.name)?;
+                match entry.record.config {
+                    Config::Vqgan(config) => Ok((entry.path, Some(config))),
+                    Config::Clip(_) => Err(wrong_kind(&model.name, "generator", "perceptor")),
+                }
+            }
+            // A farm's weights say themselves what they are.
+            Self::Cache(cache) => Ok((cache.path(&model.sha256), None)),
+        }
+    }
+
+    fn perceptor(&self, model: &ModelRef) -> Result<(PathBuf, Option<ClipConfig>), ModelError> {
+        match self {
+            Self::Library(library) => {
+                let entry = library.open(&model.name)?;
+                match entry.record.config {
+                    Config::Clip(config) => Ok((entry.path, Some(config))),
+                    Config::Vqgan(_) => Err(wrong_kind(&model.name, "perceptor", "generator")),
+                }
+            }
+            Self::Cache(cache) => Ok((cache.path(&model.sha256), None)),
         }
     }
 }
 
 /// The models in one device's memory.
 pub struct Shelf {
-    library: Library,
+    source: Source,
     device: Device,
     kept: Mutex<Vec<(ModelKey, ModelWeights)>>,
+    /// Names of the kept models; may be asked for while others are being loaded.
+    names: Mutex<BTreeSet<String>>,
 }
 
 impl Shelf {
-    pub fn new(library: Library, device: Device) -> Self {
-        Self { library, device, kept: Mutex::default() }
+    pub fn new(source: Source, device: Device) -> Self {
+        Self { source, device, kept: Mutex::default(), names: Mutex::default() }
+    }
+
+    /// Names of the models in memory.
+    pub fn loaded(&self) -> BTreeSet<String> {
+        lock(&self.names).clone()
     }
 
     /// Networks of the calling thread's own; the weights are shared with other threads. The
     /// second value warns when the device computes otherwise than asked.
     ///
     /// # Errors
-    /// A model is not in the library, damaged, of the other kind, or too large for the device.
+    /// A model is not there, damaged, of the other kind, or too large for the device.
     pub fn networks(&self, key: &ModelKey) -> Result<(Models, Option<String>), ModelError> {
         // Whoever comes first loads; the others wait here and share.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         if let Some(at) = kept.iter().position(|(known, _)| known == key) {
             let found = kept.remove(at);
             let networks = found.1.build()?;
@@ -77,27 +143,26 @@ impl Shelf {
             kept.remove(0);
         }
         kept.push((key.clone(), weights));
+        let models = kept.iter().flat_map(|(key, _)| key.models());
+        *lock(&self.names) = models.map(|model| model.name.clone()).collect();
         Ok((networks, warning))
     }
 
     fn load(&self, key: &ModelKey) -> Result<(ModelWeights, Option<String>), ModelError> {
-        let generator = self.library.open(&key.generator)?;
-        let Config::Vqgan(config) = generator.record.config else {
-            return Err(wrong_kind(&key.generator, "generator", "perceptor"));
-        };
-        let generator = vqgan::canonical(vqfarm_weights::read(&generator.path)?, Some(config))?;
+        let (path, config) = self.source.generator(&key.generator)?;
+        let generator = vqgan::canonical(vqfarm_weights::read(&path)?, config)?;
         let mut perceptors: Vec<Model<ClipConfig>> = Vec::new();
-        for name in &key.perceptors {
-            let perceptor = self.library.open(name)?;
-            let Config::Clip(config) = perceptor.record.config else {
-                return Err(wrong_kind(name, "perceptor", "generator"));
-            };
-            let checkpoint = vqfarm_weights::read(&perceptor.path)?;
-            perceptors.push(clip::canonical(checkpoint, Some(config))?);
+        for model in &key.perceptors {
+            let (path, config) = self.source.perceptor(model)?;
+            perceptors.push(clip::canonical(vqfarm_weights::read(&path)?, config)?);
         }
         let perceptors: Vec<_> = perceptors.iter().collect();
         Ok(ModelWeights::new(&generator, &perceptors, self.device, key.precision)?)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wrong_kind(name: &str, wanted: &'static str, found: &'static str) -> ModelError {

@@ -43,8 +43,8 @@ impl PaintError {
     }
 }
 
-/// Called after each iteration with the places of the pictures that it moved, among those
-/// asked for, and the iterations that they have now.
+/// Called before the first iteration and after each one with the places of the pictures that
+/// are rendered together, among those asked for, and the iterations that they have now.
 pub type Step<'a> = dyn FnMut(Range<usize>, u32) -> ControlFlow<()> + 'a;
 
 /// Makes pictures with networks of its own.
@@ -60,31 +60,33 @@ impl<'a> Painter<'a> {
         Self { shelf, networks: None, warnings: Vec::new() }
     }
 
-    /// Makes pictures that share their batch settings ([`Picture::batch_settings`]); one result
-    /// for each. A batch that fails is tried again in halves, so that a picture fails only by
+    /// Makes pictures that share their batch settings ([`Picture::batch_settings`]) with the
+    /// models of `key`; one result for each. A batch that fails is tried again in halves, so that a picture fails only by
     /// itself: this finds the culprit, and the size that fits the device's memory.
     pub fn paint(
         &mut self,
+        key: &ModelKey,
         batch: &[Picture],
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
-        self.paint_part(batch, 0, step)
+        self.paint_part(key, batch, 0, step)
     }
 
     fn paint_part(
         &mut self,
+        key: &ModelKey,
         batch: &[Picture],
         place: usize,
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
-        match self.try_batch(batch, place, step) {
+        match self.try_batch(key, batch, place, step) {
             Ok(painted) => painted.into_iter().map(Ok).collect(),
             Err(PaintError::Stopped) => batch.iter().map(|_| Err(PaintError::Stopped)).collect(),
             Err(error) if batch.len() <= 1 => vec![Err(error)],
             Err(_) => {
                 let (left, right) = batch.split_at(batch.len() / 2);
-                let mut results = self.paint_part(left, place, step);
-                results.extend(self.paint_part(right, place + left.len(), step));
+                let mut results = self.paint_part(key, left, place, step);
+                results.extend(self.paint_part(key, right, place + left.len(), step));
                 results
             }
         }
@@ -92,25 +94,28 @@ impl<'a> Painter<'a> {
 
     fn try_batch(
         &mut self,
+        key: &ModelKey,
         batch: &[Picture],
         place: usize,
         step: &mut Step<'_>,
     ) -> Result<Vec<Painted>, PaintError> {
-        let Some(first) = batch.first() else { return Ok(Vec::new()) };
-        let key = ModelKey::of(&first.settings);
-        if self.networks.as_ref().is_none_or(|(loaded, _)| *loaded != key) {
+        if self.networks.as_ref().is_none_or(|(loaded, _)| loaded != key) {
             // The old ones go first: two sets may not fit the device.
             self.networks = None;
-            let (networks, warning) = self.shelf.networks(&key)?;
+            let (networks, warning) = self.shelf.networks(key)?;
             self.warnings.extend(warning);
-            self.networks = Some((key, networks));
+            self.networks = Some((key.clone(), networks));
         }
         let Some((_, networks)) = &self.networks else { return Ok(Vec::new()) };
         let mut session = Session::new(networks, batch)?;
         self.warnings.extend_from_slice(session.warnings());
+        let places = place..place + batch.len();
+        if step(places.clone(), 0).is_break() {
+            return Err(PaintError::Stopped);
+        }
         while !session.done() {
             session.step()?;
-            if step(place..place + batch.len(), session.iteration()).is_break() {
+            if step(places.clone(), session.iteration()).is_break() {
                 return Err(PaintError::Stopped);
             }
         }

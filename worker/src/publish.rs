@@ -1,20 +1,19 @@
 //! From a picture to a stored frame that counts: encode, write create-only, commit.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
 use vqfarm_core::keys;
-use vqfarm_queue::{Queue, QueueError};
+use vqfarm_queue::QueueError;
 use vqfarm_storage::frame::{self, FrameError, FrameInfo};
 use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
 
+use crate::commit::Committer;
 use crate::job::OpenJob;
 use crate::lane::Task;
+use crate::meters::Meters;
 use crate::paint::Painted;
-
-/// Writes that fail are tried again after these pauses.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
 
 /// Why a picture did not become a frame.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +39,41 @@ pub struct Published {
     pub adopted: bool,
 }
 
+/// What lay where a task's frame should be, before anything was rendered.
+pub enum Stored {
+    /// The frame is there; it is taken as it is.
+    Frame(Box<FrameInfo>),
+    Nothing,
+}
+
+/// Looks for a task's frame. A damaged one is thrown away.
+///
+/// # Errors
+/// Storage does not answer, or a frame of another job lies there.
+pub async fn look(job: &OpenJob, key: &str) -> Result<Stored, PublishError> {
+    match check(&job.store, key, &job.record.spec_hash).await? {
+        Found::Frame(info) => Ok(Stored::Frame(info)),
+        Found::Nothing => Ok(Stored::Nothing),
+        Found::Damaged(reason) => {
+            tracing::warn!(key, reason, "a damaged frame is replaced");
+            job.store.delete(key).await?;
+            Ok(Stored::Nothing)
+        }
+        // Nothing of another job is ever deleted.
+        Found::OtherJob => {
+            let source = format!("{key} holds a frame of another job");
+            Err(FrameError::Foreign(source).into())
+        }
+    }
+}
+
 /// Stores the picture and commits its task.
 ///
 /// # Errors
-/// Storage failed three times; the lease is over.
+/// Storage failed for longer than its patience; the lease is over.
 pub async fn publish(
-    queue: &dyn Queue,
+    committer: &Committer,
+    meters: &Meters,
     task: &Task,
     painted: Painted,
 ) -> Result<Published, PublishError> {
@@ -56,8 +84,12 @@ pub async fn publish(
         Ok::<_, FrameError>((Bytes::from(bytes), info))
     })
     .await??;
-    let stored = store(&task.job, &key, bytes).await?;
-    queue.commit(&task.ticket).await?;
+    let (size, begin) = (bytes.len(), Instant::now());
+    let stored = store(&task.job, &key, bytes).await;
+    meters.uploaded(size, begin.elapsed(), stored.is_ok());
+    let stored = stored?;
+    tracing::info!(key, bytes = size, adopted = stored.is_some(), "stored");
+    committer.commit(task.attempt.ticket).await?;
     Ok(match stored {
         None => Published { key, info, adopted: false },
         Some(theirs) => Published { key, info: theirs, adopted: true },
@@ -66,40 +98,12 @@ pub async fn publish(
 
 /// Writes a frame; answers with what another frame of the job says that was there before.
 async fn store(job: &OpenJob, key: &str, bytes: Bytes) -> Result<Option<FrameInfo>, PublishError> {
-    let store = &job.store;
     loop {
-        if with_patience(|| store.create(key, bytes.clone())).await? == Put::Stored {
+        if job.store.create(key, bytes.clone()).await? == Put::Stored {
             return Ok(None);
         }
-        match check(store, key, &job.record.spec_hash).await? {
-            Found::Frame(info) => return Ok(Some(*info)),
-            Found::Nothing => (),
-            Found::Damaged(reason) => {
-                tracing::warn!(key, reason, "a damaged frame is replaced");
-                store.delete(key).await?;
-            }
-            // Nothing of another job is ever deleted.
-            Found::OtherJob => {
-                let source = format!("{key} holds a frame of another job");
-                return Err(FrameError::Foreign(source).into());
-            }
+        if let Stored::Frame(info) = look(job, key).await? {
+            return Ok(Some(*info));
         }
     }
-}
-
-/// Tries up to three times.
-async fn with_patience<T, F>(operation: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    for pause in PAUSES {
-        match operation().await {
-            Ok(done) => return Ok(done),
-            Err(error) => {
-                tracing::warn!(%error, "storage failed; trying again");
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-    operation().await
 }

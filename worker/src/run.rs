@@ -1,36 +1,46 @@
-//! The worker's life: lease, hand to a lane, publish, heartbeat; until told to stop.
+//! The worker's life: lanes that render, feeders that lease for them, frames that are
+//! published, leases that are kept alive; until told to stop.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::Instrument;
 use vqfarm_core::event::Event;
-use vqfarm_core::id::{JobId, RequestId};
-use vqfarm_core::plan::TaskSpec;
-use vqfarm_queue::{
-    Beat, Failed, Failure as Attempt, Lease, LeaseAnswer, Queue, Ticket, WorkerInfo,
-};
+use vqfarm_core::keys;
+use vqfarm_queue::{Failed, Failure as Attempted, Queue, QueueError, WorkerInfo};
 
+use crate::attempt::{Attempt, Held};
+use crate::cache::ModelCache;
+use crate::commit::Committer;
 use crate::job::OpenJob;
-use crate::lane::{Failure, Finished, Lane, LaneParts, Notice, Task};
+use crate::jobs::Jobs;
+use crate::lane::{Failure, Finished, Lane, LaneParts, Task};
+use crate::log::AttemptLogs;
+use crate::meters::Meters;
 use crate::models::Shelf;
+use crate::patience::{Patience, Rest};
 use crate::publish::{PublishError, Published, publish};
-use crate::stitch::{self, StitchError};
+use crate::stop::{Brake, Stop};
 
 /// The layer whose tasks are cells ([`vqfarm_core::plan::Plan`]).
 pub(crate) const RENDER: u8 = 0;
-/// The longest wait for work before asking again.
-const IDLE: Duration = Duration::from_secs(30);
-/// A third of a lease: two may be lost.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long a lease lasts until the queue says otherwise.
+const LEASE: Duration = Duration::from_secs(30);
+/// Heartbeats in the time of a lease: two may be lost.
+const BEATS: u32 = 3;
+/// The pause after a heartbeat that got no answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Over at least this long the share of busy time is measured.
+const MEASURE: Duration = Duration::from_secs(10);
 
 /// What a worker is made of.
 pub struct Worker {
     pub queue: Arc<dyn Queue>,
+    /// What it has; the loaded models are added.
     pub info: WorkerInfo,
     /// One for each lane; lanes of one device share a shelf.
     pub shelves: Vec<Arc<Shelf>>,
@@ -39,10 +49,13 @@ pub struct Worker {
     /// Lease the next batch while one is rendered: right for a GPU, which must not wait; on a
     /// CPU the last cells would queue up behind a busy lane.
     pub ahead: bool,
-    pub jobs: HashMap<JobId, Arc<OpenJob>>,
+    pub jobs: Jobs,
+    /// Where a farm's models come from.
+    pub cache: Option<Arc<ModelCache>>,
+    /// What is logged of attempts, to be stored beside their frames.
+    pub logs: Option<AttemptLogs>,
+    pub meters: Arc<Meters>,
     pub events: mpsc::UnboundedSender<Told>,
-    /// Counts iterations times pictures, over all lanes.
-    pub steps: Arc<AtomicU64>,
 }
 
 /// What a worker tells.
@@ -52,232 +65,267 @@ pub enum Told {
     Storage(String),
 }
 
-/// Leases that are being worked on.
-type Held = Arc<Mutex<HashMap<Ticket, Arc<AtomicBool>>>>;
+/// A worker at work.
+pub(crate) struct Shift {
+    pub worker: Worker,
+    pub brake: Brake,
+    pub held: Held,
+    pub committer: Committer,
+    /// How long a lease lasts.
+    pub lasts: watch::Sender<Duration>,
+    pub rest: Rest,
+}
 
 impl Worker {
-    /// Works until `stop` turns true, then drops unfinished cells, hands their leases back,
-    /// and returns when the finished ones are stored.
+    /// Works until it is told to stop or to drain, hands back what it does not finish, and
+    /// returns when what it finished is stored and committed.
     ///
     /// # Errors
     /// The system gives no threads.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-        let worker = Arc::new(self);
-        let (notices, mut noticed) = mpsc::unbounded_channel();
-        let room = 2 * worker.shelves.len() * worker.batch as usize;
-        let (finished, results) = mpsc::channel(room.max(1));
-        let halt = Arc::new(AtomicBool::new(false));
-        let mut lanes = Vec::new();
-        for (number, shelf) in worker.shelves.iter().enumerate() {
-            lanes.push(Lane::start(LaneParts {
+    pub async fn run(self, brake: Brake) -> io::Result<()> {
+        let (lanes, room) =
+            (self.shelves.len(), 2 * self.shelves.len() * self.batch.max(1) as usize);
+        let (finished, results) = mpsc::channel(room);
+        let (events, told) = mpsc::unbounded_channel();
+        let shift = Arc::new(Shift {
+            committer: Committer::start(self.queue.clone(), brake.clone()),
+            worker: self,
+            brake,
+            held: Held::default(),
+            lasts: watch::Sender::new(LEASE),
+            rest: Rest::default(),
+        });
+        let mut threads = Vec::with_capacity(lanes);
+        let mut feeders = JoinSet::new();
+        for (number, shelf) in shift.worker.shelves.iter().enumerate() {
+            let (ready, asked) = mpsc::unbounded_channel();
+            let Lane { work, thread } = Lane::start(LaneParts {
                 number,
                 shelf: shelf.clone(),
-                steps: worker.steps.clone(),
-                stop: halt.clone(),
-                notices: notices.clone(),
+                meters: shift.worker.meters.clone(),
+                brake: shift.brake.clone(),
+                ready,
+                events: events.clone(),
                 finished: finished.clone(),
-                ahead: worker.ahead,
-            })?);
+                ahead: shift.worker.ahead,
+            })?;
+            threads.push(thread);
+            feeders.spawn(shift.clone().feed(work, asked));
         }
-        drop((notices, finished));
+        drop((events, finished));
 
-        let held = Held::default();
-        let publishing = tokio::spawn(worker.clone().publish_all(results, held.clone()));
-        let beating = tokio::spawn(worker.clone().heartbeats(held.clone()));
-        while !*stop.borrow() {
-            let notice = tokio::select! {
-                notice = noticed.recv() => notice,
-                _ = stop.changed() => break,
-            };
-            match notice {
-                Some(Notice::Ready(lane)) => {
-                    let Some(tasks) = worker.next_tasks(&held, &mut stop).await else { break };
-                    // A lane that is gone has panicked outside of a picture; the others go on.
-                    drop(lanes[lane].work.send(tasks));
-                }
-                Some(Notice::Event(event)) => worker.tell(event),
-                None => break,
-            }
-        }
-
-        halt.store(true, Ordering::Relaxed);
-        for Lane { work, thread } in lanes {
-            drop(work);
+        let telling = tokio::spawn(shift.clone().tell_all(told));
+        let publishing = tokio::spawn(shift.clone().publish_all(results, room));
+        let beating = tokio::spawn(shift.clone().heartbeats());
+        // A feeder ends when the worker stops; with it the lane, after what it has.
+        feeders.join_all().await;
+        for thread in threads {
             // A panicked lane has nothing left to say.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
-        // The lanes' ends of the channel are gone, so this ends with the last frame stored.
+        // The lanes' ends of the channels are gone, so these end with the last frame.
         let _ = publishing.await;
+        let _ = telling.await;
         beating.abort();
         Ok(())
     }
+}
 
-    fn tell(&self, event: Event) {
+impl Shift {
+    pub fn tell(&self, event: Event) {
         // Nobody listening is fine.
-        let _ = self.events.send(Told::Event(event));
+        let _ = self.worker.events.send(Told::Event(event));
     }
 
-    /// Waits for work and prepares it; `None` when there shall be no more.
-    async fn next_tasks(&self, held: &Held, stop: &mut watch::Receiver<bool>) -> Option<Vec<Task>> {
-        while !*stop.borrow() {
-            let request = RequestId::generate();
-            let answer = self.queue.lease(&request, &self.info, self.batch).await;
-            let (seen, wait) = match answer {
-                Ok(LeaseAnswer::Work(lease)) => {
-                    let tasks = self.prepare(lease, held).await;
-                    if !tasks.is_empty() {
-                        return Some(tasks);
-                    }
-                    continue;
-                }
-                Ok(LeaseAnswer::Nothing { seen, due_in }) => (seen, due_in.unwrap_or(IDLE)),
-                Ok(LeaseAnswer::Drain) => return None,
-                Err(error) => {
-                    tracing::warn!(%error, "no lease");
-                    (0, IDLE)
-                }
-            };
-            tokio::select! {
-                waited = self.queue.wait_for_work(seen, wait.min(IDLE)) => {
-                    if let Err(error) = waited {
-                        tracing::warn!(%error, "cannot wait for work");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
-                }
-                _ = stop.changed() => (),
-            }
+    /// The worker as the queue shall know it now.
+    pub fn info(&self) -> WorkerInfo {
+        let mut info = self.worker.info.clone();
+        for shelf in &self.worker.shelves {
+            info.loaded.extend(shelf.loaded());
         }
-        None
+        info
     }
 
-    /// Cells go to a lane; stitching is done here and now.
-    async fn prepare(&self, lease: Lease, held: &Held) -> Vec<Task> {
-        let mut tasks = Vec::new();
-        for ticket in lease.tickets {
-            let unwanted = Arc::new(AtomicBool::new(false));
-            lock(held).insert(ticket, unwanted.clone());
-            let Some(job) = self.jobs.get(&ticket.task.job).cloned() else {
-                self.give_up(held, &ticket, "this worker does not know the job", true).await;
-                continue;
-            };
-            match job.plan.task(ticket.task.layer, ticket.task.index) {
-                Ok(TaskSpec::Render(cell)) => match job.picture(&cell.render).await {
-                    Ok(picture) => {
-                        let cell = *cell;
-                        tasks.push(Task { ticket, job, cell, picture, unwanted });
-                    }
-                    Err(fault) => self.give_up(held, &ticket, &fault.to_string(), true).await,
-                },
-                Ok(TaskSpec::Stitch) => self.stitch(held, &ticket, &job).await,
-                Err(fault) => self.give_up(held, &ticket, &fault.to_string(), false).await,
-            }
-        }
-        tasks
-    }
-
-    async fn stitch(&self, held: &Held, ticket: &Ticket, job: &Arc<OpenJob>) {
-        match stitch::stitch(job, &HashMap::new()).await {
-            Ok(_) => {
-                if let Err(error) = self.queue.commit(ticket).await {
-                    tracing::warn!(%error, "the overviews are there but do not count");
-                }
-                lock(held).remove(ticket);
-            }
-            Err(StitchError::Damaged(frames)) => {
-                let message = format!("damaged frames are rendered again: {frames:?}");
-                self.tell(Event::Warning { message });
-                let again = stitch::render_again(&*self.queue, job, ticket, frames).await;
-                lock(held).remove(ticket);
-                if let Err(error) = again {
-                    self.give_up(held, ticket, &error.to_string(), true).await;
-                }
-            }
-            Err(error) => self.give_up(held, ticket, &error.to_string(), true).await,
+    async fn tell_all(self: Arc<Self>, mut told: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = told.recv().await {
+            self.tell(event);
         }
     }
 
-    async fn give_up(&self, held: &Held, ticket: &Ticket, message: &str, retryable: bool) {
-        let failure = Attempt { message: message.to_owned(), retryable };
-        let outcome = self.queue.fail(ticket, &failure).await;
-        lock(held).remove(ticket);
-        match outcome {
-            Ok(Failed::Quarantined) if ticket.task.layer == RENDER => {
-                self.tell(Event::Failed { cell: ticket.task.index, reason: failure.message });
-            }
-            Ok(_) => tracing::warn!(task = %ticket.task, message, "an attempt failed"),
-            Err(error) => tracing::warn!(%error, message, "a failure does not count"),
-        }
-    }
-
-    async fn publish_all(self: Arc<Self>, mut results: mpsc::Receiver<Finished>, held: Held) {
+    async fn publish_all(self: Arc<Self>, mut results: mpsc::Receiver<Finished>, most: usize) {
         let mut running = JoinSet::new();
         while let Some(finished) = results.recv().await {
-            let (worker, held) = (self.clone(), held.clone());
-            running.spawn(async move { worker.publish_one(finished, &held).await });
-            // What has ended needs no keeping.
+            // What has ended needs no keeping; a slow store keeps the lanes waiting.
             while running.try_join_next().is_some() {}
+            if running.len() >= most {
+                running.join_next().await;
+            }
+            let (shift, span) = (self.clone(), finished.task.attempt.span.clone());
+            running.spawn(async move { shift.publish_one(finished).await }.instrument(span));
         }
         running.join_all().await;
     }
 
-    async fn publish_one(&self, finished: Finished, held: &Held) {
+    async fn publish_one(&self, finished: Finished) {
         let Finished { task, result, took } = finished;
-        let ticket = task.ticket;
+        let Task { attempt, job, .. } = &task;
+        let (attempt, job) = (attempt.clone(), job.clone());
         match result {
-            Ok(painted) => match publish(&*self.queue, &task, painted).await {
-                Ok(Published { key, info, adopted }) => {
-                    lock(held).remove(&ticket);
-                    self.tell(Event::Frame {
-                        cell: info.index,
-                        path: key,
-                        score: info.score,
-                        seconds: took.as_secs_f64(),
-                        adopted,
-                    });
+            Ok(painted) => {
+                tracing::info!(seconds = took.as_secs_f64(), score = painted.score, "rendered");
+                let published = publish(&self.committer, &self.worker.meters, &task, painted).await;
+                self.published(&attempt, &job, published, took).await;
+            }
+            Err(Failure::Error { message, retryable }) => {
+                self.give_up(&attempt, Some(&job), message, retryable).await;
+            }
+            Err(Failure::Unwanted) => self.hand_back(&attempt, Some(&job)).await,
+        }
+    }
+
+    /// What became of a frame that was to be stored and committed.
+    pub async fn published(
+        &self,
+        attempt: &Attempt,
+        job: &OpenJob,
+        published: Result<Published, PublishError>,
+        took: Duration,
+    ) {
+        match published {
+            Ok(Published { key, info, adopted }) => {
+                self.rest.all_is_well();
+                self.end(attempt, Some(job), if adopted { "adopted" } else { "rendered" }).await;
+                self.tell(Event::Frame {
+                    cell: info.index,
+                    path: key,
+                    score: info.score,
+                    seconds: took.as_secs_f64(),
+                    adopted,
+                });
+            }
+            Err(PublishError::Queue(error)) => {
+                // Whoever has the task now finds the frame.
+                tracing::info!(%error, "the frame is stored, but this attempt does not count");
+                self.end(attempt, Some(job), "dropped").await;
+            }
+            Err(error) => {
+                self.rest.trouble();
+                self.give_up(attempt, Some(job), error.to_string(), true).await;
+                let _ = self.worker.events.send(Told::Storage(error.to_string()));
+            }
+        }
+    }
+
+    /// Says that an attempt failed.
+    pub async fn give_up(
+        &self,
+        attempt: &Attempt,
+        job: Option<&OpenJob>,
+        message: String,
+        retryable: bool,
+    ) {
+        tracing::warn!(error = message, "the attempt failed");
+        let failure = Attempted { message, retryable };
+        let ticket = attempt.ticket;
+        let outcome = self.insist("fail", || self.worker.queue.fail(&ticket, &failure)).await;
+        match outcome {
+            Ok(Failed::Quarantined) => {
+                tracing::warn!("put aside after its last attempt");
+                if ticket.task.layer == RENDER {
+                    self.tell(Event::Failed { cell: ticket.task.index, reason: failure.message });
                 }
-                Err(PublishError::Queue(error)) => {
-                    lock(held).remove(&ticket);
-                    tracing::warn!(%error, "a stored frame was not committed by this attempt");
+            }
+            Ok(Failed::Retry(_)) => (),
+            Err(error) => tracing::warn!(%error, "the failure does not count"),
+        }
+        self.end(attempt, job, "failed").await;
+    }
+
+    /// Hands a task back without having tried it.
+    pub async fn hand_back(&self, attempt: &Attempt, job: Option<&OpenJob>) {
+        let ticket = attempt.ticket;
+        // What nobody wants is not handed back either.
+        if !attempt.is_unwanted() {
+            match self.insist("release", || self.worker.queue.release(&ticket)).await {
+                Ok(()) => tracing::info!("handed back"),
+                Err(error) => tracing::info!(%error, "not handed back"),
+            }
+        }
+        self.end(attempt, job, "released").await;
+    }
+
+    /// Asks a queue that is away again, for as long as the lease would last.
+    async fn insist<T, F>(&self, call: &'static str, ask: impl Fn() -> F) -> Result<T, QueueError>
+    where
+        F: Future<Output = Result<T, QueueError>>,
+    {
+        let deadline = tokio::time::Instant::now() + *self.lasts.borrow();
+        let mut patience = Patience::new(call);
+        loop {
+            let error = match ask().await {
+                Err(error) if Patience::is_for(&error) => error,
+                answer => {
+                    patience.answered();
+                    return answer;
+                }
+            };
+            let late = tokio::time::Instant::now() >= deadline;
+            if late || !patience.wait(&error, &self.brake).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// An attempt is over: its lease is not kept alive any more, its log is stored.
+    pub async fn end(&self, attempt: &Attempt, job: Option<&OpenJob>, outcome: &'static str) {
+        self.held.remove(&attempt.ticket);
+        self.worker.meters.ended(outcome);
+        attempt.span.in_scope(|| tracing::debug!(outcome, "the attempt is over"));
+        let ticket = attempt.ticket;
+        let log = self.worker.logs.as_ref().and_then(|logs| logs.take(ticket.token));
+        let (Some(log), Some(job)) = (log, job) else { return };
+        let Some(layer) = job.plan.layers.get(usize::from(ticket.task.layer)) else { return };
+        let key = keys::log(&layer.name, ticket.task.index, ticket.attempt);
+        if let Err(error) = job.store.replace(&key, log.into()).await {
+            tracing::warn!(%error, "the log of an attempt is lost");
+        }
+    }
+
+    /// Keeps the leases alive, drops tasks that are lost, hears of a drain.
+    async fn heartbeats(self: Arc<Self>) {
+        let mut lasts = self.lasts.subscribe();
+        let mut mark = self.worker.meters.beginning();
+        let mut patience = Patience::new("heartbeat");
+        loop {
+            let lease = *lasts.borrow_and_update();
+            let (info, tickets) = (self.info(), self.held.tickets());
+            let asked = timeout(lease, self.worker.queue.heartbeat(&info, &tickets)).await;
+            let answer = asked.unwrap_or_else(|_| Err(QueueError::Unavailable("no answer".into())));
+            let pause = match answer {
+                Ok(answer) => {
+                    patience.answered();
+                    patience = Patience::new("heartbeat");
+                    self.held.heard(&tickets, &answer.beats);
+                    if answer.drain && self.brake.level() == Stop::No {
+                        tracing::info!("draining: leaving after the current batch");
+                        self.brake.raise(Stop::Finish);
+                    }
+                    lease / BEATS
                 }
                 Err(error) => {
-                    self.give_up(held, &ticket, &error.to_string(), true).await;
-                    let _ = self.events.send(Told::Storage(error.to_string()));
+                    patience.note(&error);
+                    AGAIN.min(lease / BEATS)
                 }
-            },
-            Err(Failure::Error { message, retryable }) => {
-                self.give_up(held, &ticket, &message, retryable).await;
+            };
+            if mark.age() >= MEASURE {
+                self.worker.meters.busy_since(&mark);
+                mark = self.worker.meters.mark();
             }
-            Err(Failure::Unwanted) => {
-                lock(held).remove(&ticket);
-                // It may be lost already, which is just as well.
-                let _ = self.queue.release(&ticket).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => (),
+                // A shorter lease than thought.
+                _ = lasts.changed() => (),
             }
         }
     }
-
-    /// Keeps the leases alive and marks those that are lost.
-    async fn heartbeats(self: Arc<Self>, held: Held) {
-        let mut pause = tokio::time::interval(HEARTBEAT);
-        loop {
-            pause.tick().await;
-            let tickets: Vec<Ticket> = lock(&held).keys().copied().collect();
-            match self.queue.heartbeat(&self.info, &tickets).await {
-                Ok(answer) => {
-                    let held = lock(&held);
-                    for (ticket, beat) in tickets.iter().zip(&answer.beats) {
-                        if let (Beat::Cancelled | Beat::Stale, Some(unwanted)) =
-                            (beat, held.get(ticket))
-                        {
-                            unwanted.store(true, Ordering::Relaxed);
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "no heartbeat"),
-            }
-        }
-    }
-}
-
-fn lock(held: &Held) -> std::sync::MutexGuard<'_, HashMap<Ticket, Arc<AtomicBool>>> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
 }

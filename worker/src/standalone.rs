@@ -17,8 +17,8 @@ use vqfarm_core::keys;
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
-    Event as Change, JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission,
-    TaskState, Tasks, WorkerInfo,
+    Event as Change, JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission, TaskState,
+    Tasks, WorkerInfo,
 };
 use vqfarm_weights::library::Library;
 

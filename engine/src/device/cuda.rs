@@ -1,7 +1,7 @@
 //! libtorch's CUDA side, loaded by hand: the program links only the CPU's, so that one build
 //! runs everywhere, and without these libraries loaded CUDA would silently be absent.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -74,4 +74,25 @@ pub(super) fn allow_tf32(allow: bool) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Bytes of a device's memory.
+#[allow(unsafe_code, reason = "tch does not wrap the CUDA runtime's questions")]
+pub(super) fn memory(index: usize) -> Result<u64, String> {
+    let missing = |e: libloading::Error| format!("CUDA's runtime is missing: {e}");
+    let index = c_int::try_from(index).map_err(|e| e.to_string())?;
+    let program = Library::this();
+    // SAFETY: these are the C signatures of the CUDA runtime, which libtorch has loaded; both
+    // numbers are ours to write to.
+    unsafe {
+        let set: Symbol<unsafe extern "C" fn(c_int) -> c_int> =
+            program.get(b"cudaSetDevice").map_err(missing)?;
+        let ask: Symbol<unsafe extern "C" fn(*mut usize, *mut usize) -> c_int> =
+            program.get(b"cudaMemGetInfo").map_err(missing)?;
+        let (mut free, mut total) = (0, 0);
+        match (set(index), ask(&mut free, &mut total)) {
+            (0, 0) => Ok(total as u64),
+            (set, ask) => Err(format!("CUDA answers with the errors {set} and {ask}")),
+        }
+    }
 }

@@ -1,0 +1,80 @@
+//! The attempts that a worker is at, from lease to commit.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::Span;
+use vqfarm_queue::{Beat, Ticket};
+
+/// One leased task.
+#[derive(Debug)]
+pub struct Attempt {
+    pub ticket: Ticket,
+    /// Everything that is logged of the attempt carries its job, layer, index and number.
+    pub span: Span,
+    unwanted: AtomicBool,
+}
+
+impl Attempt {
+    pub fn new(ticket: Ticket) -> Arc<Self> {
+        let Ticket { task, attempt, token } = ticket;
+        let span = tracing::info_span!(
+            "task",
+            job = %task.job,
+            layer = task.layer,
+            index = task.index,
+            attempt,
+            token = token.0,
+        );
+        Arc::new(Self { ticket, span, unwanted: AtomicBool::new(false) })
+    }
+
+    /// The lease is lost or the job cancelled: the result is not wanted.
+    pub fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Relaxed)
+    }
+
+    fn drop_it(&self) {
+        self.unwanted.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The attempts whose leases are to be kept alive.
+#[derive(Clone, Debug, Default)]
+pub struct Held(Arc<Mutex<HashMap<Ticket, Arc<Attempt>>>>);
+
+impl Held {
+    pub fn insert(&self, attempt: &Arc<Attempt>) {
+        self.lock().insert(attempt.ticket, attempt.clone());
+    }
+
+    pub fn remove(&self, ticket: &Ticket) {
+        self.lock().remove(ticket);
+    }
+
+    pub fn tickets(&self) -> Vec<Ticket> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Takes note of what a heartbeat was told.
+    pub fn heard(&self, tickets: &[Ticket], beats: &[Beat]) {
+        let held = self.lock();
+        for (ticket, beat) in tickets.iter().zip(beats) {
+            let Some(attempt) = held.get(ticket) else { continue };
+            let why = match beat {
+                Beat::Extended(_) => continue,
+                Beat::Cancelled => "its job was cancelled",
+                Beat::Stale => "its lease is over",
+            };
+            if !attempt.is_unwanted() {
+                attempt.span.in_scope(|| tracing::info!(why, "dropping the task"));
+                attempt.drop_it();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ticket, Arc<Attempt>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

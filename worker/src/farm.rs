@@ -1,0 +1,286 @@
+//! A worker of a farm: from its settings to its end.
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tch::Device;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use vqfarm_core::event::Event;
+use vqfarm_core::id::{FarmName, Tag, WorkerId};
+use vqfarm_engine::device;
+use vqfarm_queue::{Policy, Queue, RedisQueue, WorkerInfo};
+use vqfarm_service::logging::LogArgs;
+use vqfarm_service::metrics::{self, MetricsArgs};
+use vqfarm_service::settings::ConfigArgs;
+use vqfarm_service::shutdown;
+use vqfarm_storage::{Storage, StorageOptions};
+
+use crate::cache::ModelCache;
+use crate::jobs::{Jobs, StoredJobs};
+use crate::log::AttemptLogs;
+use crate::memory;
+use crate::meters::Meters;
+use crate::models::{Shelf, Source};
+use crate::run::{Told, Worker};
+use crate::stop::{Brake, Stop};
+
+/// How long a worker that has handed everything back may take to store what it finished.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Work for a farm until told to stop
+///
+/// Leases tasks from the farm's Redis, renders them, keeps frames and logs in storage. SIGTERM
+/// finishes the current pictures within the grace period and hands the rest back; a second one
+/// ends at once. Each flag is also a key of the --config file and a VQFARM_* variable; the flag
+/// wins, then the variable, then the file. S3 credentials come from the usual AWS_* variables.
+///
+/// Exit status: 0 stopped by a signal or drained, 1 failed, 2 bad settings.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The farm's Redis or Valkey: redis://, rediss:// (TLS), with user and password if needed
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379",
+        env = "VQFARM_REDIS"
+    )]
+    pub redis: String,
+
+    /// Name of the farm: several may share a Redis
+    #[arg(long, value_name = "NAME", default_value = "vqfarm", env = "VQFARM_FARM")]
+    pub farm: FarmName,
+
+    /// Where frames, models and outputs lie: s3://bucket/prefix or file:///folder
+    #[arg(long, value_name = "URL", env = "VQFARM_STORAGE")]
+    pub storage: String,
+
+    /// Address of an S3 server that is not Amazon's, as in http://127.0.0.1:8333
+    #[arg(long, value_name = "URL", env = "VQFARM_S3_ENDPOINT")]
+    pub s3_endpoint: Option<String>,
+
+    /// Where to compute: auto, cpu, cuda, or GPUs as in cuda:0,cuda:1
+    #[arg(
+        long,
+        value_name = "DEVICES",
+        default_value = "auto",
+        env = "VQFARM_DEVICE",
+        value_delimiter = ','
+    )]
+    pub device: Vec<String>,
+
+    /// Name of this worker in the farm [default: host and process number]
+    #[arg(long, value_name = "NAME", env = "VQFARM_WORKER_ID")]
+    pub id: Option<WorkerId>,
+
+    /// What jobs may ask for, as in studio,a100
+    #[arg(long, value_name = "TAGS", env = "VQFARM_TAGS", value_delimiter = ',')]
+    pub tags: Vec<Tag>,
+
+    /// Device memory in GiB [default: what the device has]
+    #[arg(long, value_name = "GIB", env = "VQFARM_MEMORY", value_parser = gib)]
+    pub memory: Option<u64>,
+
+    /// The most cells that a GPU computes together; a CPU computes one at a time
+    #[arg(long, value_name = "N", default_value_t = 8, env = "VQFARM_BATCH",
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub batch: u32,
+
+    /// Folder of fetched models; workers of one machine may share it
+    /// [default: ~/.cache/vqfarm/models]
+    #[arg(long, value_name = "DIR", env = "VQFARM_CACHE")]
+    pub cache: Option<PathBuf>,
+
+    /// CPU threads in all [default: one a core]
+    #[arg(long, value_name = "N", env = "VQFARM_THREADS")]
+    pub threads: Option<NonZero<usize>>,
+
+    /// Seconds that SIGTERM gives to pictures that are being rendered
+    #[arg(long, value_name = "SECONDS", default_value = "30", env = "VQFARM_GRACE",
+          value_parser = seconds)]
+    pub grace: Duration,
+
+    /// Seconds after which a silent worker loses its tasks; the same on the whole farm
+    #[arg(long, value_name = "S", default_value = "30", env = "VQFARM_LEASE",
+          value_parser = seconds)]
+    pub lease: Duration,
+
+    /// Attempts that may fail before a task is put aside; the same on the whole farm
+    #[arg(long, value_name = "N", default_value_t = 3, env = "VQFARM_ATTEMPTS",
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub attempts: u32,
+
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Bytes.
+fn gib(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if gib > 0.0 && gib < 65_536.0 => Ok((gib * f64::from(1 << 30)) as u64),
+        _ => Err("it must be a number of GiB, as in 16 or 7.5".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("it must be a number of seconds from 0 to 86400".into()),
+    }
+}
+
+/// Works until a signal or a drain. `logs` is part of the process's log.
+///
+/// # Errors
+/// A device, Redis or storage cannot be used at the start.
+pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
+    let stop = shutdown::on_signal()?;
+    let metrics = metrics::serve(&args.metrics)?;
+    let devices = devices(&args.device)?;
+    let id = args.id.clone().map_or_else(own_name, Ok)?;
+    let memory = match args.memory {
+        Some(memory) => memory,
+        None => memory::of_all(&devices).context("memory: give --memory")?,
+    };
+    let options =
+        StorageOptions { endpoint: args.s3_endpoint.clone(), ..StorageOptions::default() };
+    let storage = Storage::open(&args.storage, &options).context("storage")?;
+    storage.probe().await.context("storage")?;
+    let policy = Policy { lease: args.lease, attempts: args.attempts, ..Policy::default() };
+    let queue = RedisQueue::connect(&args.redis, &args.farm, policy).await;
+    let queue: Arc<dyn Queue> = Arc::new(queue.context("redis")?);
+    let health = queue.health().await.context("redis")?;
+    for warning in &health.warnings {
+        tracing::warn!(warning, "redis");
+    }
+
+    let folder = args.cache.clone().map_or_else(default_cache, Ok)?;
+    let cache = Arc::new(ModelCache::new(storage.clone(), folder));
+    let shelves = shelves(&devices, &args, &cache);
+    let gpu = devices.iter().all(|device| device.is_cuda());
+    let meters = Arc::new(Meters::new(shelves.len()));
+    let (events, told) = mpsc::unbounded_channel();
+    let worker = Worker {
+        queue,
+        info: WorkerInfo {
+            id: id.clone(),
+            tags: args.tags.iter().cloned().collect(),
+            memory,
+            loaded: BTreeSet::new(),
+        },
+        batch: if gpu { args.batch } else { 1 },
+        ahead: gpu,
+        shelves,
+        jobs: Jobs::Stored(StoredJobs::new(storage.clone())),
+        cache: Some(cache),
+        logs: Some(logs),
+        meters: meters.clone(),
+        events,
+    };
+    tracing::info!(worker = %id, farm = %args.farm, storage = storage.url(), ?devices,
+        lanes = worker.shelves.len(), memory, "working");
+    let listening = tokio::spawn(listen(told));
+    let ended = until_stopped(worker, stop, args.grace).await;
+    listening.abort();
+    let busy = meters.busy_since(&meters.beginning());
+    tracing::info!(iterations = meters.steps(), busy, "leaving");
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
+    ended
+}
+
+/// Runs the worker; a signal gives it its grace period and then a little more.
+async fn until_stopped(
+    worker: Worker,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+    grace: Duration,
+) -> Result<()> {
+    let brake = Brake::default();
+    let mut running: JoinHandle<_> = tokio::spawn(worker.run(brake.clone()));
+    tokio::select! {
+        ended = &mut running => return Ok(ended??),
+        () = shutdown::requested(&mut stop) => brake.raise(Stop::Finish),
+    }
+    tokio::select! {
+        ended = &mut running => return Ok(ended??),
+        () = tokio::time::sleep(grace) => {
+            tracing::warn!("the grace period is over; handing everything back");
+            brake.raise(Stop::Now);
+        }
+    }
+    match tokio::time::timeout(LAST, &mut running).await {
+        Ok(ended) => Ok(ended??),
+        Err(_) => {
+            tracing::warn!("storage or queue do not answer; what is left is leased again later");
+            Ok(())
+        }
+    }
+}
+
+/// What a worker tells is in its attempts' logs already; the rest is said here.
+async fn listen(mut told: mpsc::UnboundedReceiver<Told>) {
+    while let Some(told) = told.recv().await {
+        match told {
+            Told::Event(Event::Warning { message }) => tracing::debug!(message),
+            Told::Event(event) => tracing::trace!(?event),
+            Told::Storage(error) => tracing::debug!(error, "a frame was not stored"),
+        }
+    }
+}
+
+/// GPUs, or the CPU alone.
+fn devices(names: &[String]) -> Result<Vec<Device>> {
+    let mut devices = Vec::new();
+    for name in names {
+        let device = device::choose(name).with_context(|| format!("device: `{name}`"))?;
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    if devices.len() > 1 && devices.contains(&Device::Cpu) {
+        bail!("device: the CPU cannot be mixed with GPUs; start a second worker for it");
+    }
+    Ok(devices)
+}
+
+/// One lane for each GPU, or one for each core: pictures that need more cores take them from
+/// each other.
+fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Vec<Arc<Shelf>> {
+    let shelf = |device| Arc::new(Shelf::new(Source::Cache(cache.clone()), device));
+    match devices {
+        [Device::Cpu] => {
+            let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+            let lanes = args.threads.map_or_else(cores, NonZero::get);
+            vec![shelf(Device::Cpu); lanes]
+        }
+        gpus => gpus.iter().map(|&gpu| shelf(gpu)).collect(),
+    }
+}
+
+fn own_name() -> Result<WorkerId> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+    let host = if host.is_empty() { "worker" } else { host.trim_start_matches('.') };
+    let id = format!("{}-{}", &host[..host.len().min(64)], std::process::id());
+    WorkerId::new(id).context("id: give --id")
+}
+
+fn default_cache() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    Ok(root.context("cache: no home folder is known; give --cache")?.join("vqfarm/models"))
+}

@@ -1,0 +1,105 @@
+//! What a worker measures of itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// Counts over all lanes of a worker; also told to the process's metrics, if it keeps any.
+pub struct Meters {
+    lanes: u32,
+    start: Instant,
+    /// Iterations times pictures.
+    steps: AtomicU64,
+    /// Nanoseconds that lanes computed.
+    busy: AtomicU64,
+}
+
+impl Meters {
+    pub fn new(lanes: usize) -> Self {
+        describe_counter!("vqfarm_worker_iterations_total", "Iterations times pictures");
+        describe_counter!("vqfarm_worker_busy_seconds_total", "Time that devices computed");
+        describe_gauge!("vqfarm_worker_device_busy", "Share of time that devices computed, 0 to 1");
+        describe_counter!("vqfarm_worker_upload_bytes_total", "Bytes of stored frames");
+        describe_counter!("vqfarm_worker_upload_errors_total", "Frames that were not stored");
+        describe_histogram!("vqfarm_worker_upload_seconds", "Time to store a frame");
+        describe_histogram!("vqfarm_worker_lease_seconds", "Time that a lease takes");
+        describe_counter!("vqfarm_worker_attempts_total", "Attempts by outcome");
+        counter!("vqfarm_worker_upload_errors_total").absolute(0);
+        Self {
+            lanes: u32::try_from(lanes).unwrap_or(u32::MAX).max(1),
+            start: Instant::now(),
+            steps: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+        }
+    }
+
+    /// So many pictures moved on by one iteration, which took so long.
+    pub fn stepped(&self, pictures: usize, took: Duration) {
+        self.steps.fetch_add(pictures as u64, Ordering::Relaxed);
+        counter!("vqfarm_worker_iterations_total").increment(pictures as u64);
+        self.worked(took);
+    }
+
+    /// A device computed for so long.
+    pub fn worked(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let busy = self.busy.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
+        counter!("vqfarm_worker_busy_seconds_total").absolute(busy / 1_000_000_000);
+    }
+
+    pub fn uploaded(&self, bytes: usize, took: Duration, stored: bool) {
+        match stored {
+            true => counter!("vqfarm_worker_upload_bytes_total").increment(bytes as u64),
+            false => counter!("vqfarm_worker_upload_errors_total").increment(1),
+        }
+        histogram!("vqfarm_worker_upload_seconds").record(took);
+    }
+
+    pub fn leased(&self, took: Duration) {
+        histogram!("vqfarm_worker_lease_seconds").record(took);
+    }
+
+    /// `rendered`, `adopted`, `stitched`, `failed`, `released` or `dropped`.
+    pub fn ended(&self, outcome: &'static str) {
+        counter!("vqfarm_worker_attempts_total", "outcome" => outcome).increment(1);
+    }
+
+    /// Iterations times pictures so far.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// A reading to compare with a later one.
+    pub fn mark(&self) -> Mark {
+        Mark { at: Instant::now(), busy: self.busy.load(Ordering::Relaxed) }
+    }
+
+    /// Share of the devices' time since a mark that they computed, 0 to 1; also the gauge's new
+    /// value.
+    pub fn busy_since(&self, mark: &Mark) -> f64 {
+        let busy = self.busy.load(Ordering::Relaxed).saturating_sub(mark.busy);
+        let passed = mark.at.elapsed().as_secs_f64() * f64::from(self.lanes);
+        let share = if passed > 0.0 { (busy as f64 / 1e9 / passed).min(1.0) } else { 0.0 };
+        gauge!("vqfarm_worker_device_busy").set(share);
+        share
+    }
+
+    /// The mark of the beginning.
+    pub fn beginning(&self) -> Mark {
+        Mark { at: self.start, busy: 0 }
+    }
+}
+
+/// How busy the devices had been at some time.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    at: Instant,
+    busy: u64,
+}
+
+impl Mark {
+    pub fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+}
