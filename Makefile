@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup build demo test lint bench bench-queue train-demo measure-demo
+.PHONY: setup build farm demo test test-faults lint bench bench-queue train-demo measure-demo
 
 setup:
 	scripts/setup.sh
@@ -10,6 +10,14 @@ build: setup
 # The whole-system tests run the programs, so these are built first.
 test: build
 	cargo test --release --workspace
+
+# Every fault of docs/reliability.md, those that take minutes too.
+test-faults: build
+	cargo test --release -p vqfarm-tests --features slow-faults --test 'faults_*' --test 'farm_*'
+
+# Redis, an S3 server, a coordinator and two workers on this machine, until Ctrl-C.
+farm: build
+	scripts/farm.sh
 
 # Goes on where it was interrupted.
 demo: build

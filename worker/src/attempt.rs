@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Span;
 use vqfarm_queue::{Beat, Ticket};
 
+/// The name of an attempt's span.
+pub(crate) const SPAN: &str = "task";
+
 /// One leased task.
 #[derive(Debug)]
 pub struct Attempt {
@@ -18,14 +21,13 @@ pub struct Attempt {
 
 impl Attempt {
     pub fn new(ticket: Ticket) -> Arc<Self> {
-        let Ticket { task, attempt, token } = ticket;
+        let Ticket { task, attempt, .. } = ticket;
         let span = tracing::info_span!(
-            "task",
+            SPAN,
             job = %task.job,
             layer = task.layer,
             index = task.index,
             attempt,
-            token = token.0,
         );
         Arc::new(Self { ticket, span, unwanted: AtomicBool::new(false) })
     }

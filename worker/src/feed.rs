@@ -2,9 +2,11 @@
 //! done on the way.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc as channel;
 use tracing::Instrument;
@@ -19,6 +21,7 @@ use crate::attempt::Attempt;
 use crate::cache::CacheError;
 use crate::job::{JobFault, OpenJob};
 use crate::lane::Task;
+use crate::panic::said;
 use crate::patience::Patience;
 use crate::publish::{PublishError, Published, Stored, look};
 use crate::run::Shift;
@@ -128,7 +131,18 @@ impl Shift {
         }
         let prepared = stream::iter(attempts).map(|attempt| {
             let span = attempt.span.clone();
-            self.prepare_one(attempt).instrument(span)
+            async move {
+                let preparing = AssertUnwindSafe(self.prepare_one(attempt.clone()));
+                match preparing.catch_unwind().await {
+                    Ok(task) => task,
+                    Err(panic) => {
+                        let message = format!("the worker panicked: {}", said(&*panic));
+                        self.give_up(&attempt, None, message, true).await;
+                        None
+                    }
+                }
+            }
+            .instrument(span)
         });
         prepared.buffered(AT_ONCE).filter_map(|task| async { task }).collect().await
     }
@@ -252,9 +266,11 @@ impl From<JobFault> for Trouble {
 
 impl From<PublishError> for Trouble {
     fn from(error: PublishError) -> Self {
-        // Nobody can render over another job's frame.
-        let retryable = !matches!(error, PublishError::Frame(_));
-        Self { message: error.to_string(), retryable, here: retryable }
+        Self {
+            message: error.to_string(),
+            retryable: error.is_retryable(),
+            here: error.is_of_storage(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::job::OpenJob;
 use crate::meters::Meters;
 use crate::models::{ModelKey, Shelf};
 use crate::paint::{PaintError, Painted, Painter};
+use crate::panic::said;
 use crate::stop::{Brake, Stop};
 
 /// What the names of the lanes' threads begin with.
@@ -173,9 +174,7 @@ fn paint<'a>(
         Err(panic) => {
             // Its networks may be in any state.
             *painter = Painter::new(&parts.shelf);
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-            let message = format!("the renderer panicked: {}", brief(text));
+            let message = format!("the renderer panicked: {}", brief(said(&*panic)));
             let failure = || Failure::Error { message: message.clone(), retryable: true };
             batch.iter().map(|_| Err(failure())).collect()
         }

@@ -15,6 +15,7 @@ mod memory;
 pub mod meters;
 pub mod models;
 pub mod paint;
+mod panic;
 pub mod patience;
 pub mod publish;
 pub mod run;

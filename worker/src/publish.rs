@@ -27,8 +27,27 @@ pub enum PublishError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// Nobody can render over it, and nothing of another job is ever deleted.
+    #[error("{0} holds a frame of another job")]
+    OtherJob(String),
     #[error("the thread that encodes pictures died: {0}")]
     Thread(#[from] JoinError),
+}
+
+impl PublishError {
+    /// Whether another attempt may succeed.
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::OtherJob(_))
+    }
+
+    /// Whether storage was slow, away or in trouble, so that the next task will hardly fare
+    /// better.
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Check(CheckError::Store(error)) => error.is_transient(),
+            _ => false,
+        }
+    }
 }
 
 /// A stored frame.
@@ -59,11 +78,7 @@ pub async fn look(job: &OpenJob, key: &str) -> Result<Stored, PublishError> {
             job.store.delete(key).await?;
             Ok(Stored::Nothing)
         }
-        // Nothing of another job is ever deleted.
-        Found::OtherJob => {
-            let source = format!("{key} holds a frame of another job");
-            Err(FrameError::Foreign(source).into())
-        }
+        Found::OtherJob => Err(PublishError::OtherJob(key.to_owned())),
     }
 }
 

@@ -2,9 +2,11 @@
 //! published, leases that are kept alive; until told to stop.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -18,10 +20,11 @@ use crate::cache::ModelCache;
 use crate::commit::Committer;
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
-use crate::lane::{Failure, Finished, Lane, LaneParts, Task};
+use crate::lane::{Failure, Finished, Lane, LaneParts};
 use crate::log::AttemptLogs;
 use crate::meters::Meters;
 use crate::models::Shelf;
+use crate::panic::said;
 use crate::patience::{Patience, Rest};
 use crate::publish::{PublishError, Published, publish};
 use crate::stop::{Brake, Stop};
@@ -118,7 +121,11 @@ impl Worker {
         let publishing = tokio::spawn(shift.clone().publish_all(results, room));
         let beating = tokio::spawn(shift.clone().heartbeats());
         // A feeder ends when the worker stops; with it the lane, after what it has.
-        feeders.join_all().await;
+        while let Some(ended) = feeders.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a lane gets no more work");
+            }
+        }
         for thread in threads {
             // A panicked lane has nothing left to say.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -163,23 +170,32 @@ impl Shift {
             let (shift, span) = (self.clone(), finished.task.attempt.span.clone());
             running.spawn(async move { shift.publish_one(finished).await }.instrument(span));
         }
-        running.join_all().await;
+        while running.join_next().await.is_some() {}
     }
 
     async fn publish_one(&self, finished: Finished) {
+        let (attempt, job) = (finished.task.attempt.clone(), finished.task.job.clone());
+        let publishing = AssertUnwindSafe(self.conclude(finished, &attempt, &job));
+        // A lease that nobody ends would be kept alive for ever.
+        if let Err(panic) = publishing.catch_unwind().await {
+            let message = format!("the worker panicked: {}", said(&*panic));
+            self.give_up(&attempt, Some(&job), message, true).await;
+        }
+    }
+
+    async fn conclude(&self, finished: Finished, attempt: &Attempt, job: &OpenJob) {
         let Finished { task, result, took } = finished;
-        let Task { attempt, job, .. } = &task;
-        let (attempt, job) = (attempt.clone(), job.clone());
         match result {
+            Ok(_) if attempt.is_unwanted() => self.end(attempt, Some(job), "dropped").await,
             Ok(painted) => {
                 tracing::info!(seconds = took.as_secs_f64(), score = painted.score, "rendered");
                 let published = publish(&self.committer, &self.worker.meters, &task, painted).await;
-                self.published(&attempt, &job, published, took).await;
+                self.published(attempt, job, published, took).await;
             }
             Err(Failure::Error { message, retryable }) => {
-                self.give_up(&attempt, Some(&job), message, retryable).await;
+                self.give_up(attempt, Some(job), message, retryable).await;
             }
-            Err(Failure::Unwanted) => self.hand_back(&attempt, Some(&job)).await,
+            Err(Failure::Unwanted) => self.hand_back(attempt, Some(job)).await,
         }
     }
 
@@ -194,6 +210,7 @@ impl Shift {
         match published {
             Ok(Published { key, info, adopted }) => {
                 self.rest.all_is_well();
+                tracing::info!(adopted, "committed");
                 self.end(attempt, Some(job), if adopted { "adopted" } else { "rendered" }).await;
                 self.tell(Event::Frame {
                     cell: info.index,
@@ -209,9 +226,12 @@ impl Shift {
                 self.end(attempt, Some(job), "dropped").await;
             }
             Err(error) => {
-                self.rest.trouble();
-                self.give_up(attempt, Some(job), error.to_string(), true).await;
-                let _ = self.worker.events.send(Told::Storage(error.to_string()));
+                if error.is_of_storage() {
+                    self.rest.trouble();
+                }
+                let message = error.to_string();
+                self.give_up(attempt, Some(job), message.clone(), error.is_retryable()).await;
+                let _ = self.worker.events.send(Told::Storage(message));
             }
         }
     }
@@ -282,7 +302,7 @@ impl Shift {
         self.worker.meters.ended(outcome);
         attempt.span.in_scope(|| tracing::debug!(outcome, "the attempt is over"));
         let ticket = attempt.ticket;
-        let log = self.worker.logs.as_ref().and_then(|logs| logs.take(ticket.token));
+        let log = self.worker.logs.as_ref().and_then(|logs| logs.take(&ticket));
         let (Some(log), Some(job)) = (log, job) else { return };
         let Some(layer) = job.plan.layers.get(usize::from(ticket.task.layer)) else { return };
         let key = keys::log(&layer.name, ticket.task.index, ticket.attempt);
