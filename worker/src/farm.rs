@@ -23,6 +23,7 @@ use vqfarm_service::shutdown;
 use vqfarm_storage::{Storage, StorageOptions};
 
 use crate::cache::ModelCache;
+use crate::cores::Cores;
 use crate::jobs::{Jobs, StoredJobs};
 use crate::log::AttemptLogs;
 use crate::memory;
@@ -180,6 +181,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
             memory,
             loaded: BTreeSet::new(),
         },
+        cores: (!gpu).then(|| Arc::new(Cores::new(shelves.len()))),
         batch: if gpu { args.batch } else { 1 },
         ahead: gpu,
         shelves,
@@ -256,7 +258,7 @@ fn devices(names: &[String]) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// One lane for each GPU, or one for each core: pictures that need more cores take them from
+/// One lane for each GPU, or one for each core: lanes whose pictures need several cores wait for
 /// each other.
 fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Vec<Arc<Shelf>> {
     let shelf = |device| Arc::new(Shelf::new(Source::Cache(cache.clone()), device));

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc as channel;
 use vqfarm_core::event::Event;
 use vqfarm_core::sweep::Cell;
+use vqfarm_engine::device;
 use vqfarm_engine::picture::Picture;
 
 use crate::attempt::Attempt;
+use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::meters::Meters;
 use crate::models::{ModelKey, Shelf};
@@ -62,6 +64,8 @@ pub struct Lane {
 pub struct LaneParts {
     pub number: usize,
     pub shelf: Arc<Shelf>,
+    /// Shared by a CPU's lanes where pictures of any size may come.
+    pub cores: Option<Arc<Cores>>,
     pub meters: Arc<Meters>,
     pub brake: Brake,
     /// Asks for another batch.
@@ -143,6 +147,13 @@ fn paint<'a>(
     if parts.brake.level() >= Stop::Finish || all_unwanted() {
         return batch.iter().map(|_| Err(Failure::Unwanted)).collect();
     }
+    let stop = || parts.brake.level() == Stop::Now || all_unwanted();
+    let [width, height] = first.cell.render.size;
+    let threads = device::threads(u64::from(width) * u64::from(height));
+    let taken = parts.cores.as_ref().map(|cores| cores.take(threads as usize, || !stop()));
+    if matches!(taken, Some(None)) {
+        return batch.iter().map(|_| Err(Failure::Unwanted)).collect();
+    }
     let pictures: Vec<Picture> = batch.iter().map(|task| task.picture.clone()).collect();
     let mut told = Instant::now();
     // The device works from the first step's beginning to the pictures' end.
@@ -161,8 +172,7 @@ fn paint<'a>(
                 drop(parts.events.send(event));
             }
         }
-        let stop = parts.brake.level() == Stop::Now || all_unwanted();
-        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let painted =
         catch_unwind(AssertUnwindSafe(|| painter.paint(&first.models, &pictures, &mut step)));

@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod bench;
 pub mod cache;
 pub mod commit;
+pub mod cores;
 pub mod farm;
 mod feed;
 pub mod job;

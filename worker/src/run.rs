@@ -18,6 +18,7 @@ use vqfarm_queue::{Failed, Failure as Attempted, Queue, QueueError, WorkerInfo};
 use crate::attempt::{Attempt, Held};
 use crate::cache::ModelCache;
 use crate::commit::Committer;
+use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
 use crate::lane::{Failure, Finished, Lane, LaneParts};
@@ -47,6 +48,8 @@ pub struct Worker {
     pub info: WorkerInfo,
     /// One for each lane; lanes of one device share a shelf.
     pub shelves: Vec<Arc<Shelf>>,
+    /// Shared by the lanes, on a CPU where pictures of any size may come.
+    pub cores: Option<Arc<Cores>>,
     /// The most cells of one lease.
     pub batch: u32,
     /// Lease the next batch while one is rendered: right for a GPU, which must not wait; on a
@@ -105,6 +108,7 @@ impl Worker {
             let Lane { work, thread } = Lane::start(LaneParts {
                 number,
                 shelf: shelf.clone(),
+                cores: shift.worker.cores.clone(),
                 meters: shift.worker.meters.clone(),
                 brake: shift.brake.clone(),
                 ready,

@@ -141,6 +141,8 @@ async fn try_render(
         queue: queue.clone(),
         info: worker_info()?,
         shelves: (0..lanes).map(|_| shelf.clone()).collect(),
+        // The lanes are made for the job.
+        cores: None,
         batch: if device.is_cuda() { request.batch } else { 1 },
         ahead: device.is_cuda(),
         jobs: Jobs::One(job.clone()),

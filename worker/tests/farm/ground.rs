@@ -172,6 +172,7 @@ impl Ground {
                 loaded: BTreeSet::new(),
             },
             shelves: vec![Arc::new(shelf)],
+            cores: None,
             batch,
             ahead: true,
             jobs: Jobs::Stored(StoredJobs::new(self.storage.clone())),
