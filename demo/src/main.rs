@@ -154,6 +154,8 @@ fn main() -> Result<()> {
 }
 
 fn report(args: &MeasureArgs) -> Result<()> {
+    // Lanes are threads enough: more would only wait for one another.
+    tch::set_num_threads(1);
     let settings = render::settings(&args.job, &args.set)?;
     let r = measure::measure(&args.models, &args.out, &settings, args.prompts, args.device)?;
     if args.json {

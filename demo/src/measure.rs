@@ -80,8 +80,13 @@ pub fn measure(
     sheet::write(&out.join("rendered.png"), &pictures, SIZE, 8)?;
 
     let ranks = ranks(&judge, &rendered, &prompts)?;
-    for (prompt, rank) in prompts.iter().zip(&ranks) {
-        eprintln!("{rank:4}  {prompt}");
+    // What the loop sought beside what it could have found: a drawn picture of the prompt.
+    let found = cosines(&perceptor, &rendered, &prompts)?;
+    let drawn = cosines(&perceptor, &images.narrow(0, 0, i64::from(count)), &prompts)?;
+    eprintln!("rank, cosine of the picture and of a drawn one, prompt");
+    for (i, (prompt, rank)) in (0..).zip(prompts.iter().zip(&ranks)) {
+        let own = |t: &Tensor| t.double_value(&[i, i]);
+        eprintln!("{rank:4} {:6.2} {:6.2}  {prompt}", own(&found), own(&drawn));
     }
     Ok(Report {
         reconstruction_psnr,

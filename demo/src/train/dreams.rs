@@ -18,10 +18,17 @@ use super::perceptor::features;
 use crate::data::SIZE;
 use crate::models;
 
-/// Steps after which the pool begins anew, with other captions.
-pub const ERA: i64 = 60;
+/// Steps after which a latent of the pool begins anew with another caption: as many as a loop
+/// takes, since what is less far gone fools nobody. They begin in turns.
+const ERA: i64 = 160;
 /// Latents in the pool.
 pub const COUNT: i64 = 8;
+
+/// How many times the `slot`-th latent has begun before or at `step`, and whether it begins now.
+pub fn era(step: i64, slot: i64) -> (i64, bool) {
+    let shifted = step + slot * (ERA / COUNT);
+    (shifted / ERA, shifted % ERA == 0)
+}
 
 /// Cutouts of each picture.
 const CUTOUTS: i64 = 2;
@@ -34,7 +41,8 @@ pub struct Dreams {
     z: Tensor,
     mean: Tensor,
     square: Tensor,
-    age: i32,
+    /// Steps since its beginning, [COUNT, 1, 1, 1].
+    age: Tensor,
 }
 
 impl Dreams {
@@ -44,7 +52,10 @@ impl Dreams {
         let generator = models::vqgan(&models::read_vqgan(generator)?, kind, device)?;
         let side = i64::from(SIZE) / generator.factor();
         let z = Tensor::zeros([COUNT, generator.channels(), side, side], (Kind::Float, device));
-        Ok(Self { generator, mean: z.zeros_like(), square: z.zeros_like(), z, age: 0 })
+        let age = z.zeros_like().narrow(1, 0, 1).narrow(2, 0, 1).narrow(3, 0, 1);
+        let mut pool = Self { generator, mean: z.zeros_like(), square: z.zeros_like(), z, age };
+        (0..COUNT).for_each(|slot| pool.begin(slot));
+        Ok(pool)
     }
 
     /// Images [B, 3, SIZE, SIZE] in [0, 1], the first `described` of which have captions. One
@@ -57,55 +68,93 @@ impl Dreams {
             let z = self.generator.encode(&images.index_select(0, &some));
             let few = z.size()[0] / 2;
             let torn = corrupt(&z).narrow(0, 0, few);
-            let drawn = self.generator.decode(&Tensor::cat(&[z, torn], 0)).clamp(0.0, 1.0);
+            let drawn = self.show(&Tensor::cat(&[z, torn], 0));
             let (whole, torn) =
                 (drawn.narrow(0, 0, some.size()[0]), drawn.narrow(0, some.size()[0], few));
             Tensor::cat(&[images.index_copy(0, &some, &whole), torn], 0)
         })
     }
 
-    /// Starts all latents again: half as random codes, half as soft gradients of colour.
-    pub fn begin(&mut self) {
-        let options = (Kind::Float, self.z.device());
-        let side = self.z.size()[2];
-        let codes = Tensor::randint(
-            self.generator.codes(),
-            [COUNT / 2, side, side],
-            (Kind::Int64, self.z.device()),
-        );
-        let size = i64::from(SIZE);
-        let colours = Tensor::rand([COUNT - COUNT / 2, 3, 2, 2], options).upsample_bilinear2d(
-            [size, size],
-            true,
-            None,
-            None,
-        );
-        self.z = Tensor::cat(&[self.generator.rows(&codes), self.generator.encode(&colours)], 0)
-            .detach();
-        (self.mean, self.square) = (self.z.zeros_like(), self.z.zeros_like());
-        self.age = 0;
+    /// The images of quantised latents. Channels first in memory, for the backward pass' sake.
+    fn show(&self, z: &Tensor) -> Tensor {
+        self.generator.decode(&z.contiguous()).clamp(0.0, 1.0)
+    }
+
+    /// Starts a latent again: as random codes, or as a soft gradient of colours.
+    pub fn begin(&mut self, slot: i64) {
+        let (device, side) = (self.z.device(), self.z.size()[2]);
+        let start = if slot % 2 == 0 {
+            let codes = (self.generator.codes(), [1, side, side], (Kind::Int64, device));
+            self.generator.rows(&Tensor::randint(codes.0, codes.1, codes.2))
+        } else {
+            let size = [i64::from(SIZE); 2];
+            let corners = Tensor::rand([1, 3, 2, 2], (Kind::Float, device));
+            self.generator.encode(&corners.upsample_bilinear2d(size, true, None, None))
+        };
+        tch::no_grad(|| {
+            self.z.narrow(0, slot, 1).copy_(&start);
+            for t in [&self.mean, &self.square, &self.age] {
+                let _ = t.narrow(0, slot, 1).zero_();
+            }
+        });
     }
 
     /// One step toward `texts`, unit features [COUNT, d]; returns the pictures before it,
     /// [COUNT, 3, SIZE, SIZE].
     pub fn advance(&mut self, net: &Clip, side: i64, texts: &Tensor) -> Tensor {
         let z = self.z.detach().set_requires_grad(true);
-        let images = self.generator.decode(&self.generator.quantize(&z)).clamp(0.0, 1.0);
+        let images = self.show(&self.generator.quantize(&z));
         let copies = images.repeat([CUTOUTS, 1, 1, 1]);
         let seen = features(net, &augment::cutouts(&copies, side));
         // Descends by −cosine, whose direction is that of the loop's spherical distance.
         let texts = texts.detach().repeat([CUTOUTS, 1]);
         let loss: Tensor = -(seen * texts).sum(Kind::Float) / CUTOUTS as f64;
         let gradient = Tensor::run_backward(&[loss], &[&z], false, false).remove(0);
-        self.age += 1;
         tch::no_grad(|| {
+            self.age += 1.0;
             let _ = self.mean.lerp_(&gradient, 0.1);
             let _ = self.square.lerp_(&gradient.square(), 0.001);
-            let (c1, c2) = (1.0 - 0.9f64.powi(self.age), 1.0 - 0.999f64.powi(self.age));
-            let step = (&self.mean / c1) / ((&self.square / c2).sqrt() + 1e-8);
+            let correction = |beta: f64| -> Tensor { 1.0 - (&self.age * beta.ln()).exp() };
+            let size = (&self.square / correction(0.999)).sqrt() + 1e-8;
+            let step = (&self.mean / correction(0.9)) / size;
             let (low, high) = self.generator.bounds();
             self.z = (&self.z - step * RATE).clamp_tensor(Some(low), Some(high));
         });
         images.detach()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latents_begin_in_turns_and_live_for_an_era() {
+        let begin: Vec<i64> = (0..2 * ERA).filter(|step| era(*step, 1).1).collect();
+        assert_eq!(begin, [ERA - ERA / COUNT, 2 * ERA - ERA / COUNT]);
+        for step in 0..2 * ERA {
+            assert!((0..COUNT).filter(|slot| era(step, *slot).1).count() <= 1);
+        }
+    }
+
+    #[test]
+    fn a_dream_comes_nearer_to_its_caption() {
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/models/");
+        let file = Path::new(models).join(models::GENERATOR);
+        tch::manual_seed(1);
+        let mut pool = Dreams::new(&file, Kind::Float, Device::Cpu).unwrap();
+        let clip = vqfarm_weights::read(&Path::new(models).join(models::PERCEPTOR)).unwrap();
+        let clip = vqfarm_weights::clip::canonical(clip, None).unwrap();
+        let net = models::clip(&clip, Device::Cpu).unwrap();
+        let text = vqfarm_engine::model::Perceptor::encode_text(&net, "a red sun over the sea");
+        let text = text.unwrap().0;
+        let texts = (&text / text.norm()).repeat([COUNT, 1]);
+        let score = |shown: &Tensor| {
+            let seen = features(&net, &shown.adaptive_avg_pool2d([64, 64]));
+            (seen * &texts).sum(Kind::Float).double_value(&[])
+        };
+        let first = score(&pool.advance(&net, 64, &texts));
+        (0..8).for_each(|_| drop(pool.advance(&net, 64, &texts)));
+        assert!(score(&pool.advance(&net, 64, &texts)) > first);
     }
 }

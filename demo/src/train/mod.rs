@@ -20,6 +20,5 @@ pub mod vocabulary;
 pub fn to_images(bytes: &[u8], batch: i64, device: Device) -> Tensor {
     let side = i64::from(crate::data::SIZE);
     let bytes = Tensor::from_slice(bytes).to_device(device).view([batch, side, side, 3]);
-    // Channels last in memory, which convolutions are fastest in.
-    bytes.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0
+    bytes.permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous() / 255.0
 }

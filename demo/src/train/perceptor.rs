@@ -19,6 +19,8 @@ use crate::scene::Split;
 
 const WARM_UP: i64 = 200;
 const ADVERSARY_FROM: i64 = 400;
+/// Weight of the dreams' own loss.
+const DREAMS: f64 = 0.3;
 /// Scenes that differ from one another in one attribute, side by side in a batch.
 const GROUP: usize = 4;
 /// Steps over which the adversary's reach grows to its full length.
@@ -56,9 +58,10 @@ impl Batch {
             .flat_map(|g| data::group(seed, k as u32 * groups + g, GROUP, Split::Train, SIZE))
             .collect();
         // What is dreamt of, in its place; the same all through an era.
-        let era = k as u32 / dreams::ERA as u32 * dreams::COUNT as u32;
-        for (i, sample) in (0..dreams::COUNT as u32).zip(&mut samples) {
-            *sample = data::sample(seed, era + i, Split::Train, SIZE);
+        for (slot, sample) in (0..dreams::COUNT).zip(&mut samples) {
+            let (era, _) = dreams::era(k as i64, slot);
+            let number = era * dreams::COUNT + slot;
+            *sample = data::sample(seed, number as u32, Split::Train, SIZE);
         }
         let mut excluded = Vec::with_capacity(samples.len() * samples.len());
         for (i, picture) in samples.iter().enumerate() {
@@ -109,8 +112,7 @@ pub fn train(options: Options) -> Result<()> {
         Some(file) => Some(Dreams::new(file, o.kind, o.device)?),
         None => None,
     };
-    let mut log = (0.0, 0.0);
-    let mut dreaming = false;
+    let mut log = (0.0, 0.0, 0.0);
     loop {
         let step = run.step;
         tch::manual_seed(o.seed as i64 * 1_000_003 + step);
@@ -123,15 +125,12 @@ pub fn train(options: Options) -> Result<()> {
         let some = Tensor::arange_start_step(step % group, o.batch, group, place);
         let mut images = Tensor::cat(&[&images, &ruin(&images.index_select(0, &some))], 0);
         if let Some(pool) = &mut pool {
-            // A resumed run begins a pool of its own.
-            if !dreaming || step % dreams::ERA == 0 {
-                pool.begin();
-                dreaming = true;
-            }
+            (0..dreams::COUNT).filter(|s| dreams::era(step, *s).1).for_each(|s| pool.begin(s));
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
             let wanted = tch::no_grad(|| texts(&net, &tokens.narrow(0, 0, dreams::COUNT)));
             let shown = pool.advance(&net, config.image_resolution, &wanted);
             images = pool.redraw(&images, o.batch, step);
+            // Last, where the loss looks for it.
             images = Tensor::cat(&[images, shown], 0);
         }
         let mut cutouts = augment::cutouts(&images, config.image_resolution);
@@ -144,18 +143,30 @@ pub fn train(options: Options) -> Result<()> {
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
             let scale = params.tensors["logit_scale"].clamp_max(4.6).exp();
             let logits = features(&net, &cutouts).matmul(&texts(&net, &tokens).tr()) * scale;
-            let (loss, hits) = contrast(&logits, &excluded);
+            let (mut loss, hits) = contrast(&logits, &excluded);
+            if pool.is_some() {
+                loss += DREAMS * rivalry(&logits);
+            }
             let (gradient, inputs) = params.gradient(&loss, &[&cutouts]);
             adam.step(&params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
             cutouts = astray(&cutouts, &inputs[0], reach);
             if pass == 0 {
+                if pool.is_some() {
+                    log.2 += rivalry(&logits).double_value(&[]) / 50.0;
+                }
                 log.0 += loss.double_value(&[]) / 50.0;
                 log.1 += hits.double_value(&[]) * 2.0;
             }
         }
         if step % 50 == 49 {
-            println!("step {step} loss {:.3} hits {:.1}% pace {:.2}/s", log.0, log.1, run.pace());
-            log = (0.0, 0.0);
+            println!(
+                "step {step} loss {:.3} hits {:.1}% dreams {:.3} pace {:.2}/s",
+                log.0,
+                log.1,
+                log.2,
+                run.pace()
+            );
+            log = (0.0, 0.0, 0.0);
         }
         if step % 250 == 249 {
             let average = params.with_values(&adam.average);
@@ -214,6 +225,13 @@ fn contrast(logits: &Tensor, excluded: &Tensor) -> (Tensor, Tensor) {
         / 2.0;
     let hits = described.argmax(1, false).eq_tensor(&right).to_kind(Kind::Float).mean(Kind::Float);
     (loss, hits)
+}
+
+/// How far the dreams, the last pictures, please their captions, the first, better than the
+/// drawn pictures do: the logistic loss of the difference.
+fn rivalry(logits: &Tensor) -> Tensor {
+    let dreamt = logits.narrow(0, logits.size()[0] - dreams::COUNT, dreams::COUNT);
+    (dreamt.diag(0) - logits.diag(0).narrow(0, 0, dreams::COUNT)).softplus().mean(Kind::Float)
 }
 
 /// The cutouts moved along the gradient of the loss, each by a random length up to `reach`:
