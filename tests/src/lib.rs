@@ -1,5 +1,7 @@
 //! The harness of the whole-system tests: the real programs, tiny models, folders that vanish.
 
+pub mod farm;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -37,10 +39,11 @@ seed = "1-2"
 /// The cells of [`SWEEP`].
 pub const CELLS: usize = 12;
 
-/// A program of this workspace, beside the running test.
+/// A program of this workspace: beside the running test, or in the folder `$VQFARM_PROGRAMS`.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/…/deps");
+    let beside = test.parent().and_then(Path::parent).expect("tests lie in target/…/deps");
+    let folder = std::env::var_os("VQFARM_PROGRAMS").map_or(beside.to_owned(), PathBuf::from);
     let path = folder.join(name);
     assert!(
         path.is_file(),

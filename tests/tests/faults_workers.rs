@@ -1,0 +1,194 @@
+//! Workers die, freeze, leave and meet poison: no frame is lost, none is made twice.
+//! The numbers are those of the table in `docs/reliability.md`.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use vqfarm_tests::farm::{Farm, Setup, Worker, sweep, until};
+
+/// The farm with two workers and a job of as many cells, each worker at one of them. Answers
+/// with the number of the task that the first worker has.
+fn two_at_work(farm: &Farm) -> (Worker, Worker, vqfarm_tests::farm::Submitted, u64) {
+    let one = farm.worker("one", &[]);
+    let two = farm.worker("two", &[]);
+    let job = farm.submit(&sweep(2, LONG), 2);
+    let task = farm.wait_for_lease(job.id, "render", "one");
+    (one, two, job, task["index"].as_u64().expect("a task has a number"))
+}
+
+/// Iterations for a second or so.
+const LONG: u32 = 200;
+
+/// Some seconds are promised beyond a lease.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Waits until another attempt at a task is leased; answers with its worker and number.
+fn leased_again(farm: &Farm, job: vqfarm_core::id::JobId, index: u64) -> (String, u64) {
+    until("the task is leased again", || {
+        let tasks = farm.tasks(job);
+        let task = tasks.iter().find(|task| {
+            task["index"] == index && task["layer"] == "render" && task["state"] == "leased"
+        })?;
+        let attempt = task["attempt"].as_u64()?;
+        (attempt > 1).then(|| (task["worker"].as_str().unwrap_or_default().to_owned(), attempt))
+    })
+}
+
+#[test]
+fn f01_a_killed_workers_task_is_leased_again_in_time() {
+    let farm = Farm::new(Setup::default());
+    let (mut one, _two, job, index) = two_at_work(&farm);
+    // It cannot finish between the look and the kill.
+    one.process.freeze();
+    assert_eq!(farm.wait_for_lease(job.id, "render", "one")["index"], index);
+    one.process.kill();
+    let killed = Instant::now();
+    let (worker, attempt) = leased_again(&farm, job.id, index);
+    let took = killed.elapsed();
+    assert_eq!((worker.as_str(), attempt), ("two", 2));
+    assert!(took <= farm.lease() + GRACE, "it took {took:?}");
+    farm.prove(&job);
+}
+
+#[test]
+fn f01_frames_stored_before_a_kill_are_not_rendered_again() {
+    let farm = Farm::new(Setup::default());
+    let mut one = farm.worker("one", &[]);
+    let job = farm.submit(&sweep(4, LONG), 4);
+    farm.wait_for_count(job.id, "render", "done", 2);
+    one.process.freeze();
+    one.process.kill();
+    let before = farm.stored.written(job.id);
+    assert!((2..4).contains(&before.len()), "the fault came in time: {}", before.len());
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+    let after = farm.stored.written(job.id);
+    assert!(before.iter().all(|(name, time)| after[name] == *time), "stored frames stay");
+}
+
+#[test]
+fn f02_a_frame_stored_and_not_committed_is_adopted() {
+    use vqfarm_testing::proxy::Fault;
+    let farm = Farm::new(Setup::with_s3());
+    let mut one = farm.worker("one", &[]);
+    let job = farm.submit(&sweep(1, LONG), 1);
+    farm.wait_for_lease(job.id, "render", "one");
+    // From here on the queue hears nothing of this worker, least of all its commit.
+    one.wires.redis().set(Fault::BlackHole);
+    let stored = until("the frame is stored", || farm.stored.get(job.id, "frames/000000.png"));
+    one.wires.redis().wait_until_fired(1);
+    one.process.kill();
+    assert_eq!(farm.count(job.id, "render", "done"), 0, "the fault fired");
+
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+    assert_eq!(farm.stored.get(job.id, "frames/000000.png"), Some(stored));
+    let attempts = farm.stored.attempts(job.id, "render", 0);
+    let (last, log) = attempts.last().expect("an attempt's log");
+    assert!(*last > 1 && log.contains("stored already"), "attempt {last}: {log}");
+}
+
+#[test]
+fn f03_a_worker_frozen_past_its_lease_is_refused() {
+    let farm = Farm::new(Setup::default());
+    let (mut one, _two, job, index) = two_at_work(&farm);
+    one.process.freeze();
+    assert_eq!(farm.wait_for_lease(job.id, "render", "one")["index"], index);
+    let mark = one.process.mark();
+    let (worker, _) = leased_again(&farm, job.id, index);
+    assert_eq!(worker, "two");
+    one.process.thaw();
+    // By a heartbeat's answer, or by the commit's if that comes first.
+    let task = format!("index={index} attempt=1");
+    one.process.wait_for_line(mark, &["lease", "is over", &task]);
+    farm.prove(&job);
+    assert!(one.process.ended().is_none(), "the worker goes on");
+    let next = farm.submit(&sweep(2, 5), 2);
+    farm.prove(&next);
+}
+
+#[test]
+fn f04_an_old_attempt_is_refused_though_the_same_worker_has_the_task_again() {
+    let farm = Farm::new(Setup::default());
+    let mut old = farm.worker("one", &[]);
+    let job = farm.submit(&sweep(1, LONG), 1);
+    farm.wait_for_lease(job.id, "render", "one");
+    old.process.freeze();
+    farm.wait_for_lease(job.id, "render", "one");
+    let mark = old.process.mark();
+    // The same worker to the queue: only the attempt and its token tell them apart.
+    let _new = farm.worker("one", &[]);
+    let (worker, attempt) = leased_again(&farm, job.id, 0);
+    assert_eq!((worker.as_str(), attempt), ("one", 2));
+    old.process.thaw();
+    old.process.wait_for_line(mark, &["lease", "is over", "index=0 attempt=1"]);
+    farm.prove(&job);
+}
+
+#[test]
+fn f05_a_terminated_worker_hands_back_and_leaves_in_order() {
+    let farm = Farm::new(Setup { lease: 60.0, ..Setup::default() });
+    let mut one = farm.worker("one", &[]);
+    let job = farm.submit(&sweep(4, LONG), 4);
+    farm.wait_for_lease(job.id, "render", "one");
+    let asked = Instant::now();
+    one.process.signal(Signal::TERM);
+    let ended = one.process.wait();
+    assert_eq!(ended.code(), Some(0), "{ended}");
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    // Nothing waits for a lease of a minute to run out.
+    assert_eq!(farm.count(job.id, "render", "leased"), 0, "everything was handed back");
+    assert!(farm.count(job.id, "render", "done") < 4, "the fault came in time");
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+}
+
+#[test]
+fn f13_a_workers_wrong_clock_changes_no_lease() {
+    let farm = Farm::new(Setup { lease: 6.0, ..Setup::default() });
+    let clock = farm.shifted_clock();
+    let wrong = |name: &str, seconds: &str| {
+        farm.worker_with(name, &["--log-format", "json"], |command| {
+            command.env("LD_PRELOAD", &clock).env("CLOCK_SHIFT", seconds);
+        })
+    };
+    let fast = wrong("fast", "3600");
+    let slow = wrong("slow", "-3600");
+    // Longer than a lease, so that heartbeats count.
+    let job = farm.submit(&sweep(6, 2 * LONG), 6);
+    farm.prove(&job);
+    for (worker, shift) in [(&fast, 3600.0), (&slow, -3600.0)] {
+        let off = seconds_off(&worker.process.log());
+        assert!((off - shift).abs() < 300.0, "the clock of {} is off by {off} s", worker.name);
+    }
+    for index in 0..6 {
+        let attempts = farm.stored.attempts(job.id, "render", index);
+        assert_eq!(attempts.len(), 1, "no lease of task {index} ended early");
+    }
+}
+
+/// How far the times in a log in JSON are from this process's clock.
+fn seconds_off(log: &str) -> f64 {
+    let line =
+        log.lines().find(|line| line.contains("\"timestamp\"")).expect("a line with its time");
+    let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+    let time: jiff::Timestamp = line["timestamp"].as_str().unwrap().parse().expect("a time");
+    time.duration_since(jiff::Timestamp::now()).as_secs_f64()
+}
+
+#[test]
+fn f18_a_job_waits_for_workers_that_have_gone_and_resumes() {
+    let farm = Farm::new(Setup::default());
+    let mut one = farm.worker("one", &[]);
+    let job = farm.submit(&sweep(4, LONG), 4);
+    farm.wait_for_count(job.id, "render", "done", 1);
+    one.process.kill();
+    let why = until("the job says that there is no worker", || {
+        farm.why(job.id).into_iter().find(|why| why["kind"] == "no_workers")
+    });
+    assert_eq!(why["remedy"], "start one: vqfarm-worker run");
+    assert_ne!(farm.state(job.id), "done");
+    farm.audit();
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+}
