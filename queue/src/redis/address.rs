@@ -1,6 +1,9 @@
 //! Where the server is: one address, sentinels or a cluster's nodes.
 
+use std::time::Duration;
+
 use ::redis::cluster::ClusterClientBuilder;
+use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use ::redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsMode};
 use ::redis::{ClientTlsConfig, TlsCertificates};
@@ -81,8 +84,17 @@ fn is_tls(info: &ConnectionInfo) -> bool {
     matches!(info.addr(), ConnectionAddr::TcpTls { .. })
 }
 
+/// Small messages go at once, and a peer that vanished is noticed.
+fn tcp() -> TcpSettings {
+    let alive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
+    TcpSettings::default().set_nodelay(true).set_keepalive(alive)
+}
+
 fn client(url: &str, options: &RedisOptions) -> Result<Client, RedisError> {
-    let info = url.into_connection_info()?;
+    let info = url.into_connection_info()?.set_tcp_settings(tcp());
     match certificates(options) {
         Some(certificates) if is_tls(&info) => Client::build_with_tls(info, certificates),
         _ => Client::open(info),
@@ -108,7 +120,9 @@ fn nodes(
 fn sentinel(nodes: &[Client], master: &str, options: &RedisOptions) -> Result<Source, RedisError> {
     let infos: Vec<&ConnectionInfo> = nodes.iter().map(Client::get_connection_info).collect();
     let addresses = infos.iter().map(|info| info.addr().clone());
-    let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
+    let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
+        .set_client_to_redis_tcp_settings(tcp())
+        .set_client_to_sentinel_tcp_settings(tcp());
     if let Some(first) = infos.first() {
         let account = first.redis_settings();
         builder = builder.set_client_to_redis_db(account.db());
@@ -143,6 +157,7 @@ fn cluster(nodes: Vec<Client>, options: &RedisOptions) -> Result<Source, RedisEr
         nodes.iter().map(|node| node.get_connection_info().clone()).collect();
     let tls = infos.iter().any(is_tls);
     let mut builder = ClusterClientBuilder::new(infos)
+        .tcp_settings(tcp())
         .connection_timeout(options.connect)
         .response_timeout(options.answer);
     if let Some(certificates) = certificates(options).filter(|_| tls) {

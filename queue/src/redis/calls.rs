@@ -62,7 +62,11 @@ impl Queue for RedisQueue {
             command.arg(most).arg(&tokens).arg(millis(self.policy.lease));
             Ok(())
         };
-        let (word, answer) = self.tell(&scripts::LEASE, fill).await?;
+        let (mut word, mut answer) = self.tell(&scripts::LEASE, fill).await?;
+        while word == "due" {
+            self.tell(&scripts::END_PAUSES, |_| Ok(())).await?;
+            (word, answer) = self.tell(&scripts::LEASE, fill).await?;
+        }
         match (word.as_str(), &answer[1..]) {
             ("work", [lease]) => {
                 let lease = decode::lease(decode::text(lease)?)?;

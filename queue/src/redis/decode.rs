@@ -108,8 +108,8 @@ pub(super) fn job(value: Value) -> Result<(i64, JobSnapshot), QueueError> {
     let spec = bytes(item(&values, 1)?)?;
     let spec: Spec = serde_json::from_slice(spec).map_err(|error| odd("a job", error))?;
     let job = parse(text(item(&values, 0)?)?)?;
-    let [number, priority, code, submitted, finished, _, _, cancelled, ..] =
-        numbers::<13>(bytes(item(&values, 2)?)?)?;
+    let [number, priority, code, submitted, finished, .., cancelled, _failed] =
+        numbers::<12>(bytes(item(&values, 2)?)?)?;
     let state = state(code)?;
     let mut layers = Vec::with_capacity(spec.layers.len());
     let mut below = true;
@@ -136,11 +136,11 @@ pub(super) fn job(value: Value) -> Result<(i64, JobSnapshot), QueueError> {
 /// A layer's counts from what `part/job.lua` packs.
 fn counts(
     dependency: Dependency,
-    numbers: [i64; 11],
+    numbers: [i64; 12],
     cancelled: bool,
     below_is_done: bool,
 ) -> TaskCounts {
-    let [tasks, _, _, done, failed, leased, delayed, ready, ..] =
+    let [tasks, _, _, _, done, failed, leased, delayed, ready, ..] =
         numbers.map(|number| u64::try_from(number).unwrap_or(0));
     let rest = tasks.saturating_sub(done + failed);
     if cancelled {

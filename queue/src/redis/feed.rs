@@ -20,6 +20,7 @@ const EVENTS: usize = 4096;
 const SPREAD: Duration = Duration::from_millis(200);
 /// How far apart they come.
 const APART: Duration = Duration::from_millis(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is known of the work that waits.
@@ -101,19 +102,16 @@ impl Feed {
         loop {
             let now = work.borrow_and_update().clone();
             if now.count != first.count {
-                let tasks = if now.all != first.all { now.workers } else { now.tasks };
-                come = match (tasks, come) {
-                    (0, _) => None,
-                    (_, Some(come)) if now.all == first.all => Some(come),
-                    (tasks, _) => Some(Instant::now() + stagger(tasks, now.workers)),
-                };
                 if now.all != first.all {
                     // Told to look: nothing that others take makes up for it.
-                    if let Some(come) = come {
-                        sleep_until(come.min(deadline)).await;
-                    }
-                    return;
+                    let come = Instant::now() + stagger(1, now.workers);
+                    return sleep_until(come.min(deadline)).await;
                 }
+                come = match (now.tasks, come) {
+                    (0, _) => None,
+                    (_, Some(come)) => Some(come),
+                    (tasks, None) => Some(Instant::now() + stagger(tasks, now.workers)),
+                };
             }
             let due = now.due.filter(|_| now.count != first.count);
             let due = due.map(|due| due + stagger(1, now.workers));
@@ -147,18 +145,19 @@ impl Listener {
         if wanted.wait_for(|wanted| *wanted != Listening::default()).await.is_err() {
             return;
         }
-        let mut pause = Duration::from_millis(20);
-        let mut again = false;
+        let mut pause = FIRST_PAUSE;
+        let mut before = Listening::default();
         while self.feed.strong_count() > 0 {
-            match self.listen(&mut wanted, &mut again).await {
+            let begun = Instant::now();
+            match self.listen(&mut wanted, &mut before).await {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(%error, "the queue's feed was cut off"),
             }
             if let Some(feed) = self.feed.upgrade() {
                 feed.heard.send_replace(Listening::default());
             }
-            if again {
-                pause = Duration::from_millis(20);
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = FIRST_PAUSE;
             }
             sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -169,16 +168,16 @@ impl Listener {
     async fn listen(
         &self,
         wanted: &mut watch::Receiver<Listening>,
-        again: &mut bool,
+        before: &mut Listening,
     ) -> Result<(), RedisError> {
         let (mut sink, mut stream): (PubSubSink, PubSubStream) = self.link.listen().await?.split();
         let mut heard = Listening::default();
         loop {
             let want = *wanted.borrow_and_update();
             if want != heard {
-                self.subscribe(&mut sink, heard, want, *again).await?;
+                self.subscribe(&mut sink, heard, want, *before).await?;
                 heard = want;
-                *again = true;
+                *before = want;
             }
             tokio::select! {
                 message = stream.next() => match (message, self.feed.upgrade()) {
@@ -198,7 +197,7 @@ impl Listener {
         sink: &mut PubSubSink,
         heard: Listening,
         want: Listening,
-        again: bool,
+        before: Listening,
     ) -> Result<(), RedisError> {
         let Some(feed) = self.feed.upgrade() else { return Ok(()) };
         if want.work && !heard.work {
@@ -223,7 +222,7 @@ impl Listener {
         }
         if want.events && !heard.events {
             sink.subscribe(format!("{}events", self.prefix)).await?;
-            if again {
+            if before.events {
                 // Nobody listening is fine.
                 let _ = feed.events.send(Event::Gap);
             }

@@ -1,51 +1,91 @@
-//! The operations: one Lua file each, behind the parts that it needs.
+//! The operations: one Lua file each. A line `-- include open clock` stands for those parts.
+
+use std::sync::OnceLock;
 
 use ::redis::{Cmd, cmd};
 use sha1::{Digest, Sha1};
 
 /// A script and the name by which the server knows it.
 pub(super) struct Script {
-    source: &'static [&'static str],
-    text: std::sync::OnceLock<(String, String)>,
+    file: &'static str,
+    /// SHA-1 and text.
+    loaded: OnceLock<(String, String)>,
 }
 
 macro_rules! scripts {
-    ($($name:ident = [$($part:literal),*] $file:literal;)*) => {
+    ($($name:ident = $file:literal;)*) => {
         $(pub(super) static $name: Script = Script {
-            source: &[$(include_str!(concat!("lua/part/", $part, ".lua")),)* include_str!(concat!("lua/", $file, ".lua"))],
-            text: std::sync::OnceLock::new(),
+            file: include_str!(concat!("lua/", $file, ".lua")),
+            loaded: OnceLock::new(),
         };)*
         #[cfg(test)]
-        pub(super) static ALL: &[(&str, &Script)] = &[$(($file, &$name)),*];
+        static ALL: &[(&str, &Script)] = &[$(($file, &$name)),*];
     };
 }
 
 scripts! {
-    SUBMIT = ["open", "clock", "events", "wake", "job", "offers", "add"] "submit";
-    RESTORE = ["any", "clock", "events", "wake", "job", "offers", "add"] "restore";
-    OPEN = ["any", "events", "wake"] "open";
-    LEASE = ["open", "clock", "events", "spare", "bitmap", "job", "offers", "tasks", "delays", "fits"] "lease";
-    HEARTBEAT = ["open", "clock", "spare", "job"] "heartbeat";
-    COMMIT = ["open", "clock", "events", "wake", "bitmap", "job", "offers", "tasks", "settled"] "commit";
-    FAIL = ["open", "clock", "events", "wake", "job", "offers", "bitmap", "tasks", "settled", "running", "ended"] "fail";
-    RELEASE = ["open", "clock", "events", "wake", "bitmap", "job", "offers", "tasks", "settled", "running"] "release";
-    REAP = ["open", "clock", "events", "wake", "spare", "bitmap", "job", "offers", "tasks", "ended"] "reap";
-    PAUSE = ["open", "clock", "events", "wake", "spare", "job", "offers"] "pause";
-    CANCEL = ["open", "clock", "events", "spare", "job", "offers"] "cancel";
-    RETRY = ["open", "clock", "events", "wake", "spare", "bitmap", "job", "offers", "tasks", "settled"] "retry";
-    FORGET = ["open", "clock", "bitmap", "job", "settled"] "forget";
-    SET_PRIORITY = ["open", "clock", "events", "spare", "job", "offers"] "set_priority";
-    DRAIN = ["open", "wake", "spare"] "drain";
-    JOBS = [] "jobs";
-    WORKERS = ["any", "clock", "job"] "workers";
-    HEALTH = [] "health";
+    SUBMIT = "submit";
+    RESTORE = "restore";
+    OPEN = "open";
+    LEASE = "lease";
+    END_PAUSES = "end_pauses";
+    HEARTBEAT = "heartbeat";
+    COMMIT = "commit";
+    FAIL = "fail";
+    RELEASE = "release";
+    REAP = "reap";
+    PAUSE = "pause";
+    CANCEL = "cancel";
+    RETRY = "retry";
+    FORGET = "forget";
+    SET_PRIORITY = "set_priority";
+    DRAIN = "drain";
+    JOBS = "jobs";
+    WORKERS = "workers";
+    HEALTH = "health";
+}
+
+macro_rules! parts {
+    ($($name:literal),*) => {
+        &[$(($name, include_str!(concat!("lua/part/", $name, ".lua")))),*]
+    };
+}
+
+/// What several scripts have in common.
+static PARTS: &[(&str, &str)] = parts!(
+    "add", "any", "bitmap", "choose", "clock", "ended", "entries", "events", "fits", "job",
+    "offers", "open", "running", "settle", "settled", "spare", "take", "tasks", "wake"
+);
+
+const INCLUDE: &str = "-- include ";
+
+/// A script's text with its parts where it names them.
+fn assembled(file: &str) -> String {
+    let mut text = String::new();
+    for line in file.lines() {
+        match line.trim_start().strip_prefix(INCLUDE) {
+            Some(names) => {
+                for (_, part) in names.split(' ').filter_map(part) {
+                    text += part;
+                }
+            }
+            None => {
+                text += line;
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+fn part(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    PARTS.iter().find(|(known, _)| *known == name)
 }
 
 impl Script {
-    /// The script's text and SHA-1.
-    fn text(&self) -> &(String, String) {
-        self.text.get_or_init(|| {
-            let text = self.source.concat();
+    fn loaded(&self) -> &(String, String) {
+        self.loaded.get_or_init(|| {
+            let text = assembled(self.file);
             let hash = Sha1::digest(text.as_bytes());
             (hash.iter().map(|byte| format!("{byte:02x}")).collect(), text)
         })
@@ -54,14 +94,14 @@ impl Script {
     /// Calls the script by name.
     pub fn call(&self, key: &str) -> Cmd {
         let mut command = cmd("EVALSHA");
-        command.arg(&self.text().0).arg(1).arg(key);
+        command.arg(&self.loaded().0).arg(1).arg(key);
         command
     }
 
     /// Calls the script by its text; the server knows it by name from then on.
     pub fn load(&self, key: &str) -> Cmd {
         let mut command = cmd("EVAL");
-        command.arg(&self.text().1).arg(1).arg(key);
+        command.arg(&self.loaded().1).arg(1).arg(key);
         command
     }
 }
@@ -73,11 +113,24 @@ mod tests {
     #[test]
     fn every_script_says_what_it_takes_and_answers() {
         for (name, script) in ALL {
-            let file = script.source.last().expect("a file");
-            assert!(file.starts_with("-- "), "{name} begins with what it does");
+            assert!(script.file.starts_with("-- "), "{name} begins with what it does");
             for word in ["KEYS[1]", "-- Answers"] {
-                assert!(file.contains(word), "{name} says nothing of {word}");
+                assert!(script.file.contains(word), "{name} says nothing of {word}");
             }
+        }
+    }
+
+    #[test]
+    fn every_part_is_there_and_used() {
+        let includes = ALL.iter().flat_map(|(_, script)| script.file.lines());
+        let includes = includes.filter_map(|line| line.trim_start().strip_prefix(INCLUDE));
+        let named: Vec<&str> = includes.flat_map(|names| names.split(' ')).collect();
+        for name in &named {
+            assert!(part(name).is_some(), "no part {name:?}");
+        }
+        for (name, text) in PARTS {
+            assert!(named.contains(name), "nobody includes {name:?}");
+            assert!(!text.contains(INCLUDE), "{name} includes others");
         }
     }
 }

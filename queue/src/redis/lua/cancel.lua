@@ -4,6 +4,7 @@
 -- ARGV[2]  the time, see part/clock.lua
 -- ARGV[3]  job
 -- Answers  {'ok'}, {'nojob'}, {'over', <state>}
+-- include open clock events spare job offers
 
 local j = load_job(ARGV[3])
 if not j then return {'nojob'} end

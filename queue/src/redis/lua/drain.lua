@@ -5,6 +5,7 @@
 -- ARGV[3]  worker id
 -- ARGV[4]  '1' to leave, '0' to stay
 -- Answers  {'ok'}, {'noworker'}
+-- include open wake spare
 
 if call('EXISTS', P .. 'w:' .. ARGV[3]) == 0 then return {'noworker'} end
 spare()

@@ -13,6 +13,7 @@
 -- ARGV[11] pause after the first failed attempt, ms
 -- Answers  {'ok', <ms of the next attempt, or 'Q' for quarantined>}, {'nojob'}, {'notask'},
 --          {'cancelled'}, {'stale'}
+-- include open clock events wake job offers entries settled settle running ended
 
 local token = string.sub(ARGV[7], 1, 16)
 local how = settled(token, ARGV[5])

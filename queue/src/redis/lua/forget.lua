@@ -6,6 +6,7 @@
 -- ARGV[4]  request id
 -- ARGV[5]  for how long answers are remembered, ms
 -- Answers  {'ok'}, {'nojob'}, {'live', <state>}
+-- include open clock bitmap job settled settle
 
 if settled('q' .. ARGV[4], ARGV[5]) then return {'ok'} end
 local j = load_job(ARGV[3])

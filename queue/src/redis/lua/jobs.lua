@@ -21,7 +21,7 @@ local answer = {}
 for _, id in ipairs(ids) do
   local found = redis.call('HMGET', P .. 'j:' .. id, 'spec', 'J')
   if found[1] and found[2] then
-    local size = struct.unpack('<d', found[2], 65)
+    local size = struct.unpack('<d', found[2], 57)
     local fields = {}
     for at = 0, size - 1 do fields[at + 1] = 'L' .. at end
     local layers = redis.call('HMGET', P .. 'j:' .. id, unpack(fields))

@@ -14,125 +14,42 @@
 -- Answers   {'work', '<job> <layer> <first> <expires> <attempt>,<attempt> <tokens>'}
 --           {'nothing', <work seen>, <ms until a task may be ready, or -1>}
 --           {'drain'}
-
--- Tasks that a user may be ahead of another before a worker unloads its models.
-local SLACK = 16
+--           {'due'}: some pauses are over; call end_pauses.lua, then this again
+-- include open clock fits
 
 local seat = P .. 'w:' .. ARGV[4]
-local known = call('HMGET', seat, 'request', 'lease', 'drain', 'seen')
-if not known[4] then
-  spare()
-  call('SADD', P .. 'workers', ARGV[4])
-end
-if known[1] == ARGV[3] then
-  spare()
+local known = call('HMGET', seat, 'seen', 'request', 'drain')
+if known[2] == ARGV[3] or known[3] == '1' then
+  call('SREM', P .. 'workers', '')
   call('HSET', seat, 'info', ARGV[5], 'seen', now)
-  return {'work', known[2]}
-end
-if known[3] == '1' then
-  spare()
-  call('HSET', seat, 'info', ARGV[5], 'seen', now)
+  if known[2] == ARGV[3] then return {'work', call('HGET', seat, 'lease')} end
   return {'drain'}
 end
+if farm[3] and tonumber(farm[3]) <= now then return {'due'} end
+
+-- A full server takes what begins with a write that frees.
+call('SREM', P .. 'workers', '')
+if not known[1] then call('SADD', P .. 'workers', ARGV[4]) end
 local memory = tonumber(ARGV[6])
 
--- The user of a group who has had least, and how much. The group's own numbers may be old:
--- they are put right from the top until the top one is right.
-local function least(group, exact)
-  local users = P .. 'u:' .. group
-  while true do
-    local top = call('ZRANGE', users, 0, 1, 'WITHSCORES')
-    if not exact and not top[3] then return top[1], 0 end
-    local served = tonumber(call('HGET', P .. 'served', top[1])) or 0
-    if served <= tonumber(top[2]) then return top[1], served end
-    call('ZADD', users, served, top[1])
+-- Whose turn it is. Where there is one group and one user there is no choice.
+local user, offer
+local groups = call('ZRANGE', P .. 'ready', 0, 1)
+local users = groups[1] and not groups[2] and call('ZRANGE', P .. 'u:' .. groups[1], 0, 1)
+if users and not users[2] then
+  if fits(string.match(groups[1], '|(.*)$'), memory, ARGV[7], ARGV[8]) then
+    user = users[1]
+    offer = call('ZRANGE', P .. 'o:' .. groups[1] .. '|' .. user, 0, 0)[1]
   end
+elseif groups[1] then
+  -- include choose
+  user, offer = choose(memory, ARGV[7], ARGV[8])
 end
 
--- Whether offer a goes before offer b of the same priority.
-local function before(a, b)
-  local x, y = math.floor(a.served / SLACK), math.floor(b.served / SLACK)
-  if x ~= y then return x < y end
-  if a.loaded ~= b.loaded then return a.loaded end
-  if a.served ~= b.served then return a.served < b.served end
-  if a.user ~= b.user then return a.user < b.user end
-  return a.age < b.age
-end
-
-local function choose()
-  local best
-  local from = 0
-  while true do
-    local groups = call('ZRANGE', P .. 'ready', from, from + 15)
-    local exact = from > 0 or groups[2]
-    for _, group in ipairs(groups) do
-      local priority, needs = string.match(group, '^(-?%d+)|(.*)$')
-      if best and priority ~= best.priority then return best end
-      local fit, loaded = fits(needs, memory, ARGV[7], ARGV[8])
-      if fit then
-        local user, served = least(group, exact)
-        local oldest = call('ZRANGE', P .. 'o:' .. group .. '|' .. user, 0, 0, 'WITHSCORES')
-        local offer = {
-          priority = priority, user = user, served = served, loaded = loaded,
-          layer = oldest[1], age = tonumber(oldest[2]),
-        }
-        if not best or before(offer, best) then best = offer end
-      end
-    end
-    if #groups < 16 then return best end
-    from = from + 16
-  end
-end
-
--- Up to n tasks from the first that can be leased: {index...}. In a chain each follows the
--- one before it in the same lease.
-local function take(j, l, n)
-  local whole = l.kind == 0 or l.kind == 3
-  local taken = {}
-  local again = l.ready > 0 and seek(l.READY, l.low, l.tasks, 1)
-  local fresh = whole and l.cursor
-  if fresh and l.ahead > 0 then
-    fresh = seek(l.DONE, l.cursor, l.tasks, 0) or l.tasks
-  end
-  if again and not (fresh and fresh < again) then
-    l.low = again
-    local index = again
-    repeat
-      taken[#taken + 1] = index
-      if cut(l.READY, index) then l.ready = l.ready - 1 end
-      index = index + 1
-      local goes_on
-      if l.kind == 1 then
-        goes_on = is_waiting(j, l, index)
-      else
-        goes_on = has(l.READY, index)
-      end
-    until #taken == n or index >= l.tasks or not goes_on
-    if not whole or index ~= l.cursor or #taken == n then return taken end
-  end
-  if fresh and fresh < l.tasks and (#taken == 0 or fresh == l.cursor) then
-    local stop = math.min(fresh + n - #taken, l.tasks)
-    if l.ahead > 0 then
-      stop = seek(l.DONE, fresh, stop, 1) or stop
-      l.ahead = l.ahead - (fresh - l.cursor)
-    end
-    for index = fresh, stop - 1 do
-      taken[#taken + 1] = index
-    end
-    l.cursor = stop
-  end
-  return taken
-end
-
-spare()
-if farm[3] and tonumber(farm[3]) <= now then
-  end_pauses()
-end
-
-local offer = choose()
 if not offer then
   call('HSET', seat, 'info', ARGV[5], 'seen', now)
   -- When a task that this worker could do may be ready.
+  -- include job
   local wait = -1
   local delays = call('ZRANGE', P .. 'delays', 0, 99, 'WITHSCORES')
   for i = 1, #delays, 2 do
@@ -147,62 +64,70 @@ if not offer then
     -- There are more: look again by then.
     if i == 199 then wait = due end
   end
-  publish()
   return {'nothing', tonumber(farm[2] or 0), wait}
 end
 
-local id, at = string.match(offer.layer, '^(%x+)/(%d+)$')
-at = tonumber(at)
+local id, at = string.match(offer, '^(%x+)/(%d+)$')
 local key = P .. 'j:' .. id
 local numbers = call('HMGET', key, 'J', 'L' .. at)
-local j = read_job(id, numbers[1])
-local l = read_layer(j, at, numbers[2])
-l.changed = true
-local fresh_from = l.cursor
-local taken = take(j, l, tonumber(ARGV[9]))
-local n = #taken
-local first = taken[1]
-
+local n = tonumber(ARGV[9])
 local expires = string.format('%.0f', now + ARGV[11])
-local head = struct.pack('<I4I4dBc0', 1, 0, 0, #ARGV[4], ARGV[4])
-local attempts = {}
-local fields = {}
-local leases = {}
-for i, index in ipairs(taken) do
-  local field = at .. '/' .. index
-  local token = string.sub(ARGV[10], 16 * i - 15, 16 * i)
-  -- Only what is below the cursor has been leased before.
-  local old = not (index >= fresh_from and (l.kind == 0 or l.kind == 3)) and call('HGET', key, field)
-  attempts[i] = 1
-  fields[2 * i - 1] = field
-  if old then
-    local entry = read_entry(old)
-    entry.state, entry.token, entry.worker = 'L', token, ARGV[4]
-    entry.attempt = entry.attempt + 1
-    attempts[i] = entry.attempt
-    fields[2 * i] = pack_entry(entry)
-  else
-    fields[2 * i] = 'L' .. token .. head
+local attempts, entries, fields, leases = {}, {}, {}, {}
+local first
+local told = ''
+
+local tasks, kind, above, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
+  struct.unpack('<dddddddddddd', numbers[2])
+if (kind == 0 or kind == 3) and ready == 0 and ahead == 0 and cursor + n < tasks
+  and struct.unpack('<d', numbers[1], 17) == 1 then
+  -- As almost always: fresh tasks of a running job, and some are left. As part/job.lua packs
+  -- them, but without its tables.
+  first = cursor
+  fields[1], fields[2] = 'L' .. at, struct.pack('<dddddddddddd', tasks, kind, above, cursor + n,
+    done, failed, leased + n, delayed, ready, low, ahead, offered)
+else
+  -- include events bitmap job offers entries tasks take
+  local j = read_job(id, numbers[1])
+  local l = read_layer(j, tonumber(at), numbers[2])
+  local taken = take(j, l, n)
+  first, n = taken[1], #taken
+  for i, index in ipairs(taken) do
+    -- Only what is below the cursor has been leased before.
+    local old = (index < cursor or kind == 1 or kind == 2) and call('HGET', key, at .. '/' .. index)
+    if old then
+      local entry = read_entry(old)
+      entry.state, entry.token, entry.worker = 'L', string.sub(ARGV[10], 16 * i - 15, 16 * i), ARGV[4]
+      entry.attempt = entry.attempt + 1
+      attempts[i], entries[i] = entry.attempt, pack_entry(entry)
+    end
   end
+  l.leased = l.leased + n
+  l.changed = true
+  j.started = 1
+  offer_layer(j, l)
+  settle_state(j)
+  store_job(j)
+  told = table.concat(events)
+  if l.offered == 0 and call('EXISTS', P .. 'ready') == 0 then
+    call('PUBLISH', P .. 'wake', 'taken ' .. (farm[2] or 0))
+  end
+end
+
+local head = struct.pack('<I4I4dBc0', 1, 0, 0, #ARGV[4], ARGV[4])
+for i = 1, n do
+  local field = at .. '/' .. (first + i - 1)
+  fields[#fields + 1] = field
+  fields[#fields + 1] = entries[i] or 'L' .. string.sub(ARGV[10], 16 * i - 15, 16 * i) .. head
+  attempts[i] = attempts[i] or 1
   leases[2 * i - 1] = expires
   leases[2 * i] = id .. '/' .. field .. ' ' .. ARGV[4]
 end
-l.leased = l.leased + n
-j.busy = j.busy + n
-j.started = 1
-offer_layer(j, l)
-event('L ' .. ARGV[4] .. ' ' .. id .. ' ' .. at .. ' ' .. first .. ' ' .. n)
-settle_state(j)
-fields[2 * n + 1], fields[2 * n + 2] = 'J', pack_job(j)
-fields[2 * n + 3], fields[2 * n + 4] = 'L' .. at, pack_layer(l)
 call('HSET', key, unpack(fields))
 call('ZADD', P .. 'leases', unpack(leases))
-call('HINCRBY', P .. 'served', offer.user, n)
+call('HINCRBY', P .. 'served', user, n)
 local answer = id .. ' ' .. at .. ' ' .. first .. ' ' .. expires .. ' '
   .. table.concat(attempts, ',') .. ' ' .. string.sub(ARGV[10], 1, 16 * n)
 call('HSET', seat, 'info', ARGV[5], 'seen', now, 'request', ARGV[3], 'lease', answer)
-if l.offered == 0 and call('EXISTS', P .. 'ready') == 0 then
-  call('PUBLISH', P .. 'wake', 'taken ' .. (farm[2] or 0))
-end
-publish()
+local event = 'L ' .. ARGV[4] .. ' ' .. id .. ' ' .. at .. ' ' .. first .. ' ' .. n
+call('PUBLISH', P .. 'events', #event .. ':' .. event .. told)
 return {'work', answer}

@@ -2,6 +2,7 @@
 -- KEYS[1]  the farm's own hash
 -- ARGV[3]  the new epoch, if there is none
 -- Answers  {'ok', <epoch>}
+-- include any events wake
 
 local epoch = call('HGET', KEYS[1], 'epoch')
 if not epoch then

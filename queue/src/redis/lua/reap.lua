@@ -8,6 +8,7 @@
 -- ARGV[6]  pause after the first failed attempt, ms
 -- ARGV[7]  silence after which a worker is forgotten, ms
 -- Answers  {'ok', <'1' when there may be more>, <job, layer, index, outcome>...}
+-- include open clock events wake spare job offers entries ended
 
 spare()
 local answer = {'ok', '0'}

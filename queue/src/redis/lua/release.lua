@@ -8,6 +8,7 @@
 -- ARGV[6]  index
 -- ARGV[7]  proof: token and attempt as 4 bytes, little end first
 -- Answers  {'ok'}, {'nojob'}, {'notask'}, {'cancelled'}, {'stale'}
+-- include open clock events wake bitmap job offers entries tasks settled settle running
 
 local token = string.sub(ARGV[7], 1, 16)
 if settled(token, ARGV[5]) == 'r' then return {'ok'} end
@@ -20,7 +21,6 @@ entry.state = 'W'
 call('HSET', j.key, field, pack_entry(entry))
 l.leased = l.leased - 1
 l.changed = true
-j.busy = j.busy - 1
 local opened = offer(j, l, index)
 offer_layers(j, l)
 event('R ' .. j.id .. ' ' .. l.at .. ' ' .. ARGV[6])

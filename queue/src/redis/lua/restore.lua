@@ -3,6 +3,7 @@
 -- ARGV[2]  the time, see part/clock.lua
 -- ARGV[3]… as part/add.lua says
 -- Answers  {'ok', <1 when it was missing>}
+-- include any clock events wake job offers add
 
 if call('EXISTS', P .. 'j:' .. ARGV[4]) == 1 then return {'ok', 0} end
 add_job()

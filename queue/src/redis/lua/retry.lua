@@ -9,6 +9,7 @@
 -- ARGV[7]… indices; for 'failed' at most how many at once
 -- Answers  {'ok', <how many>, <how many failed tasks are left>}, {'nojob'}, {'cancelled'},
 --          {'notask', <index>}
+-- include open clock events wake spare bitmap job offers entries tasks settled settle
 
 local how = settled('q' .. ARGV[4], ARGV[5])
 if how then

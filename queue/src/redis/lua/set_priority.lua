@@ -5,6 +5,7 @@
 -- ARGV[3]  job
 -- ARGV[4]  priority
 -- Answers  {'ok'}, {'nojob'}
+-- include open clock events spare job offers
 
 local j = load_job(ARGV[3])
 if not j then return {'nojob'} end

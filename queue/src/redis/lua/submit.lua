@@ -4,6 +4,7 @@
 -- ARGV[2]  the time, see part/clock.lua
 -- ARGV[3]… as part/add.lua says
 -- Answers  {'ok', <job>}, {'exists'}
+-- include open clock events wake job offers add
 
 local before = call('HGET', P .. 'requests', ARGV[3])
 if before then return {'ok', before} end

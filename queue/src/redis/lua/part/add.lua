@@ -17,7 +17,7 @@ local function add_job()
     id = id, key = P .. 'j:' .. id, layers = {}, number = number, priority = tonumber(ARGV[7]),
     state = -1, submitted = tonumber(ARGV[8]) or now, finished = 0,
     paused = ARGV[9] == '1' and 1 or 0, started = 0, cancelled = ARGV[9] == '2' and 1 or 0,
-    size = size, open = 0, failed = 0, busy = 0, offers = 0,
+    size = size, open = 0, offers = 0, failed = 0,
   }
   call('HSET', j.key, 'request', ARGV[3], 'user', user, 'spec', ARGV[6])
   for at = 0, size - 1 do
@@ -26,8 +26,8 @@ local function add_job()
     local tasks, done = tonumber(ARGV[arg]), tonumber(ARGV[arg + 3])
     j.layers[at] = {
       at = at, DONE = base .. 'd', READY = base .. 'r', tasks = tasks,
-      kind = tonumber(ARGV[arg + 1]), cursor = 0, done = done, failed = 0, leased = 0,
-      delayed = 0, ready = tonumber(ARGV[arg + 4]), low = tonumber(ARGV[arg + 5]),
+      kind = tonumber(ARGV[arg + 1]), above = at + 1 < size and tonumber(ARGV[arg + 7]) or -1,
+      cursor = 0, done = done, failed = 0, leased = 0, delayed = 0, ready = tonumber(ARGV[arg + 4]), low = tonumber(ARGV[arg + 5]),
       ahead = done, offered = 0, changed = true,
     }
     call('HSET', j.key, 'c' .. at, ARGV[arg + 2])

@@ -11,7 +11,6 @@ local function end_attempt(j, l, index, entry, failure)
     entry.state = 'F'
     l.failed = l.failed + 1
     j.failed = j.failed + 1
-    j.busy = j.busy - 1
     call('ZADD', P .. 'f:' .. j.id, l.at * 4294967296 + index, field)
     outcome = 'Q'
   else

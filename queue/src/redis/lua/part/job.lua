@@ -1,37 +1,35 @@
 -- A job's numbers and its layers' numbers: packed doubles, which hold them exactly.
 
-local JOB = '<ddddddddddddd'
 local function read_job(id, packed)
-  local number, priority, state, submitted, finished, paused, started, cancelled, size, open,
-    failed, busy, offers = struct.unpack(JOB, packed)
+  local number, priority, state, submitted, finished, paused, started, size, open, offers,
+    cancelled, failed = struct.unpack('<dddddddddddd', packed)
   return {
     id = id, key = P .. 'j:' .. id, layers = {},
     number = number, priority = priority, submitted = submitted, finished = finished,
     -- 0 waiting, 1 running, 2 paused, 3 done, 4 failed, 5 cancelled
-    state = state,
-    paused = paused, started = started, cancelled = cancelled,
-    -- how many layers, and how many of them are not done
-    size = size, open = open,
-    -- over all layers: failed tasks, tasks leased or delayed, layers with ready tasks
-    failed = failed, busy = busy, offers = offers,
+    state = state, paused = paused, started = started,
+    -- how many layers, how many of them are not done, how many have ready tasks
+    size = size, open = open, offers = offers,
+    cancelled = cancelled,
+    -- tasks that failed for good, over all layers
+    failed = failed,
   }
 end
 
 local function pack_job(j)
-  return struct.pack(JOB, j.number, j.priority, j.state, j.submitted, j.finished, j.paused,
-    j.started, j.cancelled, j.size, j.open, j.failed, j.busy, j.offers)
+  return struct.pack('<dddddddddddd', j.number, j.priority, j.state, j.submitted, j.finished,
+    j.paused, j.started, j.size, j.open, j.offers, j.cancelled, j.failed)
 end
 
-local LAYER = '<ddddddddddd'
 local function read_layer(j, at, packed)
-  local tasks, kind, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
-    struct.unpack(LAYER, packed)
+  local tasks, kind, above, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
+    struct.unpack('<dddddddddddd', packed)
   local base = P .. 'b:' .. j.id .. '/' .. at .. '/'
   local layer = {
     at = at, DONE = base .. 'd', READY = base .. 'r',
     tasks = tasks,
-    -- 0 independent, 1 chain, 2 neighbours, 3 all
-    kind = kind,
+    -- 0 independent, 1 chain, 2 neighbours, 3 all; that of the layer above, or -1
+    kind = kind, above = above,
     -- in independent and all: tasks from here on have never been leased
     cursor = cursor,
     done = done, failed = failed, leased = leased, delayed = delayed,
@@ -48,8 +46,8 @@ local function read_layer(j, at, packed)
 end
 
 local function pack_layer(l)
-  return struct.pack(LAYER, l.tasks, l.kind, l.cursor, l.done, l.failed, l.leased, l.delayed,
-    l.ready, l.low, l.ahead, l.offered)
+  return struct.pack('<dddddddddddd', l.tasks, l.kind, l.above, l.cursor, l.done, l.failed,
+    l.leased, l.delayed, l.ready, l.low, l.ahead, l.offered)
 end
 
 local function load_job(id)

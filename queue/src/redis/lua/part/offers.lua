@@ -55,12 +55,21 @@ local function offer_layer(j, l)
   end
 end
 
+-- Whether a task is leased or put off.
+local function is_busy(j)
+  for at = 0, j.size - 1 do
+    local l = layer(j, at)
+    if l.leased + l.delayed > 0 then return true end
+  end
+  return false
+end
+
 -- Takes note of the job's new state, if it is new.
 local function settle_state(j)
   local state
   if j.cancelled == 1 then state = 5
   elseif j.open == 0 then state = 3
-  elseif j.failed > 0 and j.busy == 0 and j.offers == 0 then state = 4
+  elseif j.failed > 0 and j.offers == 0 and not is_busy(j) then state = 4
   elseif j.paused == 1 then state = 2
   else state = j.started end
   if state == j.state then return end
