@@ -16,7 +16,7 @@ use crate::error::{Result, StoreError};
 
 /// How to reach an S3 server, and how long to wait for it. What is `None` comes from the
 /// usual `AWS_*` variables.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct StorageOptions {
     /// Of a server that is not Amazon's, as `http://127.0.0.1:8333`.
     pub endpoint: Option<String>,
@@ -42,18 +42,6 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self { request: Duration::from_secs(15), operation: Duration::from_secs(60), retries: 5 }
-    }
-}
-
-impl Default for StorageOptions {
-    fn default() -> Self {
-        Self {
-            endpoint: None,
-            region: None,
-            access_key: None,
-            secret_key: None,
-            patience: Patience::default(),
-        }
     }
 }
 

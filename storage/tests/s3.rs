@@ -1,5 +1,7 @@
 //! The store against a real S3 server over the network, and over a bad network.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

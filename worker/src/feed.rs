@@ -38,7 +38,7 @@ enum Next {
     Render(Box<Task>),
     Stitch,
     /// Its frame is stored already.
-    Adopt(Published),
+    Adopt(Box<Published>),
 }
 
 /// Why a task cannot be begun.
@@ -177,7 +177,7 @@ impl Shift {
             Ok(Next::Adopt(frame)) => {
                 tracing::info!(key = frame.key, "the frame is stored already");
                 let committed = self.committer.commit(attempt.ticket).await;
-                let adopted = committed.map(|_| frame).map_err(PublishError::Queue);
+                let adopted = committed.map(|_| *frame).map_err(PublishError::Queue);
                 self.published(&attempt, &job, adopted, Duration::ZERO).await;
             }
             Err(trouble) => self.bear(&attempt, Some(&job), trouble).await,
@@ -194,7 +194,7 @@ impl Shift {
         };
         let key = keys::frame(cell.index);
         if let Stored::Frame(info) = look(job, &key).await? {
-            return Ok(Next::Adopt(Published { key, info: *info, adopted: true }));
+            return Ok(Next::Adopt(Box::new(Published { key, info: *info, adopted: true })));
         }
         let (attempt, job) = (attempt.clone(), job.clone());
         Ok(Next::Render(Box::new(self.render(attempt, job, cell).await?)))

@@ -1,5 +1,7 @@
 //! Workers of a farm: what they render, adopt, refuse and hand back.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 mod ground;
 
 use std::collections::BTreeMap;
