@@ -1,17 +1,26 @@
 //! The `vqfarm` command.
 
+mod failure;
+mod farm;
+mod job;
 mod models;
 mod render;
+mod style;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::failure::{Failure, report};
+
 const EXAMPLES: &str = "\
 Examples:
   vqfarm render --prompt \"a red sun over the sea\" --seed 7
   vqfarm render examples/sweep.toml --out out/sweep
-  vqfarm models list";
+  vqfarm submit examples/sweep.toml --watch
+  vqfarm why last
+
+Exit status: 0 done, 1 failed, 2 bad usage or job file; watch and wait have more, see there.";
 
 /// Pictures from text with VQGAN+CLIP: one, a grid of them, or a farm's worth.
 #[derive(Parser)]
@@ -25,33 +34,61 @@ struct Cli {
 enum Command {
     Render(render::RenderArgs),
     Models(models::ModelsArgs),
+    Submit(Box<farm::SubmitArgs>),
+    Status(farm::StatusArgs),
+    Jobs(farm::JobsArgs),
+    Job(farm::JobArgs),
+    Tasks(farm::TasksArgs),
+    Why(farm::WhyArgs),
+    Watch(farm::WatchArgs),
+    Wait(farm::WaitArgs),
+    Logs(farm::LogsArgs),
+    Fetch(farm::FetchArgs),
+    /// Begin no more tasks of a job until it is resumed
+    Pause(farm::JobAction),
+    /// Go on with a paused job
+    Resume(farm::JobAction),
+    /// End a job: what is done stays
+    Cancel(farm::JobAction),
+    Retry(farm::RetryArgs),
+    Priority(farm::PriorityArgs),
+    Workers(farm::WorkersArgs),
+    /// Let a worker finish what it has and leave
+    Drain(farm::DrainArgs),
+    /// Let a draining worker take work again
+    Undrain(farm::DrainArgs),
+    Audit(farm::AuditArgs),
+    Reconcile(farm::ReconcileArgs),
 }
-
-/// Exit status of bad usage and bad job files; clap's too.
-const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Render(args) => render::run(args),
-        Command::Models(args) => report(models::run(args)),
-    }
+    report(match Cli::parse().command {
+        Command::Render(args) => return render::run(args),
+        Command::Models(args) => models::run(args),
+        Command::Submit(args) => farm::block_on(farm::submit(*args)),
+        Command::Status(args) => farm::block_on(farm::status(args)),
+        Command::Jobs(args) => farm::block_on(farm::jobs(args)),
+        Command::Job(args) => farm::block_on(farm::job(args)),
+        Command::Tasks(args) => farm::block_on(farm::tasks(args)),
+        Command::Why(args) => farm::block_on(farm::why(args)),
+        Command::Watch(args) => farm::block_on(farm::watch(args)),
+        Command::Wait(args) => farm::block_on(farm::wait(args)),
+        Command::Logs(args) => farm::block_on(farm::logs(args)),
+        Command::Fetch(args) => farm::block_on(farm::fetch(args)),
+        Command::Pause(args) => farm::block_on(farm::pause(args)),
+        Command::Resume(args) => farm::block_on(farm::resume(args)),
+        Command::Cancel(args) => farm::block_on(farm::cancel(args)),
+        Command::Retry(args) => farm::block_on(farm::retry(args)),
+        Command::Priority(args) => farm::block_on(farm::priority(args)),
+        Command::Workers(args) => farm::block_on(farm::workers(args)),
+        Command::Drain(args) => farm::block_on(farm::drain(args)),
+        Command::Undrain(args) => farm::block_on(farm::undrain(args)),
+        Command::Audit(args) => farm::block_on(farm::audit(args)),
+        Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
+    })
 }
 
-/// Shows an error on standard error; a closed pipe is the reader's choice and no error.
-fn report(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("{}: {error:#}", render::style::error("error"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
-    };
-    error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
+/// What a command without an exit status of its own answers.
+fn done(result: anyhow::Result<()>) -> Result<ExitCode, Failure> {
+    Ok(result.map(|()| ExitCode::SUCCESS)?)
 }

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,11 @@ use vqfarm_weights::library::{
     CATALOGUE, Config, Entry, Library, ModelName, Published, Pull, published,
 };
 
+use crate::done;
+use crate::failure::Failure;
+use crate::farm::{self, PushArgs};
+
+/// See, bring in and hand on models
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
     #[command(subcommand)]
@@ -65,6 +71,8 @@ enum ModelsCommand {
         url: Option<String>,
     },
 
+    Push(PushArgs),
+
     /// Show what is known about a model
     Show {
         /// A name from `vqfarm models list`
@@ -72,20 +80,28 @@ enum ModelsCommand {
     },
 }
 
-pub fn run(args: ModelsArgs) -> Result<()> {
+pub fn run(args: ModelsArgs) -> Result<ExitCode, Failure> {
     let mut library = Library::of_user()?;
     if let Some(dir) = args.models {
         library = library.moved_to(dir);
     }
-    let mut out = Out { json: args.json };
     match args.command {
+        ModelsCommand::Push(push) => farm::block_on(farm::push(push, library, args.json)),
+        command => done(local(command, &library, args.json)),
+    }
+}
+
+/// What this machine can do alone.
+fn local(command: ModelsCommand, library: &Library, json: bool) -> Result<()> {
+    let mut out = Out { json };
+    match command {
         ModelsCommand::Import { file, config, name } => {
             let entry = library.import(&file, config.as_deref(), &ModelName::new(&name)?)?;
             out.details(&entry)
         }
         ModelsCommand::List { published: false } => {
             let entries = library.list()?;
-            if entries.is_empty() && !args.json {
+            if entries.is_empty() && !json {
                 eprintln!("There are no models yet: see `vqfarm models list --published`.");
             }
             out.rows(&entries, describe, row)
@@ -99,10 +115,11 @@ pub fn run(args: ModelsArgs) -> Result<()> {
             )
         }
         ModelsCommand::Pull { name, url } => {
-            let entry = pull(&library, &name, url.as_deref())?;
+            let entry = pull(library, &name, url.as_deref())?;
             out.details(&entry)
         }
         ModelsCommand::Show { name } => out.details(&library.open(&name)?),
+        ModelsCommand::Push(_) => Ok(()),
     }
 }
 

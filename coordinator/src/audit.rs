@@ -6,9 +6,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, WorkerId};
 use vqfarm_core::keys;
-use vqfarm_queue::{
-    JobSnapshot, JobState, Jobs, QueueError, Retry, TaskCounts, TaskState, Tasks,
-};
+use vqfarm_queue::{JobSnapshot, JobState, Jobs, QueueError, Retry, TaskCounts, TaskState, Tasks};
 use vqfarm_storage::{Found, check};
 
 use crate::error::{Error, Result};
@@ -290,12 +288,14 @@ fn counts(job: &JobSnapshot, audit: &mut Audit) {
             layer.counts;
         let sum = done + failed + cancelled + leased + delayed + ready + blocked;
         if sum != tasks {
-            let text = format!("layer {} has {tasks} tasks, but {sum} are accounted for", layer.name);
+            let text =
+                format!("layer {} has {tasks} tasks, but {sum} are accounted for", layer.name);
             audit.add(Some(job.job), ProblemKind::Counts, text);
         }
         let live = leased + delayed + ready + blocked;
         if job.state == JobState::Done && done != tasks {
-            let text = format!("it is done, but {} tasks of layer {} are not", tasks - done, layer.name);
+            let text =
+                format!("it is done, but {} tasks of layer {} are not", tasks - done, layer.name);
             audit.add(Some(job.job), ProblemKind::Counts, text);
         }
         if job.state == JobState::Cancelled && live > 0 {

@@ -5,8 +5,8 @@ use vqfarm_core::needs::Role;
 use vqfarm_core::plan::Dependency;
 use vqfarm_core::record::ModelRecord;
 use vqfarm_proto::{RefusalReason, v1};
-use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapshot, TaskState};
 use vqfarm_queue::WorkerSnapshot;
+use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapshot, TaskState};
 
 use crate::audit::Problem;
 use crate::error::{Error, Result};

@@ -48,9 +48,7 @@ impl Grpc {
     /// Whose call this is, if the farm has tokens.
     fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<Option<UserName>, Status> {
         match &self.tokens {
-            Some(tokens) => {
-                Ok(Some(tokens.admit(request.metadata(), role, Timestamp::now())?))
-            }
+            Some(tokens) => Ok(Some(tokens.admit(request.metadata(), role, Timestamp::now())?)),
             None => Ok(None),
         }
     }
@@ -113,7 +111,10 @@ impl FarmService for Grpc {
         }))
     }
 
-    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Answer<v1::ListJobsResponse> {
         self.admit(&request, Role::Viewer)?;
         let asked = request.into_inner();
         let size = page_size(asked.page_size);
@@ -138,9 +139,8 @@ impl FarmService for Grpc {
         jobs.truncate(size as usize);
         let last = jobs.last().filter(|_| more);
         Ok(Response::new(v1::ListJobsResponse {
-            next_page_token: last.map_or_else(String::new, |job| {
-                format!("{}.{}", job.submitted.0, job.job)
-            }),
+            next_page_token: last
+                .map_or_else(String::new, |job| format!("{}.{}", job.submitted.0, job.job)),
             jobs: jobs.iter().map(convert::job).collect(),
         }))
     }
@@ -152,8 +152,11 @@ impl FarmService for Grpc {
             Some(record) => String::from_utf8(to_json(&record)?).unwrap_or_default(),
             None => String::new(),
         };
-        let storage = format!("{}/{}", self.farm.storage.url().trim_end_matches('/'),
-            vqfarm_core::keys::job_root(id));
+        let storage = format!(
+            "{}/{}",
+            self.farm.storage.url().trim_end_matches('/'),
+            vqfarm_core::keys::job_root(id)
+        );
         Ok(Response::new(v1::GetJobResponse { job: Some(convert::job(&job)), record, storage }))
     }
 
@@ -237,7 +240,9 @@ impl FarmService for Grpc {
         self.admit(&request, Role::Viewer)?;
         let workers = self.farm.queue.workers().await.map_err(Error::from)?;
         let convert = |w: &_| convert::worker(w, self.farm.activity(w));
-        Ok(Response::new(v1::ListWorkersResponse { workers: workers.iter().map(convert).collect() }))
+        Ok(Response::new(v1::ListWorkersResponse {
+            workers: workers.iter().map(convert).collect(),
+        }))
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Answer<v1::DrainResponse> {
@@ -270,11 +275,7 @@ impl FarmService for Grpc {
             tasks_a_minute: status.tasks_a_minute,
             seconds_left: status.seconds_left.unwrap_or(0),
             oldest_waiting: oldest.as_ref().map(convert::job),
-            oldest_reasons: reasons
-                .unwrap_or_default()
-                .into_iter()
-                .map(convert::reason)
-                .collect(),
+            oldest_reasons: reasons.unwrap_or_default().into_iter().map(convert::reason).collect(),
             failures: status.failures.into_iter().map(failure).collect(),
             health: status.health.into_iter().map(convert::health).collect(),
             farm: self.farm.name.to_string(),

@@ -66,7 +66,12 @@ pub struct Options {
     pub listen: SocketAddr,
 
     /// The farm's Redis or Valkey: redis://, rediss:// (TLS), with user and password if needed
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379", env = "VQFARM_REDIS")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "redis://127.0.0.1:6379",
+        env = "VQFARM_REDIS"
+    )]
     pub redis: String,
 
     /// Where frames, models and outputs lie: s3://bucket/prefix or file:///folder

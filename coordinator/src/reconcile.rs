@@ -99,7 +99,9 @@ impl Farm {
         let unusable = |why: String| Ok(Stored::Unusable(format!("job {id}: {why}")));
         let record = match self.record(id).await {
             Ok(Some(record)) => record,
-            Ok(None) => return unusable("it has files, but no job.json; it was never answered".into()),
+            Ok(None) => {
+                return unusable("it has files, but no job.json; it was never answered".into());
+            }
             Err(Error::Unreadable { key, reason }) => return unusable(format!("{key}: {reason}")),
             Err(error) => return Err(error),
         };
@@ -155,7 +157,10 @@ impl Farm {
                     done.extend(ranges(&frames).into_iter().map(|range| (number, range)));
                 }
                 Work::Stitch => {
-                    let all: u64 = done.iter().map(|(_, range): &(u8, Range<u64>)| range.end - range.start).sum();
+                    let all: u64 = done
+                        .iter()
+                        .map(|(_, range): &(u8, Range<u64>)| range.end - range.start)
+                        .sum();
                     let complete = plan.layers.first().is_some_and(|layer| all == layer.tasks);
                     let mut there = complete;
                     for key in [keys::CONTACT_SHEET, keys::GALLERY, keys::SCORES] {

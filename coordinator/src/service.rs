@@ -88,7 +88,8 @@ impl Service {
             return Err(ServiceError::Setting { name: "storage", reason: reason.into() });
         };
         let endpoint = options.s3_endpoint.clone();
-        let storage = Storage::open(url, &StorageOptions { endpoint, ..StorageOptions::default() })?;
+        let storage =
+            Storage::open(url, &StorageOptions { endpoint, ..StorageOptions::default() })?;
         storage.probe().await?;
         let queue = queue(options).await?;
         let health = queue.health().await?;
@@ -140,9 +141,11 @@ impl Service {
         }
         tasks.spawn(async move {
             while readiness.changed().await.is_ok() {
-                match *readiness.borrow_and_update() {
-                    true => health.set_serving::<FarmServer<Grpc>>().await,
-                    false => health.set_not_serving::<FarmServer<Grpc>>().await,
+                let ready = *readiness.borrow_and_update();
+                if ready {
+                    health.set_serving::<FarmServer<Grpc>>().await;
+                } else {
+                    health.set_not_serving::<FarmServer<Grpc>>().await;
                 }
             }
         });
@@ -197,8 +200,7 @@ async fn bounded<E>(
 }
 
 async fn queue(options: &Options) -> Result<Arc<dyn Queue>, ServiceError> {
-    let policy =
-        Policy { lease: options.lease, attempts: options.attempts, ..Policy::default() };
+    let policy = Policy { lease: options.lease, attempts: options.attempts, ..Policy::default() };
     match options.queue {
         QueueKind::Memory => {
             tracing::warn!("the queue is kept in memory: it ends with this process");

@@ -148,9 +148,10 @@ impl Farm {
         let mut groups: BTreeMap<String, Failures> = BTreeMap::new();
         let mut left = FAILED;
         // Recent jobs tell more.
-        let failing = jobs.iter().rev().filter(|job| {
-            job.state != JobState::Cancelled && job.total().failed > 0
-        });
+        let failing = jobs
+            .iter()
+            .rev()
+            .filter(|job| job.state != JobState::Cancelled && job.total().failed > 0);
         for job in failing {
             let which = Tasks { most: left, only: Some(TaskKind::Failed), ..Tasks::default() };
             let tasks = self.queue.tasks(job.job, &which).await?;
@@ -193,7 +194,10 @@ impl Farm {
         Ok(PartHealth {
             part: "queue",
             well: health.epoch.is_some(),
-            text: format!("{closed}{} {}, {limit}, {kept}{replicas}", health.server, health.version),
+            text: format!(
+                "{closed}{} {}, {limit}, {kept}{replicas}",
+                health.server, health.version
+            ),
             warnings: health.warnings,
         })
     }

@@ -24,9 +24,7 @@ use vqfarm_proto::RefusalReason as Reason;
 use crate::error::{Error, Result};
 
 /// What a token lets its bearer do; each may what those before it may.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Look at everything, fetch results.

@@ -83,12 +83,12 @@ impl Refusal {
     /// What a status says; none when another program sent it.
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;
-        let (reason, _, _) =
-            *Reason::ALL.iter().find(|(_, name, _)| info.domain == DOMAIN && *name == info.reason)?;
+        let (reason, _, _) = *Reason::ALL
+            .iter()
+            .find(|(_, name, _)| info.domain == DOMAIN && *name == info.reason)?;
         let violations = status.get_details_bad_request().map(|bad| bad.field_violations);
-        let field = |violation: FieldViolation| {
-            FieldError::new(violation.field, violation.description)
-        };
+        let field =
+            |violation: FieldViolation| FieldError::new(violation.field, violation.description);
         let fields = violations.unwrap_or_default().into_iter().map(field).collect();
         Some(Self { reason, message: status.message().to_owned(), fields })
     }

@@ -1,21 +1,19 @@
-//! From a job file and flags to a resolved job that this machine can render.
+//! A resolved job that this machine can render, and the folder of its results.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use vqfarm_core::file::{Document, Limits};
-use vqfarm_core::id::JobName;
 use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
 use vqfarm_core::needs::{ModelUse, Role};
 use vqfarm_core::record::JobRecord;
-use vqfarm_core::render::RenderSettings;
 use vqfarm_weights::library::{Config, Library};
 
-use super::assets::{self, Asset};
-use super::{Failure, RenderArgs};
+use super::RenderArgs;
+use crate::failure::Failure;
+use crate::job::assets::Asset;
+use crate::job::{self, Resolved};
 
 /// A resolved job, the pictures it needs, and the folder of its results.
 pub struct Loaded {
@@ -24,45 +22,12 @@ pub struct Loaded {
     pub out: PathBuf,
 }
 
-/// Settings that suit the bundled demo models; flags and `--set` come after.
-const DEMO: [&str; 7] = [
-    "render.generator=\"demo-f8\"",
-    "render.perceptors=[\"demo-clip\"]",
-    "render.size=[96, 96]",
-    "render.iterations=200",
-    "render.step_size=0.1",
-    "render.cutouts.count=16",
-    "render.cutouts.method=\"latest\"",
-];
-
 /// Reads and checks everything, and changes nothing.
 pub fn load(args: &RenderArgs) -> Result<Loaded, Failure> {
-    let library = library(args)?;
-    let (mut document, beside) = match &args.file {
-        Some(file) => (read(file)?, folder_of(file)),
-        None => (without_file(&library), PathBuf::from(".")),
-    };
-    let set = |result: Result<(), vqfarm_core::file::JobError>| {
-        result.map_err(|e| Failure::Usage(e.to_string()))
-    };
-    if let Some(prompt) = &args.prompt {
-        set(document.set_text("--prompt", "render.prompt", prompt))?;
-        if args.file.is_none() {
-            set(document.set_text("--prompt", "name", name_of(prompt).as_str()))?;
-        }
-    }
-    if let Some(seed) = args.seed {
-        set(document.set(&format!("render.seed={seed}")))?;
-    }
-    for assignment in &args.set {
-        set(document.set(assignment))?;
-    }
-    let read_beside = |path: &str| fs::read(beside.join(path));
-    let mut job =
-        document.job(Limits::default(), read_beside).map_err(|e| Failure::Usage(e.to_string()))?;
-    check_models(&document, &job, &library)?;
-    let (assets, missing) = assets::resolve(&mut job, &beside);
-    refuse(&document, missing)?;
+    let library = job::library(args.job.models.as_deref())?;
+    let resolved = job::load(&args.job, &library)?;
+    check_models(&resolved, &library)?;
+    let Resolved { job, assets, .. } = resolved;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => Path::new("out").join(default_folder(args, &job)),
@@ -71,71 +36,15 @@ pub fn load(args: &RenderArgs) -> Result<Loaded, Failure> {
     Ok(Loaded { job, assets, out })
 }
 
-fn library(args: &RenderArgs) -> anyhow::Result<Library> {
-    let library = Library::of_user().context("cannot find the model library")?;
-    Ok(match &args.models {
-        Some(dir) => library.moved_to(dir),
-        None => library,
-    })
-}
-
-fn read(file: &Path) -> Result<Document, Failure> {
-    let bytes = fs::read(file).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::NotFound => "; to render a text, use --prompt",
-            _ => "",
-        };
-        Failure::Usage(format!("{}: cannot read the job file: {error}{hint}", file.display()))
-    })?;
-    Document::parse(&file.display().to_string(), &bytes).map_err(|e| Failure::Usage(e.to_string()))
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// A job of flags alone: with the default published models where they are installed, else
-/// with the bundled demo models.
-fn without_file(library: &Library) -> Document {
-    let mut document = Document::empty();
-    let defaults = RenderSettings::default();
-    let installed = std::iter::once(&defaults.generator)
-        .chain(&defaults.perceptors)
-        .all(|name| library.open(name).is_ok());
-    if !installed {
-        for assignment in DEMO {
-            // Constants of ours; a mistake in one shows when the job is checked.
-            let _ = document.set(assignment);
-        }
-    }
-    document
-}
-
-/// Words of a prompt as a job's name.
-fn name_of(prompt: &str) -> JobName {
-    let words: Vec<String> = prompt
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(8)
-        .map(str::to_lowercase)
-        .collect();
-    let mut name = words.join("-");
-    name.truncate(60);
-    JobName::new(name.trim_end_matches('-')).unwrap_or_default()
-}
-
 fn default_folder(args: &RenderArgs, job: &Job) -> String {
-    match args.file {
+    match args.job.file {
         Some(_) => job.name.to_string(),
         None => format!("{}-{}", job.name, job.render.seed),
     }
 }
 
 /// Refuses names that the library does not have, and perceptors as generators.
-fn check_models(document: &Document, job: &Job, library: &Library) -> Result<(), Failure> {
+fn check_models(resolved: &Resolved, library: &Library) -> Result<(), Failure> {
     let unfit = |used: ModelUse| {
         let problem = match library.open(&used.name) {
             Err(error) => error.to_string(),
@@ -151,14 +60,7 @@ fn check_models(document: &Document, job: &Job, library: &Library) -> Result<(),
         };
         Some(FieldError::new(used.field, problem))
     };
-    refuse(document, job.models().into_iter().filter_map(unfit).collect())
-}
-
-fn refuse(document: &Document, errors: Vec<FieldError>) -> Result<(), Failure> {
-    match errors.as_slice() {
-        [] => Ok(()),
-        _ => Err(Failure::Usage(document.refuse(errors).to_string())),
-    }
+    resolved.refuse(resolved.job.models().into_iter().filter_map(unfit).collect())
 }
 
 /// Refuses a folder that holds another job's results.
@@ -182,6 +84,22 @@ fn check_out(out: &Path, job: &Job) -> Result<(), Failure> {
             stored.spec.name.as_str()
         );
         return Err(Failure::Usage(message));
+    }
+    Ok(())
+}
+
+/// Writes the pictures into the folder of the results, each whole or not at all.
+pub fn store_assets(loaded: &Loaded) -> io::Result<()> {
+    for asset in &loaded.assets {
+        let path = loaded.out.join(&asset.key);
+        if path.exists() {
+            continue;
+        }
+        let folder = path.parent().unwrap_or(&loaded.out);
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&asset.bytes)?;
+        file.persist(path)?;
     }
     Ok(())
 }

@@ -1,9 +1,7 @@
 //! `vqfarm render`: a job on this machine, from its file to pictures.
 
-mod assets;
 mod job;
 mod progress;
-pub mod style;
 mod worker;
 
 use std::io::{self, Write};
@@ -13,7 +11,9 @@ use std::process::ExitCode;
 use clap::Args;
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
 
-use crate::{USAGE, is_broken_pipe};
+use crate::failure::{Failure, USAGE, is_broken_pipe};
+use crate::job::JobArgs;
+use crate::style;
 use progress::Progress;
 use worker::Worker;
 
@@ -37,21 +37,8 @@ Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RenderArgs {
-    /// The job file: TOML, YAML or JSON
-    #[arg(value_name = "JOB", required_unless_present = "prompt")]
-    file: Option<PathBuf>,
-
-    /// What the picture should show: `text`, or `text:weight | other text:weight`
-    #[arg(short, long, value_name = "TEXT")]
-    prompt: Option<String>,
-
-    /// The same seed gives the same picture
-    #[arg(short, long, value_name = "N")]
-    seed: Option<u64>,
-
-    /// Set any field of the job, as in render.iterations=50; may be given more than once
-    #[arg(long, value_name = "FIELD=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    job: JobArgs,
 
     /// Folder of the results [default: out/NAME]
     #[arg(short, long, value_name = "DIR")]
@@ -65,10 +52,6 @@ pub struct RenderArgs {
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
 
-    /// Folder of the models [default: ~/.local/share/vqfarm/models]
-    #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
-    models: Option<PathBuf>,
-
     /// Print one JSON object a line; the last one is the summary
     #[arg(long)]
     json: bool,
@@ -76,19 +59,6 @@ pub struct RenderArgs {
     /// No progress on standard error
     #[arg(short, long)]
     quiet: bool,
-}
-
-/// Why a render ended without a summary.
-enum Failure {
-    /// The user's to mend; nothing was changed.
-    Usage(String),
-    Other(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
 }
 
 pub fn run(args: RenderArgs) -> ExitCode {
@@ -115,7 +85,7 @@ pub fn run(args: RenderArgs) -> ExitCode {
 
 fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     let job = job::load(&args)?;
-    assets::store(&job)?;
+    job::store_assets(&job)?;
     let mut worker = Worker::start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
     let mut last = None;

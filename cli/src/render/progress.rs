@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use vqfarm_core::event::Event;
 
-use super::style;
+use crate::style;
 
 /// Draws nothing where standard error is no terminal.
 pub struct Progress {

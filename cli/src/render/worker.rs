@@ -37,7 +37,7 @@ impl Worker {
         if let Some(threads) = args.threads {
             command.arg("--threads").arg(threads.to_string());
         }
-        if let Some(models) = &args.models {
+        if let Some(models) = &args.job.models {
             command.arg("--models").arg(models);
         }
         let mut child = command

@@ -81,14 +81,9 @@ async fn a_dry_run_changes_nothing() {
 
     // Models that would be pushed count as there, in a dry run only.
     let lacking = SWEEP.replace("demo-f8", "mine");
-    let mine = Model {
-        name: "mine".into(),
-        sha256: "cd".repeat(32),
-        kind: "generator".into(),
-        bytes: 5,
-    };
-    let mut asked =
-        SubmitRequest { dry_run: true, offered: vec![mine], ..request(&lacking) };
+    let mine =
+        Model { name: "mine".into(), sha256: "cd".repeat(32), kind: "generator".into(), bytes: 5 };
+    let mut asked = SubmitRequest { dry_run: true, offered: vec![mine], ..request(&lacking) };
     assert!(farm.client.clone().submit(asked.clone()).await.is_ok());
     asked.dry_run = false;
     assert_eq!(farm.refused(asked).await.fields[0].field, "render.generator");
@@ -107,7 +102,11 @@ async fn what_is_wrong_with_a_job_is_said_of_its_fields_and_nothing_is_stored() 
         (job("demo-f8", "nonesuch"), "render.generator", "vqfarm models push nonesuch"),
         (job("[\"demo-clip\"]", "[\"demo-f8\"]"), "render.perceptors[0]", "is a generator, not"),
         (job("[64,64]", "[0,64]"), "render.size[0]", "from 16 to 4096"),
-        (job("\"prompt\":\"a {colour} boat\"", "\"prompt\":\"a {clour} boat\""), "sweep.prompt", "clour"),
+        (
+            job("\"prompt\":\"a {colour} boat\"", "\"prompt\":\"a {clour} boat\""),
+            "sweep.prompt",
+            "clour",
+        ),
         (job("\"version\":1", "\"version\":1,\"nmae\":2"), "nmae", "did you mean \"name\""),
     ] {
         let refusal = farm.refused(request).await;
@@ -196,7 +195,11 @@ fn files(dir: &std::path::Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path.display().to_string()) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path.display().to_string())
+        }
     }
     found.sort();
     found

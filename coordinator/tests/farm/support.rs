@@ -18,9 +18,9 @@ use vqfarm_core::id::{JobId, ModelName, RequestId, WorkerId};
 use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::record::ModelRecord;
+use vqfarm_proto::Refusal;
 use vqfarm_proto::v1::farm_client::FarmClient;
 use vqfarm_proto::v1::{Job, SubmitRequest};
-use vqfarm_proto::Refusal;
 use vqfarm_queue::{LeaseAnswer, Ticket, WorkerInfo};
 use vqfarm_storage::frame::{self, FrameInfo};
 
@@ -131,8 +131,11 @@ pub fn frame_of(index: u64, spec: &str) -> Vec<u8> {
 
 pub fn options(dir: &TempDir, flags: &[&str]) -> Options {
     let storage = format!("file://{}", dir.path().display());
-    let ours = ["x", "--queue", "memory", "--listen", "127.0.0.1:0", "--storage", &storage];
-    Cli::try_parse_from(ours.iter().chain(flags)).unwrap().options
+    let ours = [("--queue", "memory"), ("--listen", "127.0.0.1:0"), ("--storage", &storage)];
+    let ours = ours.iter().filter(|(flag, _)| !flags.contains(flag));
+    let ours = ours.flat_map(|(flag, value)| [*flag, *value]);
+    let args = ["vqfarm-coordinator"].into_iter().chain(ours).chain(flags.iter().copied());
+    Cli::try_parse_from(args).unwrap().options
 }
 
 pub fn worker(name: &str) -> WorkerInfo {

@@ -1,8 +1,8 @@
-//! Pictures that a job refers to: checked, named by their contents, put beside its frames.
+//! Pictures that a job refers to: checked and named by their contents.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Cursor, Write};
+use std::io::Cursor;
 use std::path::Path;
 
 use image::{ImageFormat, ImageReader, Limits};
@@ -10,12 +10,10 @@ use sha2::{Digest, Sha256};
 use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
 
-use super::job::Loaded;
-
 /// A picture under its key in storage.
 pub struct Asset {
-    key: String,
-    bytes: Vec<u8>,
+    pub key: String,
+    pub bytes: Vec<u8>,
 }
 
 /// Larger picture files are refused.
@@ -71,20 +69,4 @@ fn read(path: &Path) -> Result<Asset, String> {
     reader.decode().map_err(|e| format!("not a whole picture: {e}"))?;
     let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     Ok(Asset { key: keys::asset(&sha256, extension), bytes })
-}
-
-/// Writes the pictures into the folder of the results, each whole or not at all.
-pub fn store(loaded: &Loaded) -> io::Result<()> {
-    for asset in &loaded.assets {
-        let path = loaded.out.join(&asset.key);
-        if path.exists() {
-            continue;
-        }
-        let folder = path.parent().unwrap_or(&loaded.out);
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&asset.bytes)?;
-        file.persist(path)?;
-    }
-    Ok(())
 }

@@ -1,0 +1,55 @@
+//! The commands that talk to a farm's coordinator.
+
+mod audit;
+mod client;
+mod control;
+mod fetch;
+mod jobs;
+mod logs;
+mod models;
+mod show;
+mod status;
+mod submit;
+mod watch;
+mod workers;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+pub use self::audit::{AuditArgs, ReconcileArgs};
+pub use self::control::{JobAction, PriorityArgs, RetryArgs};
+pub use self::fetch::FetchArgs;
+pub use self::jobs::{JobArgs, JobsArgs, TasksArgs};
+pub use self::logs::LogsArgs;
+pub use self::models::PushArgs;
+pub use self::status::{StatusArgs, WhyArgs};
+pub use self::submit::SubmitArgs;
+pub use self::watch::{WaitArgs, WatchArgs};
+pub use self::workers::{DrainArgs, WorkersArgs};
+
+use crate::failure::Failure;
+
+pub use self::audit::{audit, reconcile};
+pub use self::control::{cancel, pause, priority, resume, retry};
+pub use self::fetch::fetch;
+pub use self::jobs::{job, jobs, tasks};
+pub use self::logs::logs;
+pub use self::models::push;
+pub use self::status::{status, why};
+pub use self::submit::submit;
+pub use self::watch::{wait, watch};
+pub use self::workers::{drain, undrain, workers};
+
+/// What every call ends in.
+type Outcome = Result<ExitCode, Failure>;
+
+/// Runs a command that waits for the network.
+pub fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,210 @@
+//! What the farm's commands print: tables that fit the terminal, JSON, times and amounts as
+//! people write them.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use vqfarm_core::requires::Memory;
+use vqfarm_proto::v1::{Counts, Job, JobState, Layer, Task, Worker};
+
+/// Writes a line to standard output.
+pub fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    writeln!(anstream::stdout(), "{text}").context("cannot write to standard output")
+}
+
+/// Prints each as one line of JSON.
+pub fn json_lines(values: impl IntoIterator<Item = Value>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for value in values {
+        writeln!(out, "{value}").context("cannot write to standard output")?;
+    }
+    Ok(())
+}
+
+/// A table without rules; columns whose head begins with `#` hold numbers.
+pub struct Rows {
+    table: Table,
+    numbers: Vec<bool>,
+}
+
+impl Rows {
+    pub fn new(heads: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        let numbers: Vec<bool> = heads.iter().map(|head| head.starts_with('#')).collect();
+        let cells = heads
+            .iter()
+            .zip(&numbers)
+            .map(|(head, number)| cell(head.trim_start_matches('#'), *number));
+        table.set_header(cells.collect::<Vec<_>>());
+        Self { table, numbers }
+    }
+
+    pub fn add<const N: usize>(&mut self, row: [String; N]) {
+        let cells = row.iter().zip(&self.numbers).map(|(text, number)| cell(text, *number));
+        self.table.add_row(cells.collect::<Vec<_>>());
+    }
+
+    /// Prints the rows, without the blanks at the ends of lines.
+    pub fn print(&self) -> anyhow::Result<()> {
+        for text in self.table.to_string().lines() {
+            // Cells are padded by a blank on each side.
+            line(text.trim_end().strip_prefix(' ').unwrap_or(text.trim_end()))?;
+        }
+        Ok(())
+    }
+}
+
+fn cell(text: &str, number: bool) -> Cell {
+    let cell = Cell::new(text);
+    if number { cell.set_alignment(CellAlignment::Right) } else { cell }
+}
+
+/// The end of an id: enough for people to tell jobs apart, and for the commands.
+pub fn short(id: &str) -> &str {
+    id.get(id.len().saturating_sub(8)..).unwrap_or(id)
+}
+
+/// `3 min`, of the two largest units at most one.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// How long ago a time of the farm is, by this machine's clock.
+pub fn ago(milliseconds: i64) -> String {
+    let now = Timestamp::now().as_millisecond();
+    let since = u64::try_from(now.saturating_sub(milliseconds)).unwrap_or(0);
+    format!("{} ago", span(Duration::from_millis(since)))
+}
+
+/// A time of the farm as RFC 3339; none when it is not set.
+pub fn time(milliseconds: i64) -> Option<String> {
+    let at = Timestamp::from_millisecond(milliseconds).ok()?;
+    (milliseconds != 0).then(|| at.to_string())
+}
+
+pub fn memory(bytes: u64) -> String {
+    match Memory::of_bytes(bytes) {
+        Ok(_) if bytes == 0 => "-".into(),
+        Ok(memory) => memory.to_string(),
+        // A worker that does not ask how much there is.
+        Err(_) => "any".into(),
+    }
+}
+
+/// `3 tasks`, `1 task`.
+pub fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// How far a job is: `12/40 30%`.
+pub fn progress(counts: &Counts) -> String {
+    let percent = (counts.done * 100).checked_div(counts.tasks).unwrap_or(100);
+    format!("{}/{} {percent:>3}%", counts.done, counts.tasks)
+}
+
+/// A sentence on what has become of a job.
+pub fn outcome(job: &Job) -> String {
+    let total = job.total();
+    let (name, id, state) = (&job.name, short(&job.id), job.state().word());
+    let done = format!("{} of {} done", total.done, count(total.tasks, "task"));
+    let failed = match total.failed {
+        0 => String::new(),
+        n => format!(", {n} failed"),
+    };
+    let took = match job.finished {
+        0 => String::new(),
+        at => {
+            let took = u64::try_from(at - job.submitted).unwrap_or(0);
+            format!(", after {}", span(Duration::from_millis(took)))
+        }
+    };
+    format!("{name} ({id}) is {state}: {done}{failed}{took}")
+}
+
+pub fn job_json(job: &Job) -> Value {
+    json!({
+        "id": job.id,
+        "name": job.name,
+        "user": job.user,
+        "priority": job.priority,
+        "state": job.state().word(),
+        "submitted": time(job.submitted),
+        "finished": time(job.finished),
+        "tasks": job.total(),
+        "layers": job.layers.iter().map(layer_json).collect::<Vec<_>>(),
+    })
+}
+
+fn layer_json(layer: &Layer) -> Value {
+    json!({
+        "name": layer.name,
+        "tasks": layer.counts,
+        "dependency": layer.dependency,
+        "needs": layer.needs,
+    })
+}
+
+pub fn task_json(task: &Task) -> Value {
+    json!({
+        "layer": task.layer,
+        "index": task.index,
+        "attempt": task.attempt,
+        "state": task.state,
+        "worker": (!task.worker.is_empty()).then_some(&task.worker),
+        "until": time(task.until),
+        "last_error": (!task.last_error.is_empty()).then_some(&task.last_error),
+    })
+}
+
+pub fn worker_json(worker: &Worker) -> Value {
+    json!({
+        "id": worker.id,
+        "state": worker.state().word(),
+        "tags": worker.tags,
+        "memory": worker.memory,
+        "loaded": worker.loaded,
+        "leased": worker.leased,
+        "last_seen": time(worker.last_seen),
+    })
+}
+
+/// Whether a job has ended, and the exit status that says how.
+pub fn exit_status(state: JobState) -> Option<u8> {
+    match state {
+        JobState::Done => Some(0),
+        JobState::Failed => Some(1),
+        JobState::Cancelled => Some(3),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_what_people_say() {
+        let said = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!(said(5), "5 s");
+        assert_eq!(said(65), "1 min");
+        assert_eq!(said(3_900), "1 h 05 min");
+        assert_eq!(said(100_000), "1 d 3 h");
+    }
+
+    #[test]
+    fn ids_are_shown_by_their_end() {
+        assert_eq!(short("0193a2b4c5d6e7f80123456789abcdef"), "89abcdef");
+        assert_eq!(short("abc"), "abc");
+    }
+}

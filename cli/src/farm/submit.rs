@@ -1,0 +1,202 @@
+//! `vqfarm submit`: a job file to the farm.
+
+use std::collections::{BTreeSet, HashMap};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use vqfarm_core::id::{RequestId, UserName};
+use vqfarm_proto::Refusal;
+use vqfarm_proto::v1::{Reason, SubmitRequest, SubmitResponse};
+
+use super::client::{ConnectArgs, Farm, is_passing};
+use super::status::sentence;
+use super::watch::watch_job;
+use super::{Outcome, models, show};
+use crate::failure::Failure;
+use crate::job::{self, JobArgs, Resolved};
+use crate::style;
+
+const EXAMPLES: &str = "\
+Examples:
+  Submit a grid and watch it:
+    vqfarm submit examples/sweep.toml --watch
+
+  In a script; the id is all that goes to standard output:
+    id=$(vqfarm submit sweep.toml --set render.iterations=50)
+    vqfarm wait $id && vqfarm fetch $id out/sweep
+
+  See what would be submitted, and whether a worker could do it:
+    vqfarm submit sweep.toml --dry-run
+
+Exit status: 0 submitted, 1 failed, 2 bad usage or job file; with --watch also 1 when tasks of
+the job failed and 3 when it was cancelled.";
+
+/// Submit a job to the farm
+///
+/// Models that the farm lacks are pushed first. When this has answered, the job is safe: it
+/// survives the end of the coordinator and the loss of Redis.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct SubmitArgs {
+    #[command(flatten)]
+    job: JobArgs,
+
+    /// Higher goes first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    priority: i32,
+
+    /// Stay until the job is over
+    #[arg(short, long)]
+    watch: bool,
+
+    /// Check everything, say what would be done, change nothing
+    #[arg(long, conflicts_with = "watch")]
+    dry_run: bool,
+
+    /// A name for this submit: the same again is the same job
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+
+    /// Whose job it is [default: $USER]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+
+    /// Print one JSON object: the job, and why some of it cannot run now, if so
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// How long a coordinator that broke off is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub async fn submit(args: SubmitArgs) -> Outcome {
+    let library = job::library(args.job.models.as_deref())?;
+    let resolved = job::load(&args.job, &library)?;
+    let request = request_id(&args)?;
+    let user = user(&args)?;
+    let mut farm = args.connect.connect().await?;
+    let names: BTreeSet<String> = resolved.job.models().into_iter().map(|m| m.name).collect();
+    let missing =
+        models::missing(&mut farm, &args.connect, &library, names.into_iter().collect()).await?;
+    if !args.dry_run {
+        for entry in &missing {
+            models::push_entry(&mut farm, &args.connect, entry).await?;
+            anstream::eprintln!("{}: pushed to the farm", entry.name);
+        }
+    }
+    let assets = resolved.assets.iter();
+    let message = SubmitRequest {
+        job: serde_json::to_string(&resolved.job).context("cannot write the job as JSON")?,
+        assets: assets.map(|a| (a.key.clone(), a.bytes.clone())).collect::<HashMap<_, _>>(),
+        request_id: request.to_string(),
+        priority: args.priority,
+        user: user.to_string(),
+        dry_run: args.dry_run,
+        offered: missing.iter().map(models::describe).collect(),
+    };
+    let answer = send(farm, &args.connect, message, &resolved).await?;
+    tell(&args, &answer)?;
+    let id = answer.job.unwrap_or_default().id;
+    if args.watch { watch_job(&args.connect, &id, args.json).await } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Submits; asks again under the same request id while the coordinator is away.
+async fn send(
+    mut farm: Farm,
+    connect: &ConnectArgs,
+    message: SubmitRequest,
+    resolved: &Resolved,
+) -> Result<SubmitResponse, Failure> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let status = match farm.submit(message.clone()).await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        if let Some(refusal) = Refusal::of(&status)
+            && !refusal.fields.is_empty()
+        {
+            // Shown where they stand in the job file.
+            resolved.refuse(refusal.fields)?;
+        }
+        if !is_passing(&status) || began.elapsed() > PATIENCE {
+            return Err(connect.explain(status));
+        }
+        if pause == Duration::from_millis(200) {
+            anstream::eprintln!("{}; trying again", status.message());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+        if let Ok(again) = connect.connect().await {
+            farm = again;
+        }
+    }
+}
+
+/// The id goes to standard output, everything else to standard error.
+fn tell(args: &SubmitArgs, answer: &SubmitResponse) -> anyhow::Result<()> {
+    let job = answer.job.clone().unwrap_or_default();
+    if args.json {
+        // While it is watched, the job's own lines follow.
+        return show::json_lines([json!({
+            "job": show::job_json(&job), "existed": answer.existed, "dry_run": args.dry_run,
+            "reasons": answer.reasons,
+        })]);
+    }
+    let tasks = show::count(job.total().tasks, "task");
+    let layers: Vec<String> = job
+        .layers
+        .iter()
+        .map(|layer| format!("{} {}", layer.counts.unwrap_or_default().tasks, layer.name))
+        .collect();
+    let (name, layers) = (&job.name, layers.join(", "));
+    if args.dry_run {
+        anstream::eprintln!("{name} would be {tasks} ({layers}); nothing was submitted");
+    } else {
+        let id = show::short(&job.id);
+        let done = if answer.existed { "was submitted before" } else { "is submitted" };
+        anstream::eprintln!("{name} {done}: {tasks} ({layers}), as {id}");
+        if !args.watch {
+            show::line(&job.id)?;
+            anstream::eprintln!("watch it: vqfarm watch {id}");
+        }
+    }
+    for reason in answer.reasons.iter().filter(|reason| is_obstacle(reason)) {
+        anstream::eprintln!("{}: {}", style::warning("note"), sentence(reason));
+    }
+    Ok(())
+}
+
+/// Whether somebody must do something before such tasks run.
+fn is_obstacle(reason: &Reason) -> bool {
+    ["no_workers", "tags", "memory", "fit", "draining", "queue"].contains(&reason.kind.as_str())
+}
+
+fn request_id(args: &SubmitArgs) -> Result<RequestId, Failure> {
+    match &args.request_id {
+        None => Ok(RequestId::generate()),
+        Some(text) => {
+            RequestId::new(text).map_err(|error| Failure::Usage(format!("--request-id: {error}")))
+        }
+    }
+}
+
+fn user(args: &SubmitArgs) -> Result<UserName, Failure> {
+    match &args.user {
+        Some(text) => {
+            UserName::new(text).map_err(|error| Failure::Usage(format!("--user: {error}")))
+        }
+        None => {
+            let name = std::env::var("USER").ok().and_then(|name| UserName::new(name).ok());
+            let local = || UserName::new("local").context("a plain word is a user name");
+            Ok(name.map_or_else(local, Ok)?)
+        }
+    }
+}
