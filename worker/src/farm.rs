@@ -81,7 +81,7 @@ pub struct RunArgs {
     pub id: Option<WorkerId>,
 
     /// What jobs may ask for, as in studio,a100
-    #[arg(long, value_name = "TAGS", env = "VQFARM_TAGS", value_delimiter = ',')]
+    #[arg(long, alias = "tag", value_name = "TAGS", env = "VQFARM_TAGS", value_delimiter = ',')]
     pub tags: Vec<Tag>,
 
     /// Device memory in GiB [default: what the device has]
