@@ -110,10 +110,11 @@ impl ModelWeights {
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
         let (config, tensors) = &self.generator;
-        let generator = Vqgan::new(&Weights::new(tensors, self.kind), config)?;
+        let generator = Vqgan::new(&Weights::new(tensors, self.kind).fast(), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
         for (config, tensors) in &self.perceptors {
-            perceptors.push(Box::new(Clip::new(&Weights::new(tensors, self.kind), config)?));
+            let weights = Weights::new(tensors, self.kind).fast();
+            perceptors.push(Box::new(Clip::new(&weights, config)?));
         }
         Ok(Models::new(Box::new(generator), perceptors, self.device))
     }

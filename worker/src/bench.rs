@@ -37,7 +37,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     iterations: u32,
 
-    /// float32, tf32 or bf16; a CPU computes in float32
+    /// float32, tf32 or bf16; what a CPU does not know it computes in float32
     #[arg(long, value_name = "KIND", default_value = "float32")]
     precision: String,
 
@@ -166,7 +166,7 @@ fn synchronise(device: Device) {
 
 fn models(device: Device, kind: Kind) -> Result<Models> {
     let weights = RandomWeights::new(1, device);
-    let weights = Weights::random(&weights, kind);
+    let weights = Weights::random(&weights, kind).fast();
     let generator = Vqgan::new(&weights, &imagenet_f16_16384())?;
     let perceptor = Clip::new(&weights, &vit_b_32())?;
     Ok(Models::new(Box::new(generator), vec![Box::new(perceptor)], device))

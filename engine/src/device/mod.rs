@@ -1,11 +1,13 @@
 //! Which device computes, in which arithmetic, and with how many threads.
 
 mod cuda;
+mod memory;
 
 use tch::{Cuda, Device, Kind};
 use vqfarm_core::render::Precision;
 
 use crate::error::{EngineError, Result};
+pub use memory::keep_memory;
 
 /// The device of a name: `cpu`, `cuda`, `cuda:1`, or `auto` for the first GPU if there is one.
 ///
@@ -45,23 +47,47 @@ pub fn cuda_devices() -> Result<i64, String> {
     Ok(Cuda::device_count())
 }
 
+/// Bytes of a GPU's memory.
+///
+/// # Errors
+/// There is no such GPU, or its libraries cannot be loaded.
+pub fn cuda_memory(index: usize) -> Result<u64> {
+    let asked = || cuda::register().and_then(|()| cuda::memory(index));
+    asked().map_err(|reason| EngineError::Device { asked: format!("cuda:{index}"), reason })
+}
+
 /// Sets a device's arithmetic and returns the kind that networks are loaded in, with a
 /// warning when the device cannot do as it is asked.
 ///
 /// `float32` means full float32: TF32, which libtorch would use in convolutions, is switched
-/// off on CUDA. On a CPU everything is float32.
+/// off on CUDA. A CPU knows no TF32, and bf16 if it has instructions for it (AVX-512 BF16);
+/// what it does not know it computes in float32.
 ///
 /// # Errors
 /// The CUDA libraries are of another version.
 pub fn set_precision(device: Device, precision: Precision) -> Result<(Kind, Option<String>)> {
     if !device.is_cuda() {
-        let warning = (precision != Precision::Float32)
-            .then(|| "precision: a CPU computes in float32, which is slower but no worse".into());
-        return Ok((Kind::Float, warning));
+        return Ok(match precision {
+            Precision::Float32 => (Kind::Float, None),
+            Precision::Bf16 if has_bf16() => (Kind::BFloat16, None),
+            Precision::Tf32 | Precision::Bf16 => {
+                let warning = "precision: this CPU computes in float32, which is slower but no \
+                               worse";
+                (Kind::Float, Some(warning.into()))
+            }
+        });
     }
     cuda::allow_tf32(precision != Precision::Float32)
         .map_err(|reason| EngineError::Device { asked: format!("{device:?}"), reason })?;
     Ok((if precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float }, None))
+}
+
+/// Whether this CPU multiplies bf16 numbers; emulated they would be slower than float32.
+fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// Pictures up to this many pixels are computed by one thread each.
@@ -107,10 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_warns_and_computes_in_float32() {
-        let (kind, warning) = set_precision(Device::Cpu, Precision::Bf16).unwrap();
+    fn a_cpu_warns_of_what_it_does_not_know() {
+        let (kind, warning) = set_precision(Device::Cpu, Precision::Tf32).unwrap();
         assert_eq!(kind, Kind::Float);
         assert!(warning.unwrap().starts_with("precision"));
-        assert!(set_precision(Device::Cpu, Precision::Float32).unwrap().1.is_none());
+        assert_eq!(set_precision(Device::Cpu, Precision::Float32).unwrap(), (Kind::Float, None));
+        let (kind, warning) = set_precision(Device::Cpu, Precision::Bf16).unwrap();
+        assert_eq!(kind == Kind::BFloat16, warning.is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::Weights;
+use super::{Arithmetic, Weights};
 use crate::error::Result;
 
 /// A square 2-D convolution.
@@ -36,6 +36,15 @@ impl Conv2d {
 
     pub fn padding(self, padding: i64) -> Self {
         Self { padding, ..self }
+    }
+
+    /// Followed by a scale and a shift a channel, in one.
+    pub fn then(self, scale: &Tensor, shift: Tensor) -> Self {
+        let shift = match self.bias {
+            Some(bias) => bias * scale + shift,
+            None => shift,
+        };
+        Self { weight: self.weight * scale.view([-1, 1, 1, 1]), bias: Some(shift), ..self }
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
@@ -87,6 +96,7 @@ impl LayerNorm {
 pub(super) struct Linear {
     weight: Tensor,
     bias: Tensor,
+    convolves: bool,
 }
 
 impl Linear {
@@ -96,11 +106,41 @@ impl Linear {
 
     /// For keys such as `in_proj_weight`.
     pub fn named(w: &Weights, weight: &str, bias: &str, inputs: i64, outputs: i64) -> Result<Self> {
-        Ok(Self { weight: w.get(weight, &[outputs, inputs])?, bias: w.get(bias, &[outputs])? })
+        let weight = w.get(weight, &[outputs, inputs])?;
+        // On a CPU libtorch's convolutions are quicker than its products of matrices.
+        let convolves = w.arithmetic() == Arithmetic::Fast && !weight.device().is_cuda();
+        Ok(Self { weight, bias: w.get(bias, &[outputs])?, convolves })
     }
 
+    /// The layer that computes `count` of the outputs from `first` on.
+    pub fn outputs(&self, first: i64, count: i64) -> Self {
+        let some = |t: &Tensor| t.narrow(0, first, count);
+        Self { weight: some(&self.weight), bias: some(&self.bias), ..*self }
+    }
+
+    /// Its outputs times `factor`.
+    pub fn times(self, factor: f64) -> Self {
+        Self { weight: self.weight * factor, bias: self.bias * factor, ..self }
+    }
+
+    /// The same outputs for inputs that are `factor` times as large.
+    pub fn after_times(self, factor: f64) -> Self {
+        Self { weight: self.weight / factor, ..self }
+    }
+
+    /// [N, …, inputs] → [N, …, outputs].
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        match x.size().as_slice() {
+            &[n, tokens, inputs] if self.convolves => {
+                let pixels = x.reshape([n, tokens, 1, inputs]).permute([0, 3, 1, 2]);
+                let weight = self.weight.unsqueeze(-1).unsqueeze(-1);
+                pixels
+                    .conv2d(&weight, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1)
+                    .permute([0, 2, 3, 1])
+                    .reshape([n, tokens, -1])
+            }
+            _ => x.linear(&self.weight, Some(&self.bias)),
+        }
     }
 }
 
@@ -109,20 +149,26 @@ pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Ten
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, causal, None, false)
 }
 
-/// x·σ(x). On a CPU in two operations, as the originals have it: the fused one rounds otherwise,
-/// and optimisers that divide by the gradient's size (RMSprop) make that visible.
-pub(super) fn swish(x: &Tensor) -> Tensor {
-    if x.device().is_cuda() { x.silu() } else { x * x.sigmoid() }
+/// x·σ(x).
+pub(super) fn swish(x: &Tensor, arithmetic: Arithmetic) -> Tensor {
+    match arithmetic {
+        Arithmetic::Original => x * x.sigmoid(),
+        Arithmetic::Fast => x.silu(),
+    }
 }
 
-/// Attention of one head among the positions of [B, c, h, w]. On a CPU in the originals' own
-/// steps, for the same reason as [`swish`].
-pub(super) fn attention_over_positions(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+/// The same numbers, laid out in memory position by position instead of channel by channel.
+pub(super) fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// Attention of one head among the positions of [B, c, h, w].
+pub(super) fn attention_over_positions([q, k, v]: [&Tensor; 3], arithmetic: Arithmetic) -> Tensor {
     let tokens = |t: &Tensor| t.flatten(2, 3).transpose(1, 2);
-    if q.device().is_cuda() {
+    if arithmetic == Arithmetic::Fast {
         let one_head = |t: &Tensor| tokens(t).unsqueeze(1);
         let out = attention(&one_head(q), &one_head(k), &one_head(v), false);
-        return out.squeeze_dim(1).transpose(1, 2).reshape(v.size());
+        return out.squeeze_dim(1).transpose(1, 2).view_as(v);
     }
     let scale = (v.size()[1] as f64).powf(-0.5);
     let weights = (tokens(q).bmm(&k.flatten(2, 3)) * scale).softmax(2, q.kind());

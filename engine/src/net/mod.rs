@@ -5,9 +5,10 @@
 
 pub mod clip;
 mod layers;
+mod upsample;
 pub mod vqgan;
 mod weights;
 
 pub use clip::Clip;
 pub use vqgan::Vqgan;
-pub use weights::{RandomWeights, Weights, to_tensors};
+pub use weights::{Arithmetic, RandomWeights, Weights, to_tensors};

@@ -5,8 +5,9 @@
 use tch::{Kind, Tensor};
 use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
 
-use super::Weights;
-use super::layers::{Conv2d, GroupNorm, attention_over_positions, swish};
+use super::layers::{Conv2d, GroupNorm, attention_over_positions, channels_last, swish};
+use super::upsample::Upsample;
+use super::{Arithmetic, Weights};
 use crate::error::{EngineError, Result};
 use crate::model::Generator;
 
@@ -17,6 +18,7 @@ struct ResnetBlock {
     norm2: GroupNorm,
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
+    arithmetic: Arithmetic,
 }
 
 impl ResnetBlock {
@@ -30,12 +32,13 @@ impl ResnetBlock {
                 true => None,
                 false => Some(Conv2d::new(&w.at("nin_shortcut"), inputs, outputs, 1)?),
             },
+            arithmetic: w.arithmetic(),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let h = self.conv1.forward(&swish(&self.norm1.forward(x)));
-        let h = self.conv2.forward(&swish(&self.norm2.forward(&h)));
+        let h = self.conv1.forward(&swish(&self.norm1.forward(x), self.arithmetic));
+        let h = self.conv2.forward(&swish(&self.norm2.forward(&h), self.arithmetic));
         match &self.shortcut {
             Some(conv) => conv.forward(x) + h,
             None => x + h,
@@ -50,6 +53,7 @@ struct AttnBlock {
     k: Conv2d,
     v: Conv2d,
     proj_out: Conv2d,
+    arithmetic: Arithmetic,
 }
 
 impl AttnBlock {
@@ -61,13 +65,14 @@ impl AttnBlock {
             k: conv("k")?,
             v: conv("v")?,
             proj_out: conv("proj_out")?,
+            arithmetic: w.arithmetic(),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let h = self.norm.forward(x);
         let (q, k, v) = (self.q.forward(&h), self.k.forward(&h), self.v.forward(&h));
-        let h = attention_over_positions(&q, &k, &v);
+        let h = attention_over_positions([&q, &k, &v], self.arithmetic);
         x + self.proj_out.forward(&h)
     }
 }
@@ -75,7 +80,6 @@ impl AttnBlock {
 /// The blocks of one resolution, each followed by attention where the config asks for it.
 struct Level {
     blocks: Vec<(ResnetBlock, Option<AttnBlock>)>,
-    resample: Option<Conv2d>,
 }
 
 impl Level {
@@ -90,7 +94,7 @@ impl Level {
             list.push((block, attn));
             inputs = outputs;
         }
-        Ok(Self { blocks: list, resample: None })
+        Ok(Self { blocks: list })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
@@ -128,10 +132,12 @@ impl Middle {
 
 struct Encoder {
     conv_in: Conv2d,
-    down: Vec<Level>,
+    /// With the way to the next coarser resolution.
+    down: Vec<(Level, Option<Conv2d>)>,
     mid: Middle,
     norm_out: GroupNorm,
     conv_out: Conv2d,
+    arithmetic: Arithmetic,
 }
 
 impl Encoder {
@@ -143,14 +149,15 @@ impl Encoder {
             let w = w.at("down").at(i);
             let outputs = c.ch * mult;
             let attend = c.attn_resolutions.contains(&resolution);
-            let mut level = Level::new(&w, c.num_res_blocks, channels, outputs, attend)?;
+            let level = Level::new(&w, c.num_res_blocks, channels, outputs, attend)?;
             channels = outputs;
+            let mut downsample = None;
             if i + 1 < c.ch_mult.len() {
                 let conv = Conv2d::new(&w.at("downsample").at("conv"), channels, channels, 3)?;
-                level.resample = Some(conv.stride(2).padding(0));
+                downsample = Some(conv.stride(2).padding(0));
                 resolution /= 2;
             }
-            down.push(level);
+            down.push((level, downsample));
         }
         let outputs = if c.double_z { 2 * c.z_channels } else { c.z_channels };
         Ok(Self {
@@ -159,28 +166,32 @@ impl Encoder {
             mid: Middle::new(&w.at("mid"), channels)?,
             norm_out: GroupNorm::new(&w.at("norm_out"), channels)?,
             conv_out: Conv2d::new(&w.at("conv_out"), channels, outputs, 3)?,
+            arithmetic: w.arithmetic(),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let mut h = self.conv_in.forward(x);
-        for level in &self.down {
+        for (level, downsample) in &self.down {
             h = level.forward(&h);
-            if let Some(conv) = &level.resample {
+            if let Some(conv) = downsample {
                 h = conv.forward(&h.constant_pad_nd([0, 1, 0, 1]));
             }
         }
-        self.conv_out.forward(&swish(&self.norm_out.forward(&self.mid.forward(&h))))
+        let h = self.norm_out.forward(&self.mid.forward(&h));
+        self.conv_out.forward(&swish(&h, self.arithmetic))
     }
 }
 
 struct Decoder {
     conv_in: Conv2d,
     mid: Middle,
-    /// From the coarsest resolution to the finest, the order of use.
-    up: Vec<Level>,
+    /// From the coarsest resolution to the finest, the order of use, each with the way to the
+    /// next.
+    up: Vec<(Level, Option<Upsample>)>,
     norm_out: GroupNorm,
     conv_out: Conv2d,
+    arithmetic: Arithmetic,
 }
 
 impl Decoder {
@@ -194,14 +205,14 @@ impl Decoder {
             let w = w.at("up").at(i);
             let outputs = c.ch * mult;
             let attend = c.attn_resolutions.contains(&resolution);
-            let mut level = Level::new(&w, c.num_res_blocks + 1, channels, outputs, attend)?;
+            let level = Level::new(&w, c.num_res_blocks + 1, channels, outputs, attend)?;
             channels = outputs;
+            let mut upsample = None;
             if i > 0 {
-                let conv = Conv2d::new(&w.at("upsample").at("conv"), channels, channels, 3)?;
-                level.resample = Some(conv);
+                upsample = Some(Upsample::new(&w.at("upsample"), channels)?);
                 resolution *= 2;
             }
-            up.push(level);
+            up.push((level, upsample));
         }
         Ok(Self {
             conv_in: Conv2d::new(&w.at("conv_in"), c.z_channels, deepest, 3)?,
@@ -209,19 +220,19 @@ impl Decoder {
             up,
             norm_out: GroupNorm::new(&w.at("norm_out"), channels)?,
             conv_out: Conv2d::new(&w.at("conv_out"), channels, c.out_ch, 3)?,
+            arithmetic: w.arithmetic(),
         })
     }
 
     fn forward(&self, z: &Tensor) -> Tensor {
         let mut h = self.mid.forward(&self.conv_in.forward(z));
-        for level in &self.up {
+        for (level, upsample) in &self.up {
             h = level.forward(&h);
-            if let Some(conv) = &level.resample {
-                let (height, width) = (h.size()[2] * 2, h.size()[3] * 2);
-                h = conv.forward(&h.upsample_nearest2d([height, width], None, None));
+            if let Some(upsample) = upsample {
+                h = upsample.forward(&h);
             }
         }
-        self.conv_out.forward(&swish(&self.norm_out.forward(&h)))
+        self.conv_out.forward(&swish(&self.norm_out.forward(&h), self.arithmetic))
     }
 }
 
@@ -238,6 +249,7 @@ pub struct Vqgan {
     proj: Option<Conv2d>,
     bounds: (Tensor, Tensor),
     kind: Kind,
+    arithmetic: Arithmetic,
 }
 
 impl Vqgan {
@@ -273,6 +285,7 @@ impl Vqgan {
             proj,
             bounds,
             kind: w.kind(),
+            arithmetic: w.arithmetic(),
             config: config.clone(),
         })
     }
@@ -286,14 +299,23 @@ impl Vqgan {
         &self.codebook
     }
 
+    /// What the convolutions get: in their kind, and laid out as they are quickest.
+    fn input(&self, x: &Tensor) -> Tensor {
+        let x = x.to_kind(self.kind);
+        match self.arithmetic {
+            Arithmetic::Original => x,
+            Arithmetic::Fast => channels_last(&x),
+        }
+    }
+
     /// The encoder alone: x in [-1, 1] [B, 3, H, W] → [B, z, H/f, W/f].
     pub fn encoder_out(&self, x: &Tensor) -> Tensor {
-        self.encoder.forward(&x.to_kind(self.kind)).to_kind(Kind::Float)
+        self.encoder.forward(&self.input(x)).to_kind(Kind::Float)
     }
 
     /// The encoder and `quant_conv`: x in [-1, 1] → [B, e, H/f, W/f], before quantising.
     pub fn prequant(&self, x: &Tensor) -> Tensor {
-        let h = self.encoder.forward(&x.to_kind(self.kind));
+        let h = self.encoder.forward(&self.input(x));
         self.quant_conv.forward(&h).to_kind(Kind::Float)
     }
 
@@ -314,7 +336,7 @@ impl Vqgan {
 
     /// The decoder's own output, in about [-1, 1].
     pub fn decoder_out(&self, z_q: &Tensor) -> Tensor {
-        let h = self.post_quant_conv.forward(&z_q.to_kind(self.kind));
+        let h = self.post_quant_conv.forward(&self.input(z_q));
         self.decoder.forward(&h).to_kind(Kind::Float)
     }
 }

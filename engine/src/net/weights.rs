@@ -9,11 +9,23 @@ use vqfarm_weights::StateDict;
 
 use crate::error::{EngineError, Result};
 
+/// In which steps a network computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// The originals' own, in their order: equal to them to the bit on a processor like theirs.
+    /// The weights are used as they are and can be trained.
+    Original,
+    /// Fewer ones: fused, with constants folded into the weights, and nothing computed that
+    /// nobody looks at. Equal up to rounding; for weights that stay as they are.
+    Fast,
+}
+
 /// Named tensors, seen from a prefix within their keys.
 pub struct Weights<'a> {
     source: Source<'a>,
     prefix: String,
     kind: Kind,
+    arithmetic: Arithmetic,
 }
 
 #[derive(Clone, Copy)]
@@ -55,14 +67,24 @@ impl RandomWeights {
 }
 
 impl<'a> Weights<'a> {
-    /// All of `tensors`; the network computes in `kind` (norms of a transformer stay float32).
+    /// All of `tensors`; the network computes in `kind` (norms of a transformer stay float32),
+    /// by [`Arithmetic::Original`].
     pub fn new(tensors: &'a BTreeMap<String, Tensor>, kind: Kind) -> Self {
-        Self { source: Source::Given(tensors), prefix: String::new(), kind }
+        Self::of(Source::Given(tensors), kind)
     }
 
     /// Tensors made up as they are asked for.
     pub fn random(source: &'a RandomWeights, kind: Kind) -> Self {
-        Self { source: Source::Random(source), prefix: String::new(), kind }
+        Self::of(Source::Random(source), kind)
+    }
+
+    fn of(source: Source<'a>, kind: Kind) -> Self {
+        Self { source, prefix: String::new(), kind, arithmetic: Arithmetic::Original }
+    }
+
+    /// The same weights for a network that computes by [`Arithmetic::Fast`].
+    pub fn fast(self) -> Self {
+        Self { arithmetic: Arithmetic::Fast, ..self }
     }
 
     /// The view below `name`: `w.at("encoder").get("conv_in.weight", …)`.
@@ -73,6 +95,11 @@ impl<'a> Weights<'a> {
     /// What the network computes in.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// How the network computes.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// The tensor `name`, in the network's kind; -1 in `shape` accepts any size.

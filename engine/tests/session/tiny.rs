@@ -9,7 +9,8 @@ use vqfarm_engine::model::Perceptor;
 use vqfarm_engine::net::{Clip, Vqgan, Weights, to_tensors};
 use vqfarm_engine::{Models, Picture, Session, tokenizer};
 
-fn checkpoint(stem: &str) -> vqfarm_weights::Checkpoint {
+/// A fixture as the file of weights that it is.
+pub fn checkpoint(stem: &str) -> vqfarm_weights::Checkpoint {
     let file = format!("tests/fixtures/{stem}.safetensors");
     vqfarm_weights::read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
@@ -17,13 +18,13 @@ fn checkpoint(stem: &str) -> vqfarm_weights::Checkpoint {
 fn generator() -> Vqgan {
     let model = vqfarm_weights::vqgan::canonical(checkpoint("vqgan_vq_f4"), None).unwrap();
     let tensors = to_tensors(&model.state, Device::Cpu).unwrap();
-    Vqgan::new(&Weights::new(&tensors, Kind::Float), &model.config).unwrap()
+    Vqgan::new(&Weights::new(&tensors, Kind::Float).fast(), &model.config).unwrap()
 }
 
 fn perceptor(stem: &str) -> FewTokens {
     let model = vqfarm_weights::clip::canonical(checkpoint(stem), None).unwrap();
     let tensors = to_tensors(&model.state, Device::Cpu).unwrap();
-    FewTokens(Clip::new(&Weights::new(&tensors, Kind::Float), &model.config).unwrap())
+    FewTokens(Clip::new(&Weights::new(&tensors, Kind::Float).fast(), &model.config).unwrap())
 }
 
 /// One generator and the perceptors of these fixtures.

@@ -4,8 +4,8 @@ use tch::Tensor;
 use vqfarm_weights::clip::{ClipConfig, VisionLayers};
 
 use crate::error::{EngineError, Result};
-use crate::net::Weights;
-use crate::net::layers::{Conv2d, Linear, attention};
+use crate::net::layers::{Conv2d, Linear, attention, channels_last};
+use crate::net::{Arithmetic, Weights};
 
 /// Batch normalisation with the statistics of training, as one scale and shift a channel.
 struct FrozenBatchNorm {
@@ -18,31 +18,34 @@ impl FrozenBatchNorm {
         let get = |name| w.get_f32(name, &[channels]);
         let scale = get("weight")? / (get("running_var")? + 1e-5).sqrt();
         let shift = get("bias")? - get("running_mean")? * &scale;
-        let shaped = |t: Tensor| t.view([1, channels, 1, 1]).to_kind(w.kind());
-        Ok(Self { scale: shaped(scale), shift: shaped(shift) })
+        Ok(Self { scale: scale.to_kind(w.kind()), shift: shift.to_kind(w.kind()) })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        x * &self.scale + &self.shift
+        let by_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
+        x * by_channel(&self.scale) + by_channel(&self.shift)
     }
 }
 
-/// A convolution without bias and its normalisation.
+/// A convolution without bias and its normalisation, which may be part of it.
 struct ConvNorm {
     conv: Conv2d,
-    norm: FrozenBatchNorm,
+    norm: Option<FrozenBatchNorm>,
 }
 
 impl ConvNorm {
     fn new(w: &Weights, names: [&str; 2], inputs: i64, outputs: i64, kernel: i64) -> Result<Self> {
-        Ok(Self {
-            conv: Conv2d::unbiased(&w.at(names[0]), inputs, outputs, kernel)?,
-            norm: FrozenBatchNorm::new(&w.at(names[1]), outputs)?,
+        let conv = Conv2d::unbiased(&w.at(names[0]), inputs, outputs, kernel)?;
+        let norm = FrozenBatchNorm::new(&w.at(names[1]), outputs)?;
+        Ok(match w.arithmetic() {
+            Arithmetic::Original => Self { conv, norm: Some(norm) },
+            Arithmetic::Fast => Self { conv: conv.then(&norm.scale, norm.shift), norm: None },
         })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        self.norm.forward(&self.conv.forward(x))
+        let x = self.conv.forward(x);
+        self.norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(&x))
     }
 }
 
@@ -136,6 +139,7 @@ pub(super) struct ModifiedResNet {
     stem: [ConvNorm; 3],
     blocks: Vec<Bottleneck>,
     attnpool: AttentionPool,
+    arithmetic: Arithmetic,
 }
 
 impl ModifiedResNet {
@@ -170,11 +174,16 @@ impl ModifiedResNet {
         let heads = width * 32 / 64;
         let side = c.image_resolution / 32;
         let attnpool = AttentionPool::new(&w.at("attnpool"), side, inputs, heads, c.embed_dim)?;
-        Ok(Self { stem: [first, second, third], blocks, attnpool })
+        let arithmetic = w.arithmetic();
+        Ok(Self { stem: [first, second, third], blocks, attnpool, arithmetic })
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let x = self.stem.iter().fold(x.shallow_clone(), |x, conv| conv.forward(&x).relu());
+        let x = match self.arithmetic {
+            Arithmetic::Original => x.shallow_clone(),
+            Arithmetic::Fast => channels_last(x),
+        };
+        let x = self.stem.iter().fold(x, |x, conv| conv.forward(&x).relu());
         let x = self.blocks.iter().fold(average_pool(&x, 2), |x, block| block.forward(&x));
         self.attnpool.forward(&x)
     }

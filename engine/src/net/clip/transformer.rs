@@ -4,8 +4,8 @@ use tch::Tensor;
 use vqfarm_weights::clip::Activation;
 
 use crate::error::{EngineError, Result};
-use crate::net::Weights;
-use crate::net::layers::{LayerNorm, Linear, attention};
+use crate::net::layers::{LayerNorm, Linear, attention, swish};
+use crate::net::{Arithmetic, Weights};
 
 struct ResidualAttentionBlock {
     ln_1: LayerNorm,
@@ -15,46 +15,77 @@ struct ResidualAttentionBlock {
     c_fc: Linear,
     c_proj: Linear,
     heads: i64,
+    width: i64,
     activation: Activation,
+    arithmetic: Arithmetic,
 }
+
+/// QuickGELU's constant: x·σ(βx).
+const BETA: f64 = 1.702;
 
 impl ResidualAttentionBlock {
     fn new(w: &Weights, width: i64, heads: i64, activation: Activation) -> Result<Self> {
         let attn = w.at("attn");
         let mlp = w.at("mlp");
+        let mut c_fc = Linear::new(&mlp.at("c_fc"), width, 4 * width)?;
+        let mut c_proj = Linear::new(&mlp.at("c_proj"), 4 * width, width)?;
+        if w.arithmetic() == Arithmetic::Fast && activation == Activation::QuickGelu {
+            // β·x·σ(βx) is the swish of βx.
+            (c_fc, c_proj) = (c_fc.times(BETA), c_proj.after_times(BETA));
+        }
         Ok(Self {
             ln_1: LayerNorm::new(&w.at("ln_1"), width)?,
             in_proj: Linear::named(&attn, "in_proj_weight", "in_proj_bias", width, 3 * width)?,
             out_proj: Linear::new(&attn.at("out_proj"), width, width)?,
             ln_2: LayerNorm::new(&w.at("ln_2"), width)?,
-            c_fc: Linear::new(&mlp.at("c_fc"), width, 4 * width)?,
-            c_proj: Linear::new(&mlp.at("c_proj"), 4 * width, width)?,
+            c_fc,
+            c_proj,
             heads,
+            width,
             activation,
+            arithmetic: w.arithmetic(),
         })
     }
 
-    fn attend(&self, x: &Tensor, causal: bool) -> Tensor {
-        let size = x.size();
-        let (n, tokens, width) = (size[0], size[1], size[2]);
-        // [N, T, 3·width] → three of [N, heads, T, d].
-        let qkv = self
-            .in_proj
-            .forward(x)
-            .view([n, tokens, 3, self.heads, width / self.heads])
-            .permute([2, 0, 3, 1, 4]);
-        let out = attention(&qkv.get(0), &qkv.get(1), &qkv.get(2), causal);
-        self.out_proj.forward(&out.transpose(1, 2).reshape([n, tokens, width]))
+    /// [N, T, k·width] → k of [N, heads, T, d].
+    fn split(&self, x: &Tensor) -> Vec<Tensor> {
+        let (n, tokens) = (x.size()[0], x.size()[1]);
+        let by_head = |t: &Tensor| t.view([n, tokens, self.heads, -1]).transpose(1, 2);
+        x.split(self.width, 2).iter().map(by_head).collect()
+    }
+
+    /// Attention's output among queries, keys and values [N, heads, T, d], as [N, T, width].
+    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
+        let (n, tokens) = (q.size()[0], q.size()[2]);
+        let out = attention(q, k, v, causal);
+        self.out_proj.forward(&out.transpose(1, 2).reshape([n, tokens, self.width]))
+    }
+
+    fn mlp(&self, x: &Tensor) -> Tensor {
+        let h = self.c_fc.forward(x);
+        let h = match (self.activation, self.arithmetic) {
+            (Activation::QuickGelu, Arithmetic::Original) => &h * (&h * BETA).sigmoid(),
+            (Activation::QuickGelu, Arithmetic::Fast) => swish(&h, self.arithmetic),
+            (Activation::Gelu, _) => h.gelu("none"),
+        };
+        self.c_proj.forward(&h)
     }
 
     fn forward(&self, x: &Tensor, causal: bool) -> Tensor {
-        let x = x + self.attend(&self.ln_1.forward(x), causal);
-        let h = self.c_fc.forward(&self.ln_2.forward(&x));
-        let h = match self.activation {
-            Activation::QuickGelu => &h * (&h * 1.702).sigmoid(),
-            Activation::Gelu => h.gelu("none"),
-        };
-        x + self.c_proj.forward(&h)
+        let qkv = self.split(&self.in_proj.forward(&self.ln_1.forward(x)));
+        let x = x + self.mix(&qkv[0], &qkv[1], &qkv[2], causal);
+        &x + self.mlp(&self.ln_2.forward(&x))
+    }
+
+    /// What [`Self::forward`] makes of the first token, [N, 1, width]: only keys and values are
+    /// needed of the others.
+    fn first_token(&self, x: &Tensor) -> Tensor {
+        let first = |x: &Tensor| x.narrow(1, 0, 1);
+        let h = self.ln_1.forward(x);
+        let q = self.split(&self.in_proj.outputs(0, self.width).forward(&first(&h)));
+        let kv = self.split(&self.in_proj.outputs(self.width, 2 * self.width).forward(&h));
+        let x = first(x) + self.mix(&q[0], &kv[0], &kv[1], false);
+        &x + self.mlp(&self.ln_2.forward(&x))
     }
 }
 
@@ -87,5 +118,16 @@ impl Transformer {
 
     pub fn forward(&self, x: Tensor) -> Tensor {
         self.blocks.iter().fold(x, |x, block| block.forward(&x, self.causal))
+    }
+
+    /// What [`Self::forward`] makes of the first token, [N, width].
+    pub fn first_token(&self, x: Tensor) -> Tensor {
+        match self.blocks.split_last() {
+            Some((last, blocks)) if last.arithmetic == Arithmetic::Fast => {
+                let x = blocks.iter().fold(x, |x, block| block.forward(&x, self.causal));
+                last.first_token(&x).select(1, 0)
+            }
+            _ => self.forward(x).select(1, 0),
+        }
     }
 }

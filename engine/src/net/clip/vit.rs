@@ -49,7 +49,7 @@ impl VisionTransformer {
         let size = patches.size();
         let class = self.class_embedding.expand([size[0], 1, size[2]], false);
         let x = Tensor::cat(&[class, patches], 1) + &self.positional_embedding;
-        let x = self.transformer.forward(self.ln_pre.forward(&x));
-        self.ln_post.forward(&x.select(1, 0)).matmul(&self.proj)
+        let class = self.transformer.first_token(self.ln_pre.forward(&x));
+        self.ln_post.forward(&class).matmul(&self.proj)
     }
 }
