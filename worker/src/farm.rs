@@ -109,7 +109,7 @@ pub struct RunArgs {
 
     /// Seconds after which a silent worker loses its tasks; the same on the whole farm
     #[arg(long, value_name = "S", default_value = "30", env = "VQFARM_LEASE",
-          value_parser = seconds)]
+          value_parser = lease)]
     pub lease: Duration,
 
     /// Attempts that may fail before a task is put aside; the same on the whole farm
@@ -136,9 +136,17 @@ fn gib(text: &str) -> Result<u64, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
+    within(text, 0.0, 86_400.0)
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    within(text, 0.1, 3600.0)
+}
+
+fn within(text: &str, least: f64, most: f64) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it must be a number of seconds from 0 to 86400".into()),
+        Ok(seconds) if (least..=most).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("it must be a number of seconds from {least} to {most}")),
     }
 }
 
