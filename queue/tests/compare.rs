@@ -228,7 +228,6 @@ impl Pair {
     }
 
     async fn apply(&mut self, op: &Op) -> Checked {
-        let Self { memory, redis, .. } = self;
         match op {
             Op::Submit(sketch) => {
                 let submission = self.submission(sketch);
@@ -243,7 +242,7 @@ impl Pair {
                 let Some(submission) = self.jobs.get(pick % self.jobs.len().max(1)) else {
                     return Ok(());
                 };
-                self.same(memory.submit(submission).await, redis.submit(submission).await)
+                self.same(self.memory.submit(submission).await, self.redis.submit(submission).await)
             }
             Op::Lease { worker, most } => {
                 self.lease(RequestId::generate(), info(*worker), *most).await
@@ -286,7 +285,7 @@ impl Pair {
                 self.clock.advance(Duration::from_millis(*by));
                 Ok(())
             }
-            Op::Reap => self.same(memory.reap().await, redis.reap().await),
+            Op::Reap => self.same(self.memory.reap().await, self.redis.reap().await),
             Op::Pause(pick) => {
                 let job = self.job(*pick);
                 self.same(self.memory.pause(job).await, self.redis.pause(job).await)

@@ -176,6 +176,13 @@ async fn a_lost_answer_is_asked_for_again() {
     let server = RedisServer::start();
     let proxy = Proxy::start(address(&server));
     let queue = open(&format!("redis://{}", proxy.address())).await;
+    // The server shall know the scripts, so that it is their answers that are lost.
+    let warm = queue.submit(&job(9, 1)).await.expect("submitted");
+    assert_eq!(queue.commit(&lease(&queue, "w", 1).await[0]).await, Ok(Committed::Now));
+    assert_eq!(queue.retry(warm, &Retry::Failed).await, Ok(0));
+    queue.cancel(warm).await.expect("cancelled");
+    queue.forget(warm).await.expect("forgotten");
+
     let submission = job(1, 5);
     proxy.set(Fault::LoseAnswer(b"EVAL".to_vec()));
     let id = queue.submit(&submission).await.expect("submitted");
@@ -189,9 +196,9 @@ async fn a_lost_answer_is_asked_for_again() {
     let Ok(LeaseAnswer::Work(leased)) = answer else { panic!("{answer:?}") };
     assert_eq!(state(&queue, id).await, (JobState::Running, 0, 2), "leased once");
 
-    for (ticket, expected) in leased.tickets.iter().zip([Committed::Before, Committed::Before]) {
+    for ticket in &leased.tickets {
         proxy.set(Fault::LoseAnswer(ticket.token.to_string().into_bytes()));
-        assert_eq!(queue.commit(ticket).await, Ok(expected), "it was done already");
+        assert_eq!(queue.commit(ticket).await, Ok(Committed::Before), "it was done already");
         proxy.wait_until_fired(1);
     }
     assert_eq!(state(&queue, id).await, (JobState::Running, 2, 0));
