@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -133,8 +133,9 @@ impl Service {
         health.set_not_serving::<FarmServer<Grpc>>().await;
         let (ready, mut readiness) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(tend::reap(farm.clone(), stop.clone()));
-        tasks.spawn(tend::keep(farm.clone(), ready, stop.clone()));
+        let closed = Arc::new(Notify::new());
+        tasks.spawn(tend::reap(farm.clone(), closed.clone(), stop.clone()));
+        tasks.spawn(tend::keep(farm.clone(), closed, ready, stop.clone()));
         tasks.spawn(listen_to_events(farm.clone(), stop.clone()));
         if let Some(tokens) = tokens.clone() {
             tasks.spawn(refresh(tokens, stop.clone()));

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
-use vqfarm_queue::{Jobs, TaskCounts};
+use vqfarm_queue::{Jobs, QueueError, TaskCounts};
 use vqfarm_service::shutdown;
 
 use crate::error::Result;
@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Jobs whose depth is measured one by one, the oldest first; the rest are summed up.
 const MEASURED: usize = 100;
 
-/// Ends lost leases until `stop` turns true.
-pub async fn reap(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
+/// Ends lost leases until `stop` turns true; wakes [`keep`] when it finds the queue closed.
+pub async fn reap(farm: Arc<Farm>, closed: Arc<Notify>, mut stop: watch::Receiver<bool>) {
     let often = (farm.lease / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));
     let mut ticks = interval(often);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,6 +42,9 @@ pub async fn reap(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
             }
             // Told once: the other loop says when it is better.
             Err(error) => {
+                if error == QueueError::Closed {
+                    closed.notify_one();
+                }
                 if quiet {
                     tracing::warn!(%error, "cannot end lost leases");
                 }
@@ -53,12 +56,18 @@ pub async fn reap(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
 
 /// Reconciles at the start, and whenever the queue is closed or its server is another one,
 /// until `stop` turns true. `ready` turns true when the queue is open.
-pub async fn keep(farm: Arc<Farm>, ready: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+pub async fn keep(
+    farm: Arc<Farm>,
+    closed: Arc<Notify>,
+    ready: watch::Sender<bool>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut known: Option<String> = None;
     let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => (),
+            () = closed.notified() => (),
             () = shutdown::requested(&mut stop) => return,
         }
         match look(&farm, &mut known).await {

@@ -8,7 +8,7 @@ use vqfarm_core::keys;
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_proto::v1::fetch_response::Part;
 use vqfarm_proto::v1::*;
-use vqfarm_queue::{Failure, Queue};
+use vqfarm_queue::Failure;
 
 use crate::support::{SWEEP, TestFarm, eventually, refusal, request, worker};
 
@@ -54,10 +54,11 @@ async fn every_waiting_task_has_its_reason() {
         "8 tasks need 16 GiB of GPU memory; no worker with the tag `a100` has it, the largest has 8 GiB"
     ), "{text}");
 
+    // Memory without the tag is of no use.
     let mut large = worker("large");
     large.memory = 16 << 30;
     queue.heartbeat(&large, &[]).await.unwrap();
-    assert_eq!(first().await.0, "fit");
+    assert_eq!(first().await.2, text);
     small.memory = 16 << 30;
     queue.heartbeat(&small, &[]).await.unwrap();
     assert_eq!(first().await.0, "starting");

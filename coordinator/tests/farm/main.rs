@@ -4,6 +4,7 @@
 
 mod asking;
 mod guarding;
+mod redis;
 mod ruling;
 mod submitting;
 mod support;

@@ -5,7 +5,7 @@ use vqfarm_core::needs::Role;
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_proto::v1::put_model_request::Part;
 use vqfarm_proto::v1::*;
-use vqfarm_queue::{Failure, Queue, QueueError};
+use vqfarm_queue::{Failure, QueueError};
 
 use crate::support::{SWEEP, TestFarm, refusal};
 
@@ -50,7 +50,7 @@ async fn a_cancel_that_comes_too_late_changes_nothing() {
 async fn cancel_races_commit_and_one_of_them_wins() {
     for _ in 0..20 {
         let farm = TestFarm::start().await;
-        let job = farm.submit(&SWEEP.replace("\"1-4\"", "\"1\"").replace(", \"white\"", "")).await;
+        let job = farm.submit(&SWEEP.replace("\"1-4\"", "[1]").replace(", \"white\"", "")).await;
         farm.work("w", 1).await;
         let ticket = farm.lease("w", 1).await.remove(0);
         let mut client = farm.client.clone();

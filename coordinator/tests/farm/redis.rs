@@ -1,0 +1,96 @@
+//! The same over a real Redis, and what happens when it loses its memory.
+
+use vqfarm_proto::v1::*;
+use vqfarm_queue::Jobs;
+use vqfarm_testing::redis::RedisServer;
+
+use crate::support::*;
+
+fn flags(server: &RedisServer) -> [String; 4] {
+    ["--queue".into(), "redis".into(), "--redis".into(), server.url()]
+}
+
+async fn farm(server: &RedisServer) -> TestFarm {
+    let flags = flags(server);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let farm = TestFarm::with(&flags).await;
+    is_open(&farm).await;
+    farm
+}
+
+/// Waits until the coordinator has opened the queue.
+async fn is_open(farm: &TestFarm) {
+    eventually(async || farm.farm.queue.epoch().await.ok().flatten()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_gets_its_jobs_back() {
+    let server = RedisServer::start();
+    let farm = farm(&server).await;
+    let job = farm.submit(SWEEP).await;
+    farm.work("w", 3).await;
+    let late = farm.lease("w", 1).await.remove(0);
+    server.command(&["FLUSHALL"]).unwrap();
+    assert!(farm.farm.queue.jobs(Jobs::All).await.unwrap().len() <= 1);
+    let back = eventually(async || {
+        let jobs = farm.farm.queue.jobs(Jobs::All).await.ok()?;
+        let open = farm.farm.queue.epoch().await.ok()?.is_some();
+        (open && jobs.len() == 1).then(|| jobs[0].clone())
+    })
+    .await;
+    assert_eq!(back.job.to_string(), job.id);
+    assert_eq!((back.total().done, back.total().ready), (3, 5));
+    // What was leased before does not count any more.
+    assert!(farm.farm.queue.commit(&late).await.is_err());
+    while farm.work("w", 8).await > 0 {}
+    let audit = farm.client.clone().audit(AuditRequest::default()).await.unwrap().into_inner();
+    assert_eq!((audit.jobs, audit.frames, audit.problems), (1, 8, vec![]));
+}
+
+#[tokio::test]
+async fn submits_are_answered_once_the_farm_is_back() {
+    let server = RedisServer::start();
+    let farm = farm(&server).await;
+    let asked = request(SWEEP);
+    farm.client.clone().submit(asked.clone()).await.unwrap();
+    server.command(&["FLUSHALL"]).unwrap();
+    // At first the farm says that it is closed, or it is back already.
+    let job = eventually(async || farm.client.clone().submit(asked.clone()).await.ok()).await;
+    assert!(job.into_inner().job.is_some());
+    assert_eq!(farm.farm.queue.jobs(Jobs::All).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn several_coordinators_make_one_farm() {
+    let server = RedisServer::start();
+    let one = farm(&server).await;
+    let storage = format!("file://{}", one.dir.path().display());
+    let flags = flags(&server);
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    flags.extend(["--storage", &storage]);
+    let two = TestFarm::with(&flags).await;
+    let asked = request(SWEEP);
+    let (a, b) = (one.client.clone(), two.client.clone());
+    let (mut a, mut b) = (a, b);
+    let (first, second) = tokio::join!(a.submit(asked.clone()), b.submit(asked.clone()));
+    let id = |answer: tonic::Response<SubmitResponse>| answer.into_inner().job.unwrap().id;
+    assert_eq!(id(first.unwrap()), id(second.unwrap()));
+    assert_eq!(two.farm.queue.jobs(Jobs::All).await.unwrap().len(), 1);
+    // The second hears of what was done through the first.
+    let job = two.client.clone().list_jobs(ListJobsRequest::default()).await.unwrap().into_inner();
+    let mut changes =
+        b.watch(JobRequest { job: job.jobs[0].id.clone() }).await.unwrap().into_inner();
+    changes.message().await.unwrap().unwrap();
+    one.work("w", 2).await;
+    let done = eventually(async || {
+        let change = changes.message().await.unwrap().unwrap().job.unwrap();
+        Some(change.total().done).filter(|done| *done == 2)
+    });
+    assert_eq!(done.await, 2);
+    server.command(&["FLUSHALL"]).unwrap();
+    for farm in [&one, &two] {
+        is_open(farm).await;
+    }
+    eventually(async || (two.farm.queue.jobs(Jobs::All).await.ok()?.len() == 1).then_some(()))
+        .await;
+}
