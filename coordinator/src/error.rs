@@ -8,6 +8,8 @@ use vqfarm_proto::{Refusal, RefusalReason as Reason};
 use vqfarm_queue::QueueError;
 use vqfarm_storage::{CheckError, StoreError};
 
+use crate::status::word;
+
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +52,12 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         let reason = match &error {
+            // In the words of those who ask.
+            Error::Queue(QueueError::Finished { job, state, action }) => {
+                let (job, state) = (job.short(), word(*state));
+                let message = format!("job {job} is {state}; {action} changes nothing any more");
+                return Self::new(Reason::Finished, message);
+            }
             Error::Queue(error) => reason_of(error),
             Error::Store(error) | Error::Check(CheckError::Store(error)) => store_reason(error),
             Error::BadName(_) => Reason::BadRequest,

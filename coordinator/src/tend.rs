@@ -44,8 +44,7 @@ pub async fn reap(farm: Arc<Farm>, closed: Arc<Notify>, mut stop: watch::Receive
             Err(error) => {
                 if error == QueueError::Closed {
                     closed.notify_one();
-                }
-                if quiet {
+                } else if quiet {
                     tracing::warn!(%error, "cannot end lost leases");
                 }
                 quiet = false;
@@ -94,11 +93,6 @@ async fn look(farm: &Farm, known: &mut Option<String>) -> Result<()> {
             tracing::warn!("the queue is new or has lost its memory");
         } else if known.is_some() {
             tracing::warn!(run = health.run, "the queue's server has changed");
-        }
-        if changed {
-            for warning in &health.warnings {
-                tracing::warn!(warning, "the queue's server");
-            }
         }
         farm.reconcile().await?;
         *known = Some(health.run);

@@ -1,0 +1,9 @@
+//! The farm's commands as a person types them, against a coordinator in this process.
+
+#![allow(clippy::unwrap_used)]
+
+mod following;
+mod printing;
+mod refusing;
+mod secure;
+mod support;
