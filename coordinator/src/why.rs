@@ -184,7 +184,14 @@ fn unleased(
         let remedy = format!("vqfarm undrain {}", fitting[0].info.id);
         return (Kind::Draining, text, remedy);
     }
-    if taking().any(|worker| worker.leased == 0) && urgent.is_empty() {
+    // Jobs that none of these workers can do take nothing away.
+    let could = |layer: &LayerSnapshot| taking().any(|worker| fits(&layer.needs, worker));
+    let rival = |other: &&JobSnapshot| {
+        let begun = |layer: &LayerSnapshot| layer.counts.ready + layer.counts.leased > 0;
+        other.layers.iter().any(|layer| begun(layer) && could(layer))
+    };
+    let rival = urgent.iter().filter(rival).max_by_key(|other| other.priority);
+    if taking().any(|worker| worker.leased == 0) && rival.is_none() {
         let text = format!("{} about to be taken by an idle worker", are(ready));
         return (Kind::Starting, text, String::new());
     }
@@ -192,7 +199,7 @@ fn unleased(
         1 => "the worker that fits is busy".to_owned(),
         n => format!("the {n} workers that fit are busy"),
     };
-    match urgent.iter().max_by_key(|other| other.priority) {
+    match rival {
         Some(other) => {
             let text = format!(
                 "{}; {busy}, and job {} goes first with priority {} over {}",

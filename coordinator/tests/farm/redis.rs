@@ -48,6 +48,21 @@ async fn a_redis_that_comes_back_empty_gets_its_jobs_back() {
 }
 
 #[tokio::test]
+async fn ten_million_cells_cost_redis_next_to_nothing() {
+    let server = RedisServer::start();
+    let farm = farm(&server).await;
+    let before = server.info("used_memory");
+    let began = std::time::Instant::now();
+    let job = farm.submit(&SWEEP.replace("\"1-4\"", "\"1-5000000\"")).await;
+    let took = began.elapsed();
+    let used = server.info("used_memory").saturating_sub(before);
+    assert_eq!(job.total().tasks, 10_000_001);
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    assert!(used < 16 << 20, "{used} bytes");
+    println!("10,000,000 cells: {took:?}, {used} bytes of Redis");
+}
+
+#[tokio::test]
 async fn submits_are_answered_once_the_farm_is_back() {
     let server = RedisServer::start();
     let farm = farm(&server).await;
