@@ -74,7 +74,7 @@ pub struct Options {
     )]
     pub redis: String,
 
-    /// Where frames, models and outputs lie: s3://bucket/prefix or file:///folder
+    /// Where frames, models and outputs of this farm alone lie: s3://bucket/prefix, file:///folder
     #[arg(long, value_name = "URL", env = "VQFARM_STORAGE")]
     pub storage: Option<String>,
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
+use image::ImageFormat;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use vqfarm_core::file::{Document, Limits};
@@ -271,6 +272,10 @@ fn job_id(farm: &str, request: &RequestId) -> JobId {
     JobId::from_u128(u128::from_be_bytes(bytes))
 }
 
+/// Kinds of pictures that workers read.
+const READ: [ImageFormat; 4] =
+    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
+
 /// A picture's name is its contents' hash: nothing else is written, least of all elsewhere.
 fn check_asset(name: &str, bytes: Option<&Bytes>) -> Result<(), String> {
     let parts = name.strip_prefix("assets/").and_then(|rest| rest.split_once('.'));
@@ -281,6 +286,10 @@ fn check_asset(name: &str, bytes: Option<&Bytes>) -> Result<(), String> {
         return Err(format!("{name:?} is not the name of a picture that came along"));
     };
     let Some(bytes) = bytes else { return Err(format!("the picture {name:?} did not come along")) };
+    let format = image::guess_format(bytes).ok();
+    if !format.is_some_and(|format| READ.contains(&format)) {
+        return Err(format!("{name:?} is not a picture; PNG, JPEG, WebP and GIF are read"));
+    }
     let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if found == hash { Ok(()) } else { Err(format!("the picture {name:?} was altered on its way")) }
 }
@@ -323,7 +332,7 @@ mod tests {
 
     #[test]
     fn pictures_go_by_their_contents_and_nowhere_else() {
-        let bytes = Bytes::from_static(b"picture");
+        let bytes = Bytes::from_static(b"GIF89a picture");
         let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
         assert!(check_asset(&keys::asset(&hash, "png"), Some(&bytes)).is_ok());
         for bad in [
@@ -337,5 +346,9 @@ mod tests {
             assert!(check_asset(&bad, Some(&bytes)).is_err(), "{bad}");
         }
         assert!(check_asset(&keys::asset(&hash, "png"), None).is_err());
+        let text = Bytes::from_static(b"a text");
+        let hash: String = Sha256::digest(&text).iter().map(|b| format!("{b:02x}")).collect();
+        let refused = check_asset(&keys::asset(&hash, "png"), Some(&text)).unwrap_err();
+        assert!(refused.contains("is not a picture"), "{refused}");
     }
 }

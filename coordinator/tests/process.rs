@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -84,40 +84,56 @@ fn a_token_is_printed_once_and_kept_as_a_hash() {
     assert_eq!(status, 2, "{stderr}");
 }
 
-/// A running coordinator, its log, and the address that it says it listens on.
-fn start(args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>, SocketAddr) {
-    let mut child = program()
-        .args(["--queue", "memory", "--storage", "memory://", "--listen", "127.0.0.1:0"])
-        .args(["--log-format", "json"])
-        .args(args)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    loop {
-        let mut line = String::new();
-        assert!(log.read_line(&mut line).unwrap() > 0, "it ended early");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        if line["message"] == "listening" {
-            let addr = line["addr"].as_str().unwrap().strip_prefix("http://").unwrap();
-            return (child, log, addr.parse().unwrap());
+/// A running coordinator; it does not outlive its test.
+struct Running {
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut child = program()
+            .args(["--queue", "memory", "--storage", "memory://", "--listen", "127.0.0.1:0"])
+            .args(["--log-format", "json"])
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { child, log };
+        loop {
+            let mut line = String::new();
+            assert!(running.log.read_line(&mut line).unwrap() > 0, "it ended early");
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == "listening" {
+                return running;
+            }
         }
+    }
+
+    /// The exit status, and the log up to it.
+    fn signal(mut self, name: &str) -> (Option<i32>, String) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
 fn a_signal_ends_it_in_order() {
     for name in ["-TERM", "-INT"] {
-        let (mut child, mut log, _) = start(&[]);
-        signal(&child, name);
-        let mut rest = String::new();
-        log.read_to_string(&mut rest).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+        let (status, rest) = Running::start(&[]).signal(name);
+        assert_eq!(status, Some(0), "{rest}");
         assert!(rest.lines().last().unwrap().contains("\"message\":\"stopped\""), "{rest}");
     }
 }
@@ -126,7 +142,7 @@ fn a_signal_ends_it_in_order() {
 fn metrics_can_be_scraped() {
     // Nobody else takes the port in the moment between.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (mut child, _log, _) = start(&["--metrics-listen", &free.to_string()]);
+    let _running = Running::start(&["--metrics-listen", &free.to_string()]);
     let scrape = || {
         let mut stream = TcpStream::connect(free).unwrap();
         let ask = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
@@ -152,6 +168,4 @@ fn metrics_can_be_scraped() {
     ] {
         assert!(answer.lines().any(|found| found == line), "{line}\nin\n{answer}");
     }
-    signal(&child, "-TERM");
-    child.wait().unwrap();
 }
