@@ -240,7 +240,8 @@ async fn readers_of_events_learn_of_a_gap() {
     let id = queue.submit(&job(1, 1)).await.expect("submitted");
     assert_eq!(events.recv().await, Ok(Event::Submitted(id)));
     proxy.set(Fault::Cut);
-    proxy.wait_until_fired(1);
+    // The one that calls and the one that listens.
+    proxy.wait_until_fired(2);
     proxy.set(Fault::None);
     assert_eq!(events.recv().await, Ok(Event::Gap));
     queue.cancel(id).await.expect("cancelled");
@@ -262,13 +263,74 @@ async fn work_that_came_while_cut_off_is_not_missed() {
             tokio::task::yield_now().await;
         }
         proxy.set(Fault::Cut);
-        proxy.wait_until_fired(1);
+        // The one that calls and the one that listens.
+        proxy.wait_until_fired(2);
         other.submit(&job(1, 1)).await.expect("submitted");
         proxy.set(Fault::None);
     };
     let (woken, ()) = tokio::join!(waiting, cut_off);
     woken.expect("woken");
     assert_eq!(lease(&queue, "w", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn waiting_costs_the_server_nothing() {
+    let server = RedisServer::start();
+    let queue = open(&server.url()).await;
+    let answer = queue.lease(&RequestId::generate(), &info("w"), 1).await;
+    let Ok(LeaseAnswer::Nothing { seen, .. }) = answer else { panic!("{answer:?}") };
+    let queue = std::sync::Arc::new(queue);
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.wait_for_work(seen, Duration::from_secs(600)).await })
+        })
+        .collect();
+    while server.ask(&["PUBSUB", "NUMSUB", "{vqfarm:main}:wake"]).ends_with("\n0") {
+        tokio::task::yield_now().await;
+    }
+    // One for all, and what came before it listened has been asked for.
+    assert_eq!(queue.reap().await, Ok(Reaped::default()));
+    let before = server.info("total_commands_processed");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(server.info("total_commands_processed") - before, 1, "only this question");
+    queue.submit(&job(1, 50)).await.expect("submitted");
+    for waiting in waiting {
+        waiting.await.expect("no panic").expect("woken");
+    }
+}
+
+#[tokio::test]
+async fn very_many_tasks_are_retried_in_parts() {
+    let server = RedisServer::start();
+    let queue = open(&server.url()).await;
+    let mut done = job(1, 5_000);
+    done.done = vec![(0, 0..5_000)];
+    let id = queue.submit(&done).await.expect("submitted");
+    let over = |indices| Retry::Tasks { layer: 0, indices };
+    let beyond = queue.retry(id, &over((0..=5_000).collect())).await;
+    assert!(
+        matches!(beyond, Err(QueueError::NoSuchTask(task)) if task.index == 5_000),
+        "{beyond:?}"
+    );
+    assert_eq!(state(&queue, id).await, (JobState::Waiting, 5_000, 0), "nothing was done");
+    assert_eq!(queue.retry(id, &over((0..5_000).collect())).await, Ok(5_000));
+    assert_eq!(lease(&queue, "w", MOST_LEASED).await.len(), 1_024);
+    let hopeless = Failure { message: "x".into(), retryable: false };
+    let mut failed = 0;
+    loop {
+        let tickets = lease(&queue, "w", 100).await;
+        for ticket in &tickets {
+            queue.fail(ticket, &hopeless).await.expect("failed");
+            failed += 1;
+        }
+        if tickets.is_empty() || failed >= 2_500 {
+            break;
+        }
+    }
+    let page = Tasks { only: Some(TaskKind::Failed), most: 1_500, after: Some((0, 1_100)) };
+    assert_eq!(queue.tasks(id, &page).await.expect("tasks").len(), 1_500);
+    assert_eq!(queue.retry(id, &Retry::Failed).await, Ok(failed));
 }
 
 #[tokio::test]

@@ -179,7 +179,7 @@ pub async fn idle(workers: u32, length: Duration) -> Idle {
         queue.submit(&job(1, 1)).await.expect("submitted");
         loop {
             let event = tokio::time::timeout(Duration::from_secs(30), events.recv()).await;
-            if let Ok(Ok(Event::Leased { .. })) = event.expect("in time") {
+            if let Ok(Event::Leased { .. }) = event.expect("in time") {
                 break;
             }
         }

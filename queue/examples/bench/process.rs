@@ -107,7 +107,14 @@ pub async fn run(order: &str) {
             Work::Bare => Worker::Bare(bare(&order.url).await),
             _ => {
                 let farm = FarmName::default();
-                let queue = RedisQueue::connect(&order.url, &farm, Policy::default()).await;
+                let minute = Duration::from_secs(60);
+                let patient = RedisOptions {
+                    call: minute,
+                    answer: minute,
+                    connect: minute,
+                    ..RedisOptions::default()
+                };
+                let queue = RedisQueue::connect_with(&order.url, &farm, patient).await;
                 Worker::Queue(queue.expect("connected"), info(number))
             }
         };
@@ -133,7 +140,12 @@ pub async fn run(order: &str) {
 
 async fn bare(url: &str) -> (redis::aio::MultiplexedConnection, String) {
     let client = redis::Client::open(url).expect("an address");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("connected");
+    // A busy machine may be slow; that is what is measured.
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(60)))
+        .set_response_timeout(Some(Duration::from_secs(60)));
+    let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+    let mut connection = connection.expect("connected");
     let mut load = redis::cmd("SCRIPT");
     load.arg("LOAD").arg("return 1");
     let name: String = load.query_async(&mut connection).await.expect("loaded");

@@ -239,30 +239,20 @@ impl Queue for RedisQueue {
     }
 
     async fn retry(&self, job: JobId, which: &Retry) -> Result<u64, QueueError> {
-        let mut count = 0;
-        loop {
-            let request = RequestId::generate();
-            let fill = |command: &mut Cmd| {
-                command.arg(request.as_str()).arg(millis(self.policy.memory));
-                match which {
-                    Retry::Failed => drop(command.arg("failed").arg(RETRIED)),
-                    Retry::Tasks { layer, indices } => drop(command.arg(*layer).arg(indices)),
-                }
-            };
-            let answer = self.order(&scripts::RETRY, job, "a retry", fill).await;
-            let answer = answer.map_err(|error| match (error, which) {
-                (QueueError::NoSuchTask(task), Retry::Tasks { layer, .. }) => {
-                    QueueError::NoSuchTask(TaskId { layer: *layer, ..task })
-                }
-                (error, _) => error,
-            })?;
-            let number = |at| decode::int(answer.get(at).unwrap_or(&Value::Nil));
-            let done = u64::try_from(number(1)?).unwrap_or(0);
-            count += done;
-            if *which != Retry::Failed || done == 0 || number(2)? == 0 {
-                return Ok(count);
-            }
+        let Retry::Tasks { layer, indices } = which else { return self.retry_failed(job).await };
+        let mut indices = indices.clone();
+        if indices.len() > RETRIED {
+            // The largest first: if that one is there, all are, and nothing is half done.
+            indices.sort_unstable_by(|a, b| b.cmp(a));
         }
+        let mut count = 0;
+        // Nothing to retry is still a question about the job.
+        let none: &[u64] = &[];
+        let batches = indices.chunks(RETRIED).chain(indices.is_empty().then_some(none));
+        for batch in batches {
+            count += self.retry_some(job, &layer.to_string(), batch, *layer).await?.0;
+        }
+        Ok(count)
     }
 
     async fn forget(&self, job: JobId) -> Result<(), QueueError> {
@@ -316,5 +306,42 @@ impl Queue for RedisQueue {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.feed.events()
+    }
+}
+
+impl RedisQueue {
+    async fn retry_failed(&self, job: JobId) -> Result<u64, QueueError> {
+        let mut count = 0;
+        loop {
+            let (done, left) = self.retry_some(job, "failed", &[RETRIED as u64], 0).await?;
+            count += done;
+            if done == 0 || left == 0 {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Answers how many tasks were reset, and how many failed ones are left.
+    async fn retry_some(
+        &self,
+        job: JobId,
+        which: &str,
+        numbers: &[u64],
+        layer: u8,
+    ) -> Result<(u64, u64), QueueError> {
+        let request = RequestId::generate();
+        let fill = |command: &mut Cmd| {
+            command.arg(request.as_str()).arg(millis(self.policy.memory)).arg(which).arg(numbers);
+        };
+        let answer = self.order(&scripts::RETRY, job, "a retry", fill).await;
+        let answer = answer.map_err(|error| match error {
+            QueueError::NoSuchTask(task) => QueueError::NoSuchTask(TaskId { layer, ..task }),
+            error => error,
+        })?;
+        let number = |at| {
+            let number = decode::int(answer.get(at).unwrap_or(&Value::Nil))?;
+            u64::try_from(number).map_err(|_| unexpected("no number of tasks"))
+        };
+        Ok((number(1)?, number(2)?))
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn parse<T: FromStr>(text: &str) -> Result<T, QueueError> {
     text.parse().map_err(|_| odd("not what was expected", text))
 }
 
-fn item<'a>(values: &'a [Value], at: usize) -> Result<&'a Value, QueueError> {
+fn item(values: &[Value], at: usize) -> Result<&Value, QueueError> {
     values.get(at).ok_or_else(|| odd("an answer is too short", values))
 }
 

@@ -2,6 +2,7 @@
 //! needed. Workers listen for work only; whoever reads events listens for those, too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::{PubSubSink, PubSubStream};
@@ -20,6 +21,8 @@ const EVENTS: usize = 4096;
 const SPREAD: Duration = Duration::from_millis(200);
 /// How far apart they come.
 const APART: Duration = Duration::from_millis(1);
+/// A subscription that is not confirmed by then has failed.
+const LONGEST_SUBSCRIBE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,8 @@ pub(super) struct Feed {
     heard: watch::Sender<Listening>,
     work: watch::Sender<Work>,
     events: broadcast::Sender<Event>,
+    /// Whether the first subscription to events has been waited for.
+    awaited: AtomicBool,
 }
 
 impl Feed {
@@ -60,6 +65,7 @@ impl Feed {
             heard: watch::channel(Listening::default()).0,
             work: watch::channel(Work::default()).0,
             events: broadcast::channel(EVENTS).0,
+            awaited: AtomicBool::new(false),
         });
         let listener = Listener { feed: Arc::downgrade(&feed), link, prefix };
         tokio::spawn(listener.run(feed.wanted.subscribe()));
@@ -75,14 +81,16 @@ impl Feed {
         self.wanted.send_if_modified(|wanted| !std::mem::replace(which(wanted), true));
     }
 
-    /// Waits until what a reader of events has asked for is heard, so that it misses nothing
-    /// that happens from then on.
+    /// Waits, once, until what a reader of events has asked for is heard: it misses nothing
+    /// that this process does from then on.
     pub async fn ready(&self, deadline: Instant) {
-        if self.wanted.borrow().events && !self.heard.borrow().events {
-            let mut heard = self.heard.subscribe();
-            // Without a connection the caller's own call says what is wrong.
-            let _ = timeout_at(deadline, heard.wait_for(|heard| heard.events)).await;
+        if !self.wanted.borrow().events || self.awaited.load(Ordering::SeqCst) {
+            return;
         }
+        let mut heard = self.heard.subscribe();
+        // Without a connection the caller's own call says what is wrong.
+        let _ = timeout_at(deadline, heard.wait_for(|heard| heard.events)).await;
+        self.awaited.store(true, Ordering::SeqCst);
     }
 
     /// Returns when there may be work that nobody was told of before `seen`.
@@ -175,7 +183,11 @@ impl Listener {
         loop {
             let want = *wanted.borrow_and_update();
             if want != heard {
-                self.subscribe(&mut sink, heard, want, *before).await?;
+                let deadline = Instant::now() + LONGEST_SUBSCRIBE;
+                let subscribed = self.subscribe(&mut sink, heard, want, *before);
+                timeout_at(deadline, subscribed).await.map_err(|_| {
+                    RedisError::from((::redis::ErrorKind::Io, "no subscription in time"))
+                })??;
                 heard = want;
                 *before = want;
             }

@@ -19,6 +19,13 @@
 //! | `s:…` | how calls ended, for clients that lost the answer |
 //!
 //! Messages are published on `wake` and `events` under the same prefix.
+//!
+//! A server that has reached its `maxmemory` refuses submits and restorations, which make the
+//! farm larger, as [`QueueError::Full`]. Everything else goes on: Redis lets a script run
+//! whose first write frees memory, and those begin with such a write. What they add is bounded
+//! by the tasks that run at once and the answers remembered for a while.
+//!
+//! `deploy/redis.acl` is an account that may do what the queue does, in one farm.
 
 mod address;
 mod decode;
@@ -51,7 +58,7 @@ use crate::*;
 /// the server from others for long.
 const PAGE: u32 = 250;
 const REAPED: u32 = 200;
-const RETRIED: u32 = 2_000;
+const RETRIED: usize = 2_000;
 /// Tasks committed, heartbeats and entries in one command.
 const BATCH: usize = 500;
 
