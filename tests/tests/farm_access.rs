@@ -38,7 +38,7 @@ fn a_token_lets_its_bearer_do_what_its_role_allows() {
     let coordinator = vec!["--tokens".into(), file.display().to_string()];
     let mut farm = Farm::with_token(Setup { coordinator, ..Setup::default() }, &submitter);
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(2, 20), 2);
+    let job = farm.submit(&sweep(2, 5), 2);
     let id = job.id.to_string();
     let with = |token: &str, arguments: &[&str]| {
         finish(farm.command(arguments).env("VQFARM_TOKEN", token))
@@ -82,7 +82,7 @@ fn plain_text_and_tls_that_meet_say_so() {
         vec!["--tls-cert".into(), path("cert.pem"), "--tls-key".into(), path("key.pem")];
     let farm = Farm::with_ca(Setup { coordinator, ..Setup::default() }, path("cert.pem").into());
     let _one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(2, 20), 2);
+    let job = farm.submit(&sweep(2, 5), 2);
     farm.prove(&job);
 
     let port = farm.coordinator.address.port();

@@ -136,16 +136,25 @@ fn a_long_prompt_is_cut_with_a_warning_and_rendered() {
 #[test]
 fn weights_of_another_architecture_are_refused_by_name() {
     let farm = Farm::new(Setup::default());
-    // A file that says it is a VQGAN's and holds a CLIP's.
-    let clip = farm.bench.path("clip.safetensors").display().to_string();
-    let config = vqfarm_tests::fixture("files/vqgan_vq_f4.yaml").display().to_string();
-    let ran = farm.vqfarm(&["models", "import", &clip, "--config", &config, "--name", "wrong"]);
-    assert_ne!(ran.status, 0, "{ran:?}");
-    assert!(ran.stderr.contains("clip.safetensors"), "{}", ran.stderr);
-    assert!(!farm.stored.path("models/names/wrong.json").exists());
+    let files = vqfarm_tests::fixture("files");
+    let file = |name: &str| files.join(name).display().to_string();
+    // The configuration of another VQGAN; that of a VQGAN for a CLIP.
+    for (weights, config, parts) in [
+        ("vqgan_vq_f4.lightning.ckpt", "vqgan_gumbel_f8.yaml", ["lightning.ckpt", "quantizer"]),
+        ("clip_vit.openai.pt", "vqgan_vq_f4.yaml", ["vqgan_vq_f4.yaml", "config"]),
+    ] {
+        let (weights, config) = (file(weights), file(config));
+        let import = ["models", "import", &weights, "--config", &config, "--name", "wrong"];
+        let ran = farm.vqfarm(&import);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        for part in parts {
+            assert!(ran.stderr.contains(part), "no {part:?} in {}", ran.stderr);
+        }
+    }
     let ran = farm.vqfarm(&["models", "push", "wrong"]);
-    assert_ne!(ran.status, 0, "{ran:?}");
+    assert_eq!(ran.status, 1, "{ran:?}");
     assert!(ran.stderr.contains("wrong"), "{}", ran.stderr);
+    assert!(!farm.stored.path("models/names/wrong.json").exists());
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn a_sweep_on_two_workers_gives_the_frames_of_a_standalone_render() {
 fn a_job_can_be_fetched_while_it_runs() {
     let farm = Farm::new(Setup::default());
     let _one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 100), 4);
+    let job = farm.submit(&sweep(4, 20), 4);
     let id = job.id.to_string();
     farm.wait_for_count(job.id, "render", "done", 1);
     let ran = farm.vqfarm(&["fetch", &id, "got"]);
@@ -71,7 +71,7 @@ fn a_job_can_be_fetched_while_it_runs() {
 #[test]
 fn the_exit_status_says_how_a_job_ended() {
     let farm = Farm::new(Setup::default());
-    let waiting = farm.submit(&sweep(2, 20), 2);
+    let waiting = farm.submit(&sweep(2, 5), 2);
     let id = waiting.id.to_string();
     let ran = farm.vqfarm(&["wait", &id, "--timeout", "1"]);
     assert_eq!(ran.status, 4, "{}", ran.stderr);
@@ -86,20 +86,20 @@ fn the_exit_status_says_how_a_job_ended() {
 fn an_operator_pauses_urges_and_drains() {
     let farm = Farm::new(Setup::default());
     let mut one = farm.worker("one", &[]);
-    let first = farm.submit(&sweep(3, 60), 3);
-    let second = farm.submit(&sweep(3, 20), 3);
+    let first = farm.submit(&sweep(4, 40), 4);
+    let second = farm.submit(&sweep(3, 5), 3);
     farm.vqfarm_ok(&["pause", &first.id.to_string()]);
     let why = farm.why(first.id);
     assert!(why.iter().any(|why| why["kind"] == "paused"), "{why:?}");
     farm.prove(&second);
     assert_eq!(farm.state(first.id), "paused");
 
-    let third = farm.submit(&sweep(2, 60), 2);
+    let third = farm.submit(&sweep(2, 12), 2);
     farm.vqfarm_ok(&["pause", &third.id.to_string()]);
     farm.vqfarm_ok(&["priority", &third.id.to_string(), "5"]);
     farm.vqfarm_ok(&["resume", &third.id.to_string()]);
     farm.vqfarm_ok(&["resume", &first.id.to_string()]);
-    farm.prove(&third);
+    assert_eq!(farm.wait(third.id).status, 0);
     assert_ne!(farm.state(first.id), "done", "the urgent job went first");
 
     farm.vqfarm_ok(&["drain", "one"]);
@@ -113,15 +113,16 @@ fn an_operator_pauses_urges_and_drains() {
     assert_ne!(why["remedy"], "", "{why}");
     let _two = farm.worker("two", &[]);
     farm.prove(&first);
+    farm.prove(&third);
 }
 
 #[test]
 fn a_second_submit_under_the_same_request_id_is_the_same_job() {
     let farm = Farm::new(Setup::default());
-    let first = farm.submit_with(&sweep(2, 20), 2, &["--request-id", "nightly"]);
-    let again = farm.submit_with(&sweep(2, 20), 2, &["--request-id", "nightly"]);
+    let first = farm.submit_with(&sweep(2, 5), 2, &["--request-id", "nightly"]);
+    let again = farm.submit_with(&sweep(2, 5), 2, &["--request-id", "nightly"]);
     assert_eq!(again.id, first.id);
-    farm.write("other.toml", &sweep(3, 20));
+    farm.write("other.toml", &sweep(3, 5));
     let other = farm.vqfarm(&["submit", "other.toml", "--request-id", "nightly"]);
     assert_eq!(other.status, 2, "{other:?}");
     assert!(other.stderr.contains("request id"), "{}", other.stderr);
@@ -133,7 +134,6 @@ fn a_second_submit_under_the_same_request_id_is_the_same_job() {
 #[test]
 fn submit_pushes_the_models_that_the_farm_lacks() {
     let farm = Farm::new(Setup::default());
-    let renamed = farm.bench.path("models");
     fs::copy(
         vqfarm_tests::fixture("files/vqgan_vq_f4.lightning.ckpt"),
         farm.bench.path("other.ckpt"),
@@ -141,7 +141,6 @@ fn submit_pushes_the_models_that_the_farm_lacks() {
     .expect("the fixture is copied");
     let config = vqfarm_tests::fixture("files/vqgan_vq_f4.yaml").display().to_string();
     farm.vqfarm_ok(&["models", "import", "other.ckpt", "--config", &config, "--name", "mine"]);
-    assert!(renamed.is_dir());
     let toml = sweep(2, 10).replace("tiny-f4", "mine");
     farm.write("mine.toml", &toml);
     let dry = farm.vqfarm(&["submit", "mine.toml", "--dry-run"]);

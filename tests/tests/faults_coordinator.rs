@@ -74,7 +74,7 @@ fn only(farm: &Farm, id: JobId) {
 fn f06_a_submit_outlives_a_coordinator_killed_before_the_queue_knew() {
     let mut farm = Farm::new(Setup::with_s3());
     let _one = farm.worker("one", &[]);
-    let toml = sweep(4, 20);
+    let toml = sweep(4, 5);
     let (id, submit) = killed_between_record_and_queue(&mut farm, &toml, "night-1");
     farm.restart_coordinator();
     // The command asks again by itself, under the same request id.
@@ -88,7 +88,7 @@ fn f06_a_submit_outlives_a_coordinator_killed_before_the_queue_knew() {
 #[test]
 fn f06_a_submit_outlives_a_coordinator_killed_before_it_answered() {
     let mut farm = Farm::new(Setup::default());
-    let toml = sweep(4, 20);
+    let toml = sweep(4, 5);
     farm.coordinator.wires.redis().set(Fault::Delay(LATE));
     let submit = Submit::start(&farm, &toml, "night-2");
     let id = stored_job(&farm);
@@ -105,7 +105,7 @@ fn f06_a_submit_outlives_a_coordinator_killed_before_it_answered() {
 fn f07_a_plan_cut_short_is_completed_by_the_next_coordinator() {
     let mut farm = Farm::new(Setup::with_s3());
     let _one = farm.worker("one", &[]);
-    let toml = sweep(4, 20);
+    let toml = sweep(4, 5);
     let (id, submit) = killed_between_record_and_queue(&mut farm, &toml, "night-3");
     // Nobody repeats the submit.
     submit.give_up();
@@ -123,12 +123,12 @@ fn f07_another_coordinator_serves_while_one_is_dead() {
     let mut farm = Farm::new(Setup::default());
     let mut other = farm.another_coordinator("other");
     let _one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 100), 4);
+    let job = farm.submit(&sweep(4, 20), 4);
     farm.wait_for_lease(job.id, "render", "one");
     farm.coordinator.process.kill();
     std::mem::swap(&mut farm.coordinator, &mut other);
     farm.prove(&job);
-    let next = farm.submit(&sweep(4, 20), 4);
+    let next = farm.submit(&sweep(4, 5), 4);
     farm.prove(&next);
 }
 
@@ -136,7 +136,7 @@ fn f07_another_coordinator_serves_while_one_is_dead() {
 fn workers_finish_without_any_coordinator() {
     let mut farm = Farm::new(Setup::default());
     let _one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 100), 4);
+    let job = farm.submit(&sweep(4, 20), 4);
     farm.wait_for_lease(job.id, "render", "one");
     farm.coordinator.process.kill();
     until("the overviews are stored", || farm.stored.outputs(job.id).then_some(()));

@@ -11,8 +11,8 @@ use vqfarm_tests::farm::{Farm, RedisKind, Setup, sweep};
 fn f09_a_restarted_redis_with_its_log_loses_nothing() {
     let mut farm = Farm::new(Setup { redis: RedisKind::Durable, ..Setup::default() });
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 150), 4);
-    let waiting = farm.submit(&sweep(2, 20), 2);
+    let job = farm.submit(&sweep(4, 30), 4);
+    let waiting = farm.submit(&sweep(2, 5), 2);
     farm.wait_for_lease(job.id, "render", "one");
     farm.restart_redis();
     assert_eq!(farm.redis().info("number_of_cached_scripts"), 0, "it knows no script");
@@ -20,7 +20,7 @@ fn f09_a_restarted_redis_with_its_log_loses_nothing() {
     farm.prove(&waiting);
     drop(one);
     assert!(farm.redis().info("number_of_cached_scripts") > 0, "the scripts were loaded again");
-    let next = farm.submit(&sweep(2, 20), 2);
+    let next = farm.submit(&sweep(2, 5), 2);
     let _two = farm.worker("two", &[]);
     farm.prove(&next);
 }
@@ -30,8 +30,8 @@ fn f09_a_restarted_redis_with_its_log_loses_nothing() {
 fn redis_comes_back_empty(kill: bool) {
     let mut farm = Farm::new(Setup::default());
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(5, 150), 5);
-    let waiting = farm.submit_with(&sweep(2, 20), 2, &["--priority", "-1"]);
+    let job = farm.submit(&sweep(5, 30), 5);
+    let waiting = farm.submit_with(&sweep(2, 5), 2, &["--priority", "-1"]);
     let paused = farm.submit(&sweep(3, 10), 3);
     farm.vqfarm_ok(&["pause", &paused.id.to_string()]);
     let cancelled = farm.submit(&sweep(3, 10), 3);
@@ -78,7 +78,7 @@ const COMMIT: &[u8] = b"$6\r\n600000\r\n";
 fn f12_the_lost_answer_to_a_commit_is_asked_for_again() {
     let farm = Farm::new(Setup { lease: 10.0, ..Setup::default() });
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 60), 4);
+    let job = farm.submit(&sweep(4, 12), 4);
     // The script is known to Redis from the first commit on: what is lost later is an answer
     // to a commit that was done.
     farm.wait_for_count(job.id, "render", "done", 1);
@@ -97,14 +97,14 @@ fn f20_a_full_redis_refuses_jobs_and_keeps_what_runs() {
     let farm = Farm::new(Setup::default());
     let one = farm.worker("one", &[]);
     // Longer than a lease: heartbeats are needed.
-    let job = farm.submit(&sweep(4, 400), 4);
+    let job = farm.submit(&sweep(4, 80), 4);
     farm.wait_for_lease(job.id, "render", "one");
     let jobs = farm.stored.jobs();
     farm.redis().ask(&["CONFIG", "SET", "maxmemory", "100kb"]);
     let refused = farm.redis().command(&["SET", "probe", "x"]).expect("an answer");
     assert!(refused.contains("OOM"), "the fault fired: {refused}");
 
-    farm.write("more.toml", &sweep(2, 20));
+    farm.write("more.toml", &sweep(2, 5));
     let ran = farm.vqfarm(&["submit", "more.toml"]);
     assert_eq!(ran.status, 1, "{ran:?}");
     assert!(ran.stderr.contains("full") && ran.stderr.contains("maxmemory"), "{}", ran.stderr);
@@ -114,7 +114,7 @@ fn f20_a_full_redis_refuses_jobs_and_keeps_what_runs() {
     let first = fs::metadata(farm.stored.job_path(job.id, "frames/000000.png"));
     assert!(first.is_ok(), "what was leased was committed while Redis was full");
     farm.redis().ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    let more = farm.submit(&sweep(2, 20), 2);
+    let more = farm.submit(&sweep(2, 5), 2);
     farm.prove(&job);
     farm.prove(&more);
     assert!(!one.process.log().contains("lease is over"), "no lease was lost");

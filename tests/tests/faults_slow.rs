@@ -29,7 +29,7 @@ fn f11_a_failover_to_a_lagging_replica_loses_no_job_and_mixes_no_frame() {
 
     let mut farm = Farm::new(Setup { redis: RedisKind::At(url), ..Setup::default() });
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(6, 150), 6);
+    let job = farm.submit(&sweep(6, 30), 6);
     farm.wait_for_count(job.id, "render", "done", 1);
     // What the replica has now is all that it will ever have.
     let offset = |server: &vqfarm_testing::redis::RedisServer| {
@@ -39,7 +39,7 @@ fn f11_a_failover_to_a_lagging_replica_loses_no_job_and_mixes_no_frame() {
     };
     lag.set(Fault::BlackHole);
     let done = farm.count(job.id, "render", "done");
-    let late = farm.submit(&sweep(3, 20), 3);
+    let late = farm.submit(&sweep(3, 5), 3);
     farm.wait_for_count(job.id, "render", "done", done + 2);
     one.process.freeze();
     let before = farm.stored.written(job.id);
@@ -63,7 +63,7 @@ fn f11_a_failover_to_a_lagging_replica_loses_no_job_and_mixes_no_frame() {
 fn outlasts_patience(fault: Fault) {
     let farm = Farm::new(Setup { lease: 5.0, ..Setup::with_s3() });
     let mut one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(1, 200), 1);
+    let job = farm.submit(&sweep(1, 40), 1);
     farm.wait_for_lease(job.id, "render", "one");
     let mark = one.process.mark();
     let begin = Instant::now();

@@ -14,7 +14,7 @@ use vqfarm_tests::farm::{Farm, Setup, Submitted, json_lines, sweep, until};
 fn f08_a_worker_killed_while_stitching_leaves_nothing_half_done() {
     let farm = Farm::new(Setup::with_s3());
     let mut one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 20), 4);
+    let job = farm.submit(&sweep(4, 5), 4);
     farm.wait_for_count(job.id, "render", "done", 3);
     // Stitching begins with reading the frames: from here on that takes long.
     let s3 = one.wires.s3();
@@ -64,7 +64,7 @@ fn damage(farm: &Farm, job: &Submitted) -> BTreeMap<String, Vec<u8>> {
 fn f15_damaged_frames_are_found_at_stitch_and_rendered_again() {
     let farm = Farm::new(Setup::default());
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(4, 100), 4);
+    let job = farm.submit(&sweep(4, 20), 4);
     farm.wait_for_count(job.id, "render", "done", 3);
     one.process.freeze();
     assert!(!farm.stored.outputs(job.id), "the fault came in time");
@@ -78,7 +78,7 @@ fn f15_damaged_frames_are_found_at_stitch_and_rendered_again() {
 fn f15_damaged_frames_of_a_finished_job_are_found_by_audit_and_rendered_again() {
     let farm = Farm::new(Setup::default());
     let _one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(5, 20), 5);
+    let job = farm.submit(&sweep(5, 5), 5);
     farm.prove(&job);
     let frames = damage(&farm, &job);
     let (lost, _) = frames.last_key_value().expect("five frames");

@@ -15,7 +15,7 @@ use vqfarm_tests::{finish, program};
 fn in_trouble(fault: Fault) -> (Farm, Worker, Submitted) {
     let farm = Farm::new(Setup::with_s3());
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(2, 100), 2);
+    let job = farm.submit(&sweep(2, 20), 2);
     farm.wait_for_lease(job.id, "render", "one");
     let s3 = one.wires.s3();
     s3.set(fault);
@@ -86,11 +86,14 @@ fn f22_a_full_disk_is_named_and_the_task_goes_elsewhere() {
     let farm = Farm::new(Setup::default());
     // A limit on the size of files is a disk that anybody may fill: no model fits.
     let mut one = farm.worker_limited("one", "ulimit -f 64");
-    let job = farm.submit(&sweep(2, 20), 2);
+    // It stands by, so that the first attempt is the other's.
+    let two = farm.worker("two", &[]);
+    two.process.freeze();
+    let job = farm.submit(&sweep(2, 5), 2);
     let line = one.process.wait_for_line(0, &["File too large"]);
     let cache = farm.cache("one").display().to_string();
     assert!(line.contains(&cache), "the place is named: {line}");
-    let _two = farm.worker("two", &[]);
+    two.process.thaw();
     farm.prove(&job);
     let logs = farm.vqfarm_ok(&["logs", &job.id.to_string()]);
     assert!(logs.contains(&cache), "users see it too: {logs}");
@@ -100,7 +103,7 @@ fn f22_a_full_disk_is_named_and_the_task_goes_elsewhere() {
 fn f22_a_corrupt_model_file_is_named_and_replaced() {
     let farm = Farm::new(Setup::default());
     let one = farm.worker("one", &[]);
-    let first = farm.submit(&sweep(2, 20), 2);
+    let first = farm.submit(&sweep(2, 5), 2);
     farm.prove(&first);
     drop(one);
     let mut damaged = 0;
@@ -114,7 +117,7 @@ fn f22_a_corrupt_model_file_is_named_and_replaced() {
     }
     assert_eq!(damaged, 2, "two models");
     let mut one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(3, 20), 3);
+    let job = farm.submit(&sweep(3, 5), 3);
     let line = one.process.wait_for_line(0, &["damaged model file"]);
     assert!(line.contains(&farm.cache("one").display().to_string()), "{line}");
     farm.prove(&job);
@@ -131,7 +134,7 @@ fn f22_a_model_that_is_corrupt_in_storage_fails_the_job_by_name() {
         }
     }
     let _one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(1, 20), 1);
+    let job = farm.submit(&sweep(1, 5), 1);
     let ran = farm.wait(job.id);
     assert_eq!(ran.status, 1, "{ran:?}");
     let failed = farm.rows(&["tasks", &job.id.to_string(), "--state", "failed", "--json"]);

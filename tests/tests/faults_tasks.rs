@@ -25,8 +25,8 @@ fn quarantined(farm: &Farm, id: vqfarm_core::id::JobId, index: u64) -> Value {
 #[test]
 fn f16_a_task_that_aborts_its_worker_is_put_aside_after_three() {
     let farm = Farm::new(Setup { lease: 2.0, ..Setup::default() });
-    let poison = farm.submit(&sweep(3, 150), 3);
-    let other = farm.submit_with(&sweep(4, 20), 4, &["--priority", "-1"]);
+    let poison = farm.submit(&sweep(3, 30), 3);
+    let other = farm.submit_with(&sweep(4, 5), 4, &["--priority", "-1"]);
     let mut deaths = 0;
     // Whoever has task 1 aborts, as a process does that a library ends.
     while farm.state(poison.id) != "failed" {
@@ -68,7 +68,7 @@ fn f16_a_task_that_exhausts_memory_is_put_aside_after_three() {
     // Enough for libtorch and a small picture; the large one wants many times as much.
     let one = farm.worker_limited("one", "ulimit -v 6000000");
     let poison = farm.submit(&toml, 2);
-    let other = farm.submit(&sweep(4, 20), 4);
+    let other = farm.submit(&sweep(4, 5), 4);
     let task = quarantined(&farm, poison.id, 1);
     let error = task["last_error"].as_str().expect("a last error");
     assert!(error.contains("memory") || error.contains("alloc"), "{error}");
@@ -81,7 +81,7 @@ fn f16_a_task_that_exhausts_memory_is_put_aside_after_three() {
 fn f17_a_job_that_no_worker_fits_says_so_at_submit_and_later() {
     let farm = Farm::new(Setup::default());
     let _one = farm.worker("one", &["--tag", "studio"]);
-    let needs = |table: &str| format!("{}\n[requires]\n{table}\n", sweep(2, 20));
+    let needs = |table: &str| format!("{}\n[requires]\n{table}\n", sweep(2, 5));
     for (table, kind, words) in [
         ("tags = [\"basement\"]", "tags", &["basement"][..]),
         ("gpu_memory = \"900 GiB\"", "memory", &["900 GiB", "GPU memory"]),
@@ -112,7 +112,7 @@ fn f17_a_job_that_no_worker_fits_says_so_at_submit_and_later() {
 #[test]
 fn f17_a_model_that_the_farm_lacks_is_refused_at_submit() {
     let farm = Farm::new(Setup::default());
-    farm.write("job.toml", &sweep(2, 20).replace("tiny-f4", "nobodys-vqgan"));
+    farm.write("job.toml", &sweep(2, 5).replace("tiny-f4", "nobodys-vqgan"));
     let ran = farm.vqfarm(&["submit", "job.toml"]);
     assert_eq!(ran.status, 2, "{ran:?}");
     for part in ["render.generator", "nobodys-vqgan"] {

@@ -17,7 +17,7 @@ fn two_at_work(farm: &Farm) -> (Worker, Worker, vqfarm_tests::farm::Submitted, u
 }
 
 /// Iterations for a second or so.
-const LONG: u32 = 200;
+const LONG: u32 = 40;
 
 /// Some seconds are promised beyond a lease.
 const GRACE: Duration = Duration::from_secs(5);
