@@ -105,6 +105,9 @@ struct MeasureArgs {
     /// Changes a setting of the job, as in render.iterations=50.
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
+    /// How many scenes to redraw and recognise, 64 at least.
+    #[arg(long, default_value_t = measure::SCENES, value_parser = clap::value_parser!(u32).range(64..=65536))]
+    scenes: u32,
     /// How many of the 32 prompts to render.
     #[arg(long, default_value_t = measure::PROMPTS, value_parser = clap::value_parser!(u32).range(1..=32))]
     prompts: u32,
@@ -157,7 +160,13 @@ fn report(args: &MeasureArgs) -> Result<()> {
     // Lanes are threads enough: more would only wait for one another.
     tch::set_num_threads(1);
     let settings = render::settings(&args.job, &args.set)?;
-    let r = measure::measure(&args.models, &args.out, &settings, args.prompts, args.device)?;
+    let r = measure::measure(
+        &args.models,
+        &args.out,
+        &settings,
+        (args.scenes, args.prompts),
+        args.device,
+    )?;
     if args.json {
         println!("{}", serde_json::to_string(&r)?);
         return Ok(());

@@ -16,7 +16,7 @@ use crate::train::to_images;
 use crate::{render, sheet};
 
 /// Pictures that are redrawn and recognised.
-const SCENES: u32 = 512;
+pub const SCENES: u32 = 512;
 /// Captions that a picture's own competes with.
 const CAPTIONS: usize = 64;
 
@@ -42,8 +42,9 @@ pub struct Report {
     pub seconds_per_picture: f64,
 }
 
-/// Measures the three models of a directory, rendering the first `count` of [`PROMPTS`] prompts with
-/// `settings`, and writes sheets to look at into `out`. The README's figures are those of all.
+/// Measures the three models of a directory on `scenes` of [`SCENES`] scenes, rendering the first
+/// `count` of [`PROMPTS`] prompts with `settings`, and writes sheets to look at into `out`. The
+/// README's figures are those of all.
 ///
 /// # Errors
 /// A model is missing or damaged, or `out` cannot be written.
@@ -51,7 +52,7 @@ pub fn measure(
     dir: &Path,
     out: &Path,
     settings: &RenderSettings,
-    count: u32,
+    (scenes, count): (u32, u32),
     device: Device,
 ) -> Result<Report> {
     std::fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
@@ -60,9 +61,9 @@ pub fn measure(
     let perceptor = models::clip(&demo.perceptor, device)?;
     let judge = models::clip(&demo.judge, device)?;
 
-    let samples: Vec<Sample> = (0..SCENES).map(|i| data::held_out(i, SIZE)).collect();
+    let samples: Vec<Sample> = (0..scenes).map(|i| data::held_out(i, SIZE)).collect();
     let pixels: Vec<u8> = samples.iter().flat_map(|s| s.pixels.iter().copied()).collect();
-    let images = to_images(&pixels, i64::from(SCENES), device);
+    let images = to_images(&pixels, i64::from(scenes), device);
     let texts: Vec<&str> = samples.iter().map(|s| s.caption.text.as_str()).collect();
 
     let (redrawn, reconstruction_psnr) = redraw(&generator, &images);

@@ -2,9 +2,13 @@
 
 use tch::{Kind, Tensor};
 
-/// Images [B, 3, H, W] in [0, 1] to cutouts [B, 3, side, side], some as the whole picture
-/// pooled, some as crops; turned, tilted, shifted and scaled; colours shaken; parts erased;
-/// with noise. Draws from libtorch's generator, which the caller seeds.
+/// Share of the pictures that are more than pooled. A perceptor that mostly sees whole pictures
+/// learns where things belong, and its gradient says so.
+const SHAKEN: f64 = 0.25;
+
+/// Images [B, 3, H, W] in [0, 1] to cutouts [B, 3, side, side]: most as the whole picture
+/// pooled, the others as the whole or a crop, turned, tilted, shifted and scaled, colours
+/// shaken, parts erased; all with noise. Draws from libtorch's generator, which the caller seeds.
 pub fn cutouts(images: &Tensor, side: i64) -> Tensor {
     let options = (Kind::Float, images.device());
     let batch = images.size()[0];
@@ -20,7 +24,7 @@ pub fn cutouts(images: &Tensor, side: i64) -> Tensor {
         / 2.0;
     let sharp = images.upsample_bilinear2d([side, side], false, None, None);
     let soft = happens(0.5).unsqueeze(-1);
-    let x: Tensor = &soft * pooled + (1.0 - &soft) * sharp;
+    let x: Tensor = &soft * &pooled + (1.0 - &soft) * sharp;
 
     // Homography from cutout to picture, [B, 3, 3]: rotation, scale, shift, perspective.
     let warped = happens(0.8);
@@ -67,6 +71,8 @@ pub fn cutouts(images: &Tensor, side: i64) -> Tensor {
         .logical_or(&(line.view([1, -1, 1]) - cy).abs().gt_tensor(&ry));
     let keep = outside.to_kind(Kind::Float).maximum(&(1.0 - happens(0.35)));
     let x: Tensor = x * keep.unsqueeze(1);
+
+    let x = x.where_self(&happens(SHAKEN).unsqueeze(1).gt(0.5), &pooled);
 
     let noise = x.randn_like() * uniform(0.0, 0.1).unsqueeze(-1);
     (x + noise).clamp(-0.2, 1.2)

@@ -31,7 +31,7 @@ pub fn era(step: i64, slot: i64) -> (i64, bool) {
 }
 
 /// Cutouts of each picture.
-const CUTOUTS: i64 = 2;
+const CUTOUTS: i64 = 1;
 /// The loop's step size.
 const RATE: f64 = 0.1;
 
