@@ -61,7 +61,8 @@ impl Targets {
         let (mut sign, mut stop, mut share) = (Vec::new(), Vec::new(), Vec::new());
         for picture in pictures {
             let mut own = Vec::new();
-            for (p, target) in picture.iter().enumerate() {
+            // From the last to the first, as the originals' gradients of the features add up.
+            for (p, target) in picture.iter().enumerate().rev() {
                 own.push(unit(&target.embeddings.to_kind(Kind::Float)));
                 for _ in 0..target.rows() {
                     sign.push(signum(target.weight));

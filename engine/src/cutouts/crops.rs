@@ -32,15 +32,19 @@ pub fn cut_out_of_all(images: &Tensor, crops: &[Vec<Crop>], cut: i64) -> Tensor 
     if images.device() != Device::Cpu {
         return at_once(images, crops, cut);
     }
-    let of_image = |(b, crops): (usize, &Vec<Crop>)| cut_out(&images.get(b as i64), crops, cut);
+    let of_image =
+        |(b, crops): (usize, &Vec<Crop>)| cut_out(&images.get(b as i64), crops, cut, resample);
     Tensor::cat(&crops.iter().enumerate().map(of_image).collect::<Vec<_>>(), 0)
 }
+
+/// How images [N, C, H, W] get another height and width.
+pub type Resample = fn(&Tensor, [i64; 2]) -> Tensor;
 
 /// Crops of one image [C, H, W] → [crops, C, cut, cut].
 ///
 /// One crop after another: on a CPU that touches only the pixels of the crop, and no result
 /// depends on how many there are.
-pub fn cut_out(image: &Tensor, crops: &[Crop], cut: i64) -> Tensor {
+pub fn cut_out(image: &Tensor, crops: &[Crop], cut: i64, resample: Resample) -> Tensor {
     let pieces: Vec<Tensor> = crops
         .iter()
         .map(|c| {

@@ -7,7 +7,7 @@
 
 use std::f64::consts::PI;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Resamples [N, C, H, W] to [N, C, size[0], size[1]].
 pub fn resample(x: &Tensor, size: [i64; 2]) -> Tensor {
@@ -15,6 +15,40 @@ pub fn resample(x: &Tensor, size: [i64; 2]) -> Tensor {
     let rows = Rows::new(shape[2] as usize, size[0] as usize).matrix(x.device());
     let columns = Rows::new(shape[3] as usize, size[1] as usize).matrix(x.device());
     rows.matmul(x).matmul(&columns.tr())
+}
+
+/// The same in the originals' own steps, rounding as they do. An image that shrinks must be
+/// larger than the filter that their padding reflects it for.
+pub fn resample_in_steps(x: &Tensor, [height, width]: [i64; 2]) -> Tensor {
+    let (n, c, h, w) = (x.size()[0], x.size()[1], x.size()[2], x.size()[3]);
+    let mut x = x.reshape([n * c, 1, h, w]);
+    if height < h {
+        let filter = lanczos_in_steps(height as f64 / h as f64).to_device(x.device());
+        let pad = filter.size()[0] / 2;
+        x = x.reflection_pad2d([0, 0, pad, pad]);
+        let filter = filter.view([1, 1, -1, 1]);
+        x = x.conv2d(&filter, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
+    }
+    if width < w {
+        let filter = lanczos_in_steps(width as f64 / w as f64).to_device(x.device());
+        let pad = filter.size()[0] / 2;
+        x = x.reflection_pad2d([pad, pad, 0, 0]);
+        let filter = filter.view([1, 1, 1, -1]);
+        x = x.conv2d(&filter, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
+    }
+    x.view([n, c, h, w]).upsample_bicubic2d([height, width], true, None, None)
+}
+
+/// [`lanczos`] as float32 tensor operations.
+fn lanczos_in_steps(ratio: f64) -> Tensor {
+    let half: Vec<f32> = ramp(ratio).map(|at| at as f32).collect();
+    let half = Tensor::from_slice(&half);
+    let x = Tensor::cat(&[-half.narrow(0, 1, half.size()[0] - 1).flip([0]), half], 0);
+    let one = Tensor::ones([], (Kind::Float, Device::Cpu));
+    let sinc = |x: &Tensor| ((x * PI).sin() / (x * PI)).where_self(&x.ne(0.0), &one);
+    let inside = x.gt(-2.0).logical_and(&x.lt(2.0));
+    let weights = (sinc(&x) * sinc(&(&x / 2.0))).where_self(&inside, &Tensor::zeros_like(&one));
+    &weights / weights.sum(Kind::Float)
 }
 
 /// The matrix that resamples one side: each output's weights over the inputs.
@@ -69,19 +103,18 @@ impl Rows {
 
 /// Lanczos-2 sampled at multiples of `ratio` < 1, summing to 1; an odd number of taps.
 fn lanczos(ratio: f64) -> Vec<f64> {
-    // The ramp stops where the original's does, one step short of ceil(2/ratio + 1).
-    let reach = (2.0 / ratio + 1.0).ceil() as i64 - 2;
-    let mut at = 0.0;
-    let half: Vec<f64> = (0..=reach)
-        .map(|_| {
-            let x = f64::from(at as f32);
-            at += ratio;
-            if x < 2.0 { sinc(x) * sinc(x / 2.0) } else { 0.0 }
-        })
-        .collect();
+    let weight = |x: f64| if x < 2.0 { sinc(x) * sinc(x / 2.0) } else { 0.0 };
+    let half: Vec<f64> = ramp(ratio).map(|at| weight(f64::from(at as f32))).collect();
     let filter: Vec<f64> = half[1..].iter().rev().chain(&half).copied().collect();
     let sum: f64 = filter.iter().sum();
     filter.iter().map(|w| w / sum).collect()
+}
+
+/// Multiples of `ratio` by adding up. It stops where the original's does, one step short of
+/// ceil(2/ratio + 1).
+fn ramp(ratio: f64) -> impl Iterator<Item = f64> {
+    let count = (2.0 / ratio + 1.0).ceil() as usize - 1;
+    std::iter::successors(Some(0.0), move |at| Some(at + ratio)).take(count)
 }
 
 fn sinc(x: f64) -> f64 {

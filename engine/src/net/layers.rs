@@ -107,8 +107,10 @@ impl Linear {
     /// For keys such as `in_proj_weight`.
     pub fn named(w: &Weights, weight: &str, bias: &str, inputs: i64, outputs: i64) -> Result<Self> {
         let weight = w.get(weight, &[outputs, inputs])?;
-        // On a CPU libtorch's convolutions are quicker than its products of matrices.
-        let convolves = w.arithmetic() == Arithmetic::Fast && !weight.device().is_cuda();
+        // On a CPU libtorch's float32 convolutions are quicker than its products of matrices.
+        let convolves = w.arithmetic() == Arithmetic::Fast
+            && w.kind() == Kind::Float
+            && !weight.device().is_cuda();
         Ok(Self { weight, bias: w.get(bias, &[outputs])?, convolves })
     }
 

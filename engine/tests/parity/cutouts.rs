@@ -5,9 +5,9 @@ use anyhow::Result;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 use vqfarm_engine::clamp::masked_gradient;
-use vqfarm_engine::cutouts::crops::{Crop, cut_out};
+use vqfarm_engine::cutouts::crops::{Crop, Resample, cut_out};
 use vqfarm_engine::cutouts::pooled::pooled;
-use vqfarm_engine::cutouts::resample::resample;
+use vqfarm_engine::cutouts::resample::{resample, resample_in_steps};
 
 use crate::fixture::Fixture;
 use crate::report::{BLOCK, Report};
@@ -21,6 +21,9 @@ pub fn check_clamp(fixture: &Fixture, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// What rendering does, and what the originals do.
+const WAYS: [(&str, Resample); 2] = [("by matrices", resample), ("in steps", resample_in_steps)];
+
 #[derive(Deserialize)]
 struct Resized {
     size: [i64; 2],
@@ -28,12 +31,16 @@ struct Resized {
 
 pub fn check_resample(fixture: &Fixture, report: &mut Report) -> Result<()> {
     for (i, case) in fixture.json::<Vec<Resized>>("cases")?.iter().enumerate() {
-        let x = fixture.tensor(&format!("x.{i}"))?.set_requires_grad(true);
-        let y = resample(&x, case.size);
         let cotangent = fixture.tensor(&format!("cotangent.{i}"))?;
-        report.close(format!("y.{i}"), &y, &fixture.tensor(&format!("y.{i}"))?, BLOCK);
-        let gradient = pull_back(&x, &y, &cotangent);
-        report.close(format!("grad.{i}"), &gradient, &fixture.tensor(&format!("grad.{i}"))?, BLOCK);
+        for (how, resample) in WAYS {
+            let x = fixture.tensor(&format!("x.{i}"))?.copy().set_requires_grad(true);
+            let y = resample(&x, case.size);
+            let expected = fixture.tensor(&format!("y.{i}"))?;
+            report.close(format!("y.{i}, {how}"), &y, &expected, BLOCK);
+            let gradient = pull_back(&x, &y, &cotangent);
+            let expected = fixture.tensor(&format!("grad.{i}"))?;
+            report.close(format!("grad.{i}, {how}"), &gradient, &expected, BLOCK);
+        }
     }
     Ok(())
 }
@@ -42,12 +49,15 @@ pub fn check_original(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let cut = fixture.json("cut_size")?;
     let boxes: Vec<i64> = Vec::try_from(fixture.tensor("boxes")?.view([-1]))?;
     let crops: Vec<Crop> = boxes.chunks(3).map(|b| Crop { size: b[0], x: b[1], y: b[2] }).collect();
-    let x = fixture.tensor("x")?.set_requires_grad(true);
-    let raw = cut_out(&x.get(0), &crops, cut);
-    let cotangent = masked_gradient(&raw, &fixture.tensor("cotangent")?, 0.0, 1.0);
-    report.close("y", &raw.clamp(0.0, 1.0), &fixture.tensor("y")?, BLOCK);
-    let gradient = pull_back(&x, &raw, &cotangent);
-    report.close("grad", &gradient, &fixture.tensor("grad")?, BLOCK);
+    for (how, resample) in WAYS {
+        let x = fixture.tensor("x")?.copy().set_requires_grad(true);
+        let raw = cut_out(&x.get(0), &crops, cut, resample);
+        let cotangent = masked_gradient(&raw, &fixture.tensor("cotangent")?, 0.0, 1.0);
+        let expected = fixture.tensor("y")?;
+        report.close(format!("y, {how}"), &raw.clamp(0.0, 1.0), &expected, BLOCK);
+        let gradient = pull_back(&x, &raw, &cotangent);
+        report.close(format!("grad, {how}"), &gradient, &fixture.tensor("grad")?, BLOCK);
+    }
     Ok(())
 }
 

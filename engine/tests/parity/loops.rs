@@ -7,6 +7,7 @@ use vqfarm_core::render::{CutoutMethod, Cutouts, InitWeightForm, RenderSettings}
 use vqfarm_core::rng::Key;
 use vqfarm_engine::cutouts::Cutter;
 use vqfarm_engine::cutouts::crops::{Crop, cut_out};
+use vqfarm_engine::cutouts::resample::resample_in_steps;
 use vqfarm_engine::model::{Generator, Perceptor};
 use vqfarm_engine::net::Clip;
 use vqfarm_engine::perception::{Cut, MakeCut};
@@ -129,7 +130,7 @@ impl Cut for Boxes {
 
     fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor {
         let crops = &self.iterations[keys[0].iteration as usize];
-        cut_out(&images.get(0), crops, self.size)
+        cut_out(&images.get(0), crops, self.size, resample_in_steps)
     }
 }
 

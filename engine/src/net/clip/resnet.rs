@@ -1,29 +1,44 @@
 //! CLIP's ResNet: a three-convolution stem, anti-aliased strides and attention pooling.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use vqfarm_weights::clip::{ClipConfig, VisionLayers};
 
 use crate::error::{EngineError, Result};
 use crate::net::layers::{Conv2d, Linear, attention, channels_last};
 use crate::net::{Arithmetic, Weights};
 
-/// Batch normalisation with the statistics of training, as one scale and shift a channel.
+/// Batch normalisation with the statistics of training.
 struct FrozenBatchNorm {
-    scale: Tensor,
-    shift: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
 }
 
 impl FrozenBatchNorm {
+    const EPS: f64 = 1e-5;
+
     fn new(w: &Weights, channels: i64) -> Result<Self> {
         let get = |name| w.get_f32(name, &[channels]);
-        let scale = get("weight")? / (get("running_var")? + 1e-5).sqrt();
-        let shift = get("bias")? - get("running_mean")? * &scale;
-        Ok(Self { scale: scale.to_kind(w.kind()), shift: shift.to_kind(w.kind()) })
+        Ok(Self {
+            weight: get("weight")?,
+            bias: get("bias")?,
+            mean: get("running_mean")?,
+            variance: get("running_var")?,
+        })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let by_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
-        x * by_channel(&self.scale) + by_channel(&self.shift)
+        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        let (mean, variance) = (Some(&self.mean), Some(&self.variance));
+        x.batch_norm(weight, bias, mean, variance, false, 0.0, Self::EPS, false)
+    }
+
+    /// The convolution that is followed by this.
+    fn folded_into(&self, conv: Conv2d, kind: Kind) -> Conv2d {
+        let scale = &self.weight / (&self.variance + Self::EPS).sqrt();
+        let shift = &self.bias - &self.mean * &scale;
+        conv.then(&scale.to_kind(kind), shift.to_kind(kind))
     }
 }
 
@@ -39,13 +54,16 @@ impl ConvNorm {
         let norm = FrozenBatchNorm::new(&w.at(names[1]), outputs)?;
         Ok(match w.arithmetic() {
             Arithmetic::Original => Self { conv, norm: Some(norm) },
-            Arithmetic::Fast => Self { conv: conv.then(&norm.scale, norm.shift), norm: None },
+            Arithmetic::Fast => Self { conv: norm.folded_into(conv, w.kind()), norm: None },
         })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let x = self.conv.forward(x);
-        self.norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(&x))
+        match &self.norm {
+            Some(norm) => norm.forward(&x),
+            None => x,
+        }
     }
 }
 
@@ -128,7 +146,7 @@ impl AttentionPool {
             let tokens = t.size()[1];
             t.view([size[0], tokens, self.heads, size[2] / self.heads]).transpose(1, 2)
         };
-        let q = split(self.q_proj.forward(&x.narrow(1, 0, 1)));
+        let q = split(self.q_proj.forward(&x.select(1, 0)).unsqueeze(1));
         let (k, v) = (split(self.k_proj.forward(&x)), split(self.v_proj.forward(&x)));
         let out = attention(&q, &k, &v, false).transpose(1, 2).reshape([size[0], size[2]]);
         self.c_proj.forward(&out)
