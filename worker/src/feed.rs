@@ -58,17 +58,37 @@ impl Shift {
         mut asked: channel::UnboundedReceiver<()>,
     ) {
         loop {
-            tokio::select! {
-                // A lane that is gone has panicked outside of a picture; the others go on.
-                asked = asked.recv() => if asked.is_none() { break },
-                () = self.brake.reached(Stop::Finish) => break,
-            }
-            let Some(tasks) = self.next_tasks().await else { break };
-            if let Err(mpsc::SendError(tasks)) = work.send(tasks) {
-                for task in tasks {
-                    self.hand_back(&task.attempt, Some(&task.job)).await;
+            // Leased ahead, a batch waits here, where it can be handed back at once.
+            let mut batch = None;
+            if self.worker.ahead {
+                batch = self.next_tasks().await;
+                if batch.is_none() {
+                    break;
                 }
             }
+            let asked = tokio::select! {
+                // A lane that is gone has panicked outside of a picture; the others go on.
+                asked = asked.recv() => asked.is_some(),
+                () = self.brake.reached(Stop::Finish) => false,
+            };
+            if !asked {
+                self.hand_all_back(batch.unwrap_or_default()).await;
+                break;
+            }
+            if batch.is_none() {
+                batch = self.next_tasks().await;
+            }
+            let Some(tasks) = batch else { break };
+            if let Err(mpsc::SendError(tasks)) = work.send(tasks) {
+                self.hand_all_back(tasks).await;
+            }
+        }
+    }
+
+    async fn hand_all_back(&self, tasks: Vec<Task>) {
+        for Task { attempt, job, .. } in tasks {
+            let span = attempt.span.clone();
+            self.hand_back(&attempt, Some(&job)).instrument(span).await;
         }
     }
 

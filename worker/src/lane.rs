@@ -74,8 +74,6 @@ pub struct LaneParts {
     pub events: channel::UnboundedSender<Event>,
     /// Bounded, so that pictures do not pile up when storage is slow.
     pub finished: channel::Sender<Finished>,
-    /// Ask for the next batch when this one begins, not when it ends.
-    pub ahead: bool,
 }
 
 impl Lane {
@@ -97,9 +95,6 @@ fn run(parts: &LaneParts, work: &mpsc::Receiver<Vec<Task>>) {
     };
     ready();
     while let Ok(tasks) = work.recv() {
-        if parts.ahead {
-            ready();
-        }
         for batch in batches(tasks) {
             let begin = Instant::now();
             let results = paint(&mut painter, parts, &batch);
@@ -116,9 +111,7 @@ fn run(parts: &LaneParts, work: &mpsc::Receiver<Vec<Task>>) {
                 }
             }
         }
-        if !parts.ahead {
-            ready();
-        }
+        ready();
     }
 }
 

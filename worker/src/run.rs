@@ -114,7 +114,6 @@ impl Worker {
                 ready,
                 events: events.clone(),
                 finished: finished.clone(),
-                ahead: shift.worker.ahead,
             })?;
             threads.push(thread);
             feeders.spawn(shift.clone().feed(work, asked));
