@@ -26,13 +26,16 @@ impl Pace {
         forget(&mut slots, now);
     }
 
-    /// Tasks a minute; while there is less than a minute to look at, that is taken as it is.
+    /// Tasks a minute, since the first commit of the last minute; 0 while there is too little to
+    /// tell by.
     pub fn a_minute(&self, now: Timestamp) -> f64 {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         forget(&mut slots, now);
+        // Nobody knows how long the first ones took: they mark the beginning.
         let Some((first, _)) = slots.front() else { return 0.0 };
-        let span = now.since(Timestamp(first * SLOT)).as_secs_f64().clamp(1.0, 60.0);
-        slots.iter().map(|(_, count)| *count as f64).sum::<f64>() * 60.0 / span
+        let span = now.since(Timestamp(first * SLOT)).as_secs_f64();
+        let count: u64 = slots.iter().skip(1).map(|(_, count)| count).sum();
+        if span < 1.0 { 0.0 } else { count as f64 * 60.0 / span }
     }
 }
 
@@ -53,8 +56,12 @@ mod tests {
         for second in 0..30 {
             pace.committed(Timestamp(second * 1000));
         }
-        assert_eq!(pace.a_minute(Timestamp(30_000)), 60.0);
-        assert_eq!(pace.a_minute(Timestamp(60_000)), 30.0);
+        assert_eq!(pace.a_minute(Timestamp(29_000)), 60.0);
+        assert_eq!(pace.a_minute(Timestamp(58_000)), 30.0);
         assert_eq!(pace.a_minute(Timestamp(200_000)), 0.0);
+        // Two tasks that end at once are no pace.
+        pace.committed(Timestamp(200_000));
+        pace.committed(Timestamp(200_000));
+        assert_eq!(pace.a_minute(Timestamp(201_000)), 0.0);
     }
 }

@@ -224,8 +224,8 @@ fn unfit(needs: &Needs, ready: u64, alive: &[&WorkerSnapshot]) -> (Kind, String,
     let tagged = alive.iter().filter(|worker| needs.tags.is_subset(&worker.info.tags));
     let best = tagged.map(|worker| worker.info.memory).max();
     let most = alive.iter().map(|worker| worker.info.memory).max().unwrap_or(0);
-    let tags: Vec<&str> = needs.tags.iter().map(|tag| tag.as_str()).collect();
-    let tags = match tags.as_slice() {
+    let list: Vec<&str> = needs.tags.iter().map(|tag| tag.as_str()).collect();
+    let tags = match list.as_slice() {
         [one] => format!("the tag `{one}`"),
         several => format!("the tags `{}`", several.join("`, `")),
     };
@@ -234,7 +234,7 @@ fn unfit(needs: &Needs, ready: u64, alive: &[&WorkerSnapshot]) -> (Kind, String,
     match best {
         None if needs.memory <= most => {
             let text = format!("{need} {tags}; no worker has all of it");
-            (Kind::Tags, text, "start a worker with --tag for each".into())
+            (Kind::Tags, text, format!("start a worker with --tags {}", list.join(",")))
         }
         None => {
             let text = format!(

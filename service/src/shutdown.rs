@@ -20,11 +20,12 @@ pub fn on_signal() -> io::Result<watch::Receiver<bool>> {
                 _ = interrupt.recv() => ("SIGINT", 130),
                 _ = terminate.recv() => ("SIGTERM", 143),
             };
-            if stop.send_replace(true) {
+            if *stop.borrow() {
                 tracing::warn!(signal = name, "a second signal: leaving at once");
                 std::process::exit(status);
             }
             tracing::info!(signal = name, "stopping");
+            stop.send_replace(true);
         }
     });
     Ok(stopped)
