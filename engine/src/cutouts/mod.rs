@@ -76,6 +76,8 @@ impl Cutter {
                     .unsqueeze(1)
                     .expand([-1, self.count(), -1, -1, -1], true)
                     .reshape([-1, shape[1], self.size, self.size])
+                    // Of one image the above is only a view, in the decoder's layout.
+                    .contiguous()
             }
             CutoutMethod::Original | CutoutMethod::Updated | CutoutMethod::Nrupdated => {
                 let crops: Vec<Vec<Crop>> =
