@@ -92,7 +92,8 @@ async fn a_full_server_takes_no_jobs_and_keeps_what_runs() {
     let queue = open(&server.url()).await;
     let id = queue.submit(&job(1, 20)).await.expect("submitted");
     let mut tickets = lease(&queue, "w", 5).await;
-    server.ask(&["CONFIG", "SET", "maxmemory", "1000000"]);
+    let half = server.info("used_memory") / 2;
+    server.ask(&["CONFIG", "SET", "maxmemory", &half.to_string()]);
     let full = server.command(&["SET", "x", "y"]).expect("an answer");
     assert!(full.starts_with("OOM"), "the fault fired: {full}");
 

@@ -81,7 +81,7 @@ impl RedisServer {
             say("--tls-ca-cert-file", &self.folder.path().join("cert.pem").display().to_string());
         }
         arguments.extend(self.arguments.iter().cloned());
-        self.guard = Some(guarded("redis-server", &arguments));
+        self.guard = Some(guarded(&arguments));
         let deadline = Instant::now() + STARTS_WITHIN;
         while Instant::now() < deadline {
             match self.command(&["PING"]) {
@@ -226,7 +226,7 @@ impl RedisSentinel {
         );
         fs::write(&file, settings).expect("written");
         let arguments = [file.display().to_string(), "--sentinel".to_owned()];
-        let guard = Some(guarded("redis-server", &arguments));
+        let guard = Some(guarded(&arguments));
         let sentinel = Self { master, replica, guard, _folder: folder, port };
         wait_until("the sentinel knows the replica", || {
             let known = command_at(port, &["SENTINEL", "replicas", "farm"]);
@@ -274,9 +274,11 @@ impl RedisCluster {
             ["--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
         let nodes: Vec<RedisServer> = (0..3).map(|_| RedisServer::with(&arguments)).collect();
         let first = nodes[0].port.to_string();
-        let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
-        for (at, (node, (from, to))) in nodes.iter().zip(slots).enumerate() {
-            node.ask(&["CLUSTER", "ADDSLOTSRANGE", from, to]);
+        let slots = [0..5461, 5461..10923, 10923..16384];
+        for (at, (node, slots)) in nodes.iter().zip(slots).enumerate() {
+            let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+            let words = ["CLUSTER", "ADDSLOTS"].into_iter();
+            node.ask(&words.chain(slots.iter().map(String::as_str)).collect::<Vec<_>>());
             node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
         }
         for node in &nodes[1..] {
@@ -307,12 +309,14 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Runs a program that is killed when the guard's input ends: at the latest when this
-/// process is gone, whatever ended it.
-fn guarded(program: &str, arguments: &[String]) -> Child {
+/// Runs a server that is killed when the guard's input ends: at the latest when this process
+/// is gone, whatever ended it. `VQFARM_REDIS_SERVER` names another program than
+/// `redis-server`, such as an older one or Valkey's.
+fn guarded(arguments: &[String]) -> Child {
     const GUARD: &str = r#""$@" & read -r _; kill -9 $!; wait"#;
+    let program = std::env::var("VQFARM_REDIS_SERVER").unwrap_or("redis-server".into());
     Command::new("sh")
-        .args(["-c", GUARD, "guard", program])
+        .args(["-c", GUARD, "guard", &program])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
