@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use vqfarm_proto::v1::{Job, JobRequest, ListJobsRequest, ListTasksRequest, Task};
+use vqfarm_proto::v1::{Counts, Job, JobRequest, ListJobsRequest, ListTasksRequest, Task};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
@@ -109,8 +109,16 @@ pub async fn jobs(args: JobsArgs) -> Outcome {
         anstream::eprintln!("no jobs; submit one: vqfarm submit JOB.toml");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows =
-        show::Rows::new(&["ID", "NAME", "USER", "#PRIO", "STATE", "#DONE", "#FAILED", "SUBMITTED"]);
+    let mut rows = show::Rows::new(&[
+        "ID",
+        "~NAME",
+        "USER",
+        "#PRIO",
+        "STATE",
+        "#DONE",
+        "#FAILED",
+        "SUBMITTED",
+    ]);
     for job in &jobs {
         let total = job.total();
         rows.add([
@@ -155,35 +163,34 @@ pub async fn job(args: JobArgs) -> Outcome {
     }
     show::line(format!("files      {}", answer.storage))?;
     show::line("")?;
-    let mut rows = show::Rows::new(&[
-        "LAYER",
-        "#TASKS",
-        "#DONE",
-        "#RUNNING",
-        "#READY",
-        "#BLOCKED",
-        "#DELAYED",
-        "#FAILED",
-        "#CANCELLED",
-        "NEEDS",
-    ]);
+    print_layers(&job)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One row a layer; states that no task is in have no column.
+fn print_layers(job: &Job) -> anyhow::Result<()> {
+    type Count = fn(&Counts) -> u64;
+    let states: [(&str, Count); 6] = [
+        ("#RUNNING", |counts| counts.leased),
+        ("#READY", |counts| counts.ready),
+        ("#BLOCKED", |counts| counts.blocked),
+        ("#DELAYED", |counts| counts.delayed),
+        ("#FAILED", |counts| counts.failed),
+        ("#CANCELLED", |counts| counts.cancelled),
+    ];
+    let total = job.total();
+    let shown: Vec<_> = states.iter().filter(|(_, count)| count(&total) > 0).collect();
+    let heads = shown.iter().map(|(head, _)| *head);
+    let heads: Vec<&str> = ["LAYER", "#TASKS", "#DONE"].into_iter().chain(heads).collect();
+    let mut rows = show::Rows::new(&[&heads[..], &["~NEEDS"]].concat());
     for layer in &job.layers {
         let counts = layer.counts.unwrap_or_default();
-        rows.add([
-            layer.name.clone(),
-            counts.tasks.to_string(),
-            counts.done.to_string(),
-            counts.leased.to_string(),
-            counts.ready.to_string(),
-            counts.blocked.to_string(),
-            counts.delayed.to_string(),
-            counts.failed.to_string(),
-            counts.cancelled.to_string(),
-            layer.needs.as_ref().map(needs).unwrap_or_default(),
-        ]);
+        let mut row = vec![layer.name.clone(), counts.tasks.to_string(), counts.done.to_string()];
+        row.extend(shown.iter().map(|(_, count)| count(&counts).to_string()));
+        row.push(layer.needs.as_ref().map(needs).unwrap_or_default());
+        rows.add(row);
     }
-    rows.print()?;
-    Ok(ExitCode::SUCCESS)
+    rows.print()
 }
 
 fn needs(needs: &vqfarm_proto::v1::Needs) -> String {
@@ -237,7 +244,7 @@ pub async fn tasks(args: TasksArgs) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows =
-        show::Rows::new(&["LAYER", "#TASK", "STATE", "#ATTEMPT", "WORKER", "LAST ERROR"]);
+        show::Rows::new(&["LAYER", "#TASK", "STATE", "#ATTEMPT", "WORKER", "~LAST ERROR"]);
     for task in &tasks {
         let error = task.last_error.lines().next().unwrap_or_default();
         rows.add([

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use vqfarm_core::requires::Memory;
@@ -25,28 +25,45 @@ pub fn json_lines(values: impl IntoIterator<Item = Value>) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A table without rules; columns whose head begins with `#` hold numbers.
+/// A table without rules. Heads that begin with `#` are of numbers; those that begin with `~`
+/// are of texts that are cut short where the terminal is narrow. All others keep their width.
 pub struct Rows {
     table: Table,
-    numbers: Vec<bool>,
+    kinds: Vec<Kind>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Number,
+    Text,
 }
 
 impl Rows {
     pub fn new(heads: &[&str]) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        let numbers: Vec<bool> = heads.iter().map(|head| head.starts_with('#')).collect();
-        let cells = heads
-            .iter()
-            .zip(&numbers)
-            .map(|(head, number)| cell(head.trim_start_matches('#'), *number));
-        table.set_header(cells.collect::<Vec<_>>());
-        Self { table, numbers }
+        let kind = |head: &&str| match head.as_bytes().first() {
+            Some(b'#') => Kind::Number,
+            Some(b'~') => Kind::Text,
+            _ => Kind::Word,
+        };
+        let kinds: Vec<Kind> = heads.iter().map(kind).collect();
+        let names = heads.iter().map(|head| head.trim_start_matches(['#', '~']));
+        table.set_header(names.zip(&kinds).map(|(name, kind)| cell(name, *kind)));
+        for (column, kind) in table.column_iter_mut().zip(&kinds) {
+            if *kind != Kind::Text {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        Self { table, kinds }
     }
 
-    pub fn add<const N: usize>(&mut self, row: [String; N]) {
-        let cells = row.iter().zip(&self.numbers).map(|(text, number)| cell(text, *number));
-        self.table.add_row(cells.collect::<Vec<_>>());
+    pub fn add(&mut self, row: impl IntoIterator<Item = String>) {
+        let cells = row.into_iter().zip(&self.kinds).map(|(text, kind)| cell(&text, *kind));
+        let mut row = Row::from(cells.collect::<Vec<_>>());
+        row.max_height(1);
+        self.table.add_row(row);
     }
 
     /// Prints the rows, without the blanks at the ends of lines.
@@ -59,9 +76,17 @@ impl Rows {
     }
 }
 
-fn cell(text: &str, number: bool) -> Cell {
+fn cell(text: &str, kind: Kind) -> Cell {
     let cell = Cell::new(text);
-    if number { cell.set_alignment(CellAlignment::Right) } else { cell }
+    if kind == Kind::Number { cell.set_alignment(CellAlignment::Right) } else { cell }
+}
+
+/// At most `most` characters of a text.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// The end of an id: enough for people to tell jobs apart, and for the commands.
@@ -206,5 +231,6 @@ mod tests {
     fn ids_are_shown_by_their_end() {
         assert_eq!(short("0193a2b4c5d6e7f80123456789abcdef"), "89abcdef");
         assert_eq!(short("abc"), "abc");
+        assert_eq!((cut("größer", 6), cut("größer", 5)), ("größer".into(), "größ…".into()));
     }
 }

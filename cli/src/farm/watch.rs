@@ -217,7 +217,7 @@ impl View {
             notes.push(format!("{:.1}/min, {} left", pace * 60.0, show::span(left)));
         }
         let note = notes.join(", ");
-        self.bar.set_prefix(job.name.clone());
+        self.bar.set_prefix(show::cut(&job.name, 24));
         self.bar.set_length(total.tasks);
         self.bar.set_position(total.done);
         self.bar.set_message(note.clone());

@@ -48,7 +48,7 @@ pub async fn workers(args: WorkersArgs) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows =
-        show::Rows::new(&["WORKER", "STATE", "#TASKS", "#MEMORY", "TAGS", "LOADED", "SEEN"]);
+        show::Rows::new(&["WORKER", "STATE", "#TASKS", "#MEMORY", "~TAGS", "~LOADED", "SEEN"]);
     for worker in &workers {
         let or_dash = |names: &[String]| {
             if names.is_empty() { "-".to_owned() } else { names.join(", ") }

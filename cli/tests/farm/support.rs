@@ -155,9 +155,11 @@ fn without_times(line: &str) -> String {
     for at in 0..words.len() {
         let next = words.get(at + 1).cloned().unwrap_or_default();
         let ago = next == "s" && words.get(at + 2).is_some_and(|word| word.starts_with("ago"));
-        let number = words[at].chars().all(|c| c.is_ascii_digit()) && !words[at].is_empty();
+        let open = if words[at].starts_with('(') { "(" } else { "" };
+        let digits = words[at].trim_start_matches('(');
+        let number = digits.chars().all(|c| c.is_ascii_digit()) && !digits.is_empty();
         if number && (ago || next == "ms" || (next == "s" && at > 0 && words[at - 1] == "after")) {
-            words[at] = "0".into();
+            words[at] = format!("{open}0");
         }
         if words[at].starts_with("20") && words[at].ends_with('Z') {
             words[at] = "[time]".into();
