@@ -130,7 +130,9 @@ async fn send(
             return Err(connect.explain(status));
         }
         if pause == Duration::from_millis(200) {
-            anstream::eprintln!("{}; trying again", status.message());
+            let refusal = Refusal::of(&status).map(|refusal| refusal.message);
+            let why = refusal.unwrap_or_else(|| "the coordinator does not answer".into());
+            anstream::eprintln!("{why}; trying again");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));

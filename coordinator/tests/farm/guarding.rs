@@ -182,14 +182,28 @@ async fn what_cannot_work_is_refused_at_the_start() {
 async fn health_and_reflection_are_served() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
     let farm = TestFarm::start().await;
     let channel = tonic::transport::Channel::from_shared(farm.addr.clone()).unwrap();
-    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let channel = channel.connect().await.unwrap();
+    let mut health = HealthClient::new(channel.clone());
     eventually(async || {
         let request = HealthCheckRequest { service: "vqfarm.v1.Farm".into() };
         let status = health.check(request).await.unwrap().into_inner().status();
         (status == tonic_health::pb::health_check_response::ServingStatus::Serving).then_some(())
     })
     .await;
+    let mut reflection = ServerReflectionClient::new(channel);
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let ask = ServerReflectionRequest { host: String::new(), message_request };
+    let mut answers =
+        reflection.server_reflection_info(tokio_stream::iter([ask])).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"vqfarm.v1.Farm"), "{names:?}");
     tokio::time::timeout(Duration::from_secs(5), farm.stop()).await.unwrap();
 }
