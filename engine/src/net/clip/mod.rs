@@ -20,7 +20,7 @@ use crate::tokenizer;
 
 enum Visual {
     ViT(VisionTransformer),
-    ResNet(ModifiedResNet),
+    ResNet(Box<ModifiedResNet>),
 }
 
 /// A CLIP perceptor.
@@ -39,7 +39,7 @@ impl Clip {
         let visual = match &config.vision_layers {
             VisionLayers::Vit(_) => Visual::ViT(VisionTransformer::new(&w.at("visual"), config)?),
             VisionLayers::ResNet(_) => {
-                Visual::ResNet(ModifiedResNet::new(&w.at("visual"), config)?)
+                Visual::ResNet(Box::new(ModifiedResNet::new(&w.at("visual"), config)?))
             }
         };
         let text = TextTower::new(w, config)?;
