@@ -143,7 +143,7 @@ async fn a_worker_that_cannot_keep_models_leaves_the_task_to_another() {
 async fn a_drained_worker_leaves_after_its_batch_and_hands_the_next_one_back() {
     let ground = Ground::new().await;
     let mut events = ground.queue.events();
-    let (id, store) = ground.submit(job(6, 60)).await;
+    let (id, store) = ground.submit(job(6, 10)).await;
     let worker = ground.worker("one", 2);
     event(&mut events, leased).await;
     ground.queue.drain(&"one".parse().unwrap(), true).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_cancelled_job_is_dropped_in_the_middle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_lost_its_memory_costs_no_frame() {
     let ground = Ground::new().await;
-    let record = ground.record(job(4, 40));
+    let record = ground.record(job(4, 20));
     let store = ground.store(&record).await;
     let submission = Ground::submission(&record);
     ground.queue.submit(&submission).await.unwrap();
