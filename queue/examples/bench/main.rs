@@ -1,6 +1,7 @@
 //! How fast the queue in Redis is, beside what the same server does of bare calls.
 //!
-//!     cargo run --release -p vqfarm-queue --example bench [-- --json] [--seconds 3]
+//!     cargo run --release -p vqfarm-queue --example bench -- [--json] [--seconds 3]
+//!         [--only rates,submits,growth,idle]
 //!
 //! Starts a private `redis-server`. Simulated workers run in several processes, each worker
 //! with a connection of its own, and do nothing but lease and commit.
@@ -25,7 +26,7 @@ struct Results {
     rates: Vec<Rate>,
     submits: Vec<Submit>,
     grows: Vec<Grows>,
-    idle: Idle,
+    idle: Option<Idle>,
 }
 
 fn main() {
@@ -40,12 +41,14 @@ fn main() {
         return runtime.block_on(process::run(&order));
     }
     if arguments.iter().any(|argument| argument == "--help") {
-        println!("bench [--json] [--seconds S]: measures the queue in Redis");
+        println!("bench [--json] [--seconds S] [--only rates,submits,growth,idle]");
         return;
     }
     let seconds = value("--seconds").and_then(|text| text.parse().ok()).unwrap_or(3.0);
     let length = Duration::from_secs_f64(seconds);
-    let results = runtime.block_on(all(length));
+    let only = value("--only");
+    let wanted = |part: &str| only.as_ref().is_none_or(|only| only.split(',').any(|p| p == part));
+    let results = runtime.block_on(all(length, wanted));
     if arguments.iter().any(|argument| argument == "--json") {
         println!("{}", serde_json::to_string_pretty(&results).expect("JSON"));
     } else {
@@ -53,35 +56,38 @@ fn main() {
     }
 }
 
-async fn all(length: Duration) -> Results {
-    let mut rates = Vec::new();
-    for workers in [1, 100, 1_000] {
-        for most in [1, 16] {
-            eprintln!("{workers} workers, leases of {most}…");
-            rates.push(measure::rate(workers, most, length).await);
-        }
-    }
-    eprintln!("submits…");
-    let mut submits = Vec::new();
-    for tasks in [1_000, 1_000_000, 10_000_000] {
-        submits.push(measure::submit(tasks).await);
-    }
-    eprintln!("growth…");
-    let mut grows = Vec::new();
-    for (tasks, history) in [(1_000, 0), (10_000_000, 0), (10_000_000, 10_000)] {
-        grows.push(measure::grows(tasks, history).await);
-    }
-    eprintln!("1,000 idle workers…");
-    let idle = measure::idle(1_000, length.max(Duration::from_secs(5))).await;
-    let server = RedisServer::start();
-    let version = server.ask(&["INFO", "server"]);
-    let version = version.lines().find_map(|line| line.strip_prefix("redis_version:"));
-    Results {
+async fn all(length: Duration, wanted: impl Fn(&str) -> bool) -> Results {
+    let server = RedisServer::start().ask(&["INFO", "server"]);
+    let version = server.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    let mut results = Results {
         server: format!("redis {}", version.unwrap_or("?").trim()),
         processors: std::thread::available_parallelism().map_or(0, usize::from),
-        rates,
-        submits,
-        grows,
-        idle,
+        rates: Vec::new(),
+        submits: Vec::new(),
+        grows: Vec::new(),
+        idle: None,
+    };
+    if wanted("rates") {
+        for (workers, most) in [(1, 1), (1, 16), (100, 1), (100, 16), (1_000, 1), (1_000, 16)] {
+            eprintln!("{workers} workers, leases of {most}…");
+            results.rates.push(measure::rate(workers, most, length).await);
+        }
     }
+    if wanted("submits") {
+        eprintln!("submits…");
+        for tasks in [1_000, 1_000_000, 10_000_000] {
+            results.submits.push(measure::submit(tasks).await);
+        }
+    }
+    if wanted("growth") {
+        eprintln!("growth…");
+        for (tasks, history) in [(1_000, 0), (10_000_000, 0), (10_000_000, 10_000)] {
+            results.grows.push(measure::grows(tasks, history).await);
+        }
+    }
+    if wanted("idle") {
+        eprintln!("1,000 idle workers…");
+        results.idle = Some(measure::idle(1_000, length.max(Duration::from_secs(5))).await);
+    }
+    results
 }

@@ -162,7 +162,9 @@ pub async fn idle(workers: u32, length: Duration) -> Idle {
     let queue = open(&server).await;
     let mut events = queue.events();
     let url = server.url();
-    let order = Order { url, first: 0, workers, work: Work::Idle, length: length + length / 2 };
+    // Longer than any machine takes; they end when this is done.
+    let length_of_wait = Duration::from_secs(3_600);
+    let order = Order { url, first: 0, workers, work: Work::Idle, length: length_of_wait };
     let (_, measured) = together(&order, PROCESSES, async || {
         let listening = || server.ask(&["PUBSUB", "NUMSUB", "{vqfarm:main}:wake"]);
         let all = format!("\n{workers}");

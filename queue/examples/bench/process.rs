@@ -68,11 +68,14 @@ pub async fn together<T>(
         output.read_line(&mut line).expect("a line");
         assert_eq!(line.trim(), "ready");
     }
-    for child in &mut children {
-        let mut input = child.stdin.take().expect("its input");
+    let mut inputs: Vec<_> =
+        children.iter_mut().map(|child| child.stdin.take().expect("its input")).collect();
+    for input in &mut inputs {
         input.write_all(b"go\n").expect("told");
     }
     let between = between().await;
+    // Who is idle waits for this.
+    drop(inputs);
     let mut all = Done::default();
     for output in &mut outputs {
         let mut line = String::new();
@@ -125,6 +128,13 @@ pub async fn run(order: &str) {
     std::io::stdin().read_line(&mut line).expect("go");
     let begun = Instant::now();
     let end = begun + order.length;
+    if matches!(order.work, Work::Idle) {
+        std::thread::spawn(|| {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            println!("{}", serde_json::to_string(&Done::default()).expect("JSON"));
+            std::process::exit(0);
+        });
+    }
     let tasks: Vec<_> =
         workers.into_iter().map(|worker| tokio::spawn(worker.work(order.work, end))).collect();
     let mut all = Done::default();

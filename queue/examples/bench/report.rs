@@ -44,7 +44,7 @@ pub fn print(results: &Results) {
             grows.tasks, grows.history, grows.script_us_per_task
         );
     }
-    let idle = &results.idle;
+    let Some(idle) = &results.idle else { return };
     println!(
         "\n{} idle workers: {:.1} commands/s; one task comes: {} leases asked for, taken after {:.1} ms",
         idle.workers, idle.commands_per_second, idle.leases_for_one_task, idle.taken_after_ms

@@ -17,10 +17,12 @@ use crate::{Event, QueueError};
 
 /// Events that a slow reader may be behind.
 const EVENTS: usize = 4096;
-/// Where many wait for one task they come within this time, and stop when it is taken.
-const SPREAD: Duration = Duration::from_millis(200);
-/// How far apart they come.
-const APART: Duration = Duration::from_millis(1);
+/// Where many wait for a task, about so many come for it at once.
+const FIRST: f64 = 4.0;
+/// How far those are apart at most.
+const APART: Duration = Duration::from_millis(5);
+/// The others come within this time, and not at all when they hear that it is taken.
+const SPREAD: Duration = Duration::from_millis(500);
 /// A subscription that is not confirmed by then has failed.
 const LONGEST_SUBSCRIBE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -137,8 +139,11 @@ fn stagger(tasks: u64, workers: u64) -> Duration {
     if tasks >= workers {
         return Duration::ZERO;
     }
-    let apart = APART.mul_f64(workers as f64 / tasks.max(1) as f64);
-    apart.min(SPREAD).mul_f64(rand::random())
+    let share = FIRST * tasks.max(1) as f64 / workers as f64;
+    if rand::random::<f64>() < share {
+        return APART.mul_f64(rand::random());
+    }
+    SPREAD.mul_f64(0.2 + 0.8 * rand::random::<f64>())
 }
 
 struct Listener {
