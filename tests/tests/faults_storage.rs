@@ -11,30 +11,34 @@ use vqfarm_testing::s3::S3Server;
 use vqfarm_tests::farm::{Farm, Setup, Submitted, Worker, sweep};
 use vqfarm_tests::{finish, program};
 
-/// A frame is being rendered; from now on the worker's storage is in trouble.
+/// A job's second frame is being rendered, models and all at hand; from now on the worker's
+/// storage is in trouble.
 fn in_trouble(fault: Fault) -> (Farm, Worker, Submitted) {
     let farm = Farm::new(Setup::with_s3());
     let one = farm.worker("one", &[]);
-    let job = farm.submit(&sweep(2, 20), 2);
-    farm.wait_for_lease(job.id, "render", "one");
-    let s3 = one.wires.s3();
-    s3.set(fault);
-    s3.wait_until_fired(1);
+    let job = farm.submit(&sweep(3, 20), 3);
+    farm.wait_for_count(job.id, "render", "done", 1);
+    one.wires.s3().set(fault);
+    one.wires.s3().wait_until_fired(1);
     (farm, one, job)
 }
 
-/// The trouble ends before patience does: everything goes on in the same attempts.
-fn bears(fault: Fault, times: u64) {
-    let (farm, one, job) = in_trouble(fault);
-    let s3 = one.wires.s3();
-    s3.wait_until_fired(times);
-    s3.set(Fault::None);
-    farm.prove(&job);
-    for index in 0..2 {
+/// The same attempts go on, their leases kept all the time.
+fn bore(farm: &Farm, one: &Worker, job: &Submitted) {
+    farm.prove(job);
+    for index in 0..job.cells as u64 {
         let attempts = farm.stored.attempts(job.id, "render", index);
         assert_eq!(attempts.len(), 1, "task {index}: {attempts:?}");
     }
     assert!(!one.process.log().contains("lease is over"), "the heartbeats went on");
+}
+
+/// The trouble ends before patience does.
+fn bears(fault: Fault, times: u64) {
+    let (farm, one, job) = in_trouble(fault);
+    one.wires.s3().wait_until_fired(times);
+    one.wires.s3().set(Fault::None);
+    bore(&farm, &one, &job);
 }
 
 #[test]
@@ -52,8 +56,7 @@ fn f14_a_store_that_trickles_is_waited_for() {
     let (farm, one, job) = in_trouble(Fault::Trickle(Duration::from_millis(1)));
     // An answer of some hundred bytes takes a second or so: that is slow, not dead.
     one.wires.s3().wait_until_fired(500);
-    farm.prove(&job);
-    assert!(!one.process.log().contains("lease is over"), "the heartbeats went on");
+    bore(&farm, &one, &job);
 }
 
 #[test]

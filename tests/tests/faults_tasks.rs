@@ -62,11 +62,11 @@ fn f16_a_task_that_exhausts_memory_is_put_aside_after_three() {
     let farm = Farm::new(Setup::default());
     let toml = sweep(2, 5).replacen("size = [32, 32]", "", 1).replacen(
         "seed = \"1-2\"",
-        "size = [[32, 32], [4096, 4096]]",
+        "size = [[32, 32], [2048, 2048]]",
         1,
     );
     // Enough for libtorch and a small picture; the large one wants many times as much.
-    let one = farm.worker_limited("one", "ulimit -v 6000000");
+    let one = farm.worker_limited("one", "ulimit -v 1200000");
     let poison = farm.submit(&toml, 2);
     let other = farm.submit(&sweep(4, 5), 4);
     let task = quarantined(&farm, poison.id, 1);

@@ -154,7 +154,7 @@ impl Farm {
 
     /// Waits until a job is done, as a user does.
     pub fn wait(&self, id: JobId) -> Ran {
-        self.vqfarm(&["wait", &id.to_string()])
+        self.vqfarm(&["wait", &id.to_string(), "--timeout", "600"])
     }
 
     /// Why the job's tasks wait: one JSON object a group.
