@@ -10,6 +10,7 @@ use half::f16;
 use tch::{Device, Kind, Tensor};
 use vqfarm_weights::{Dtype, StateDict, TensorData};
 
+use crate::models::{GENERATOR, JUDGE, PERCEPTOR};
 use crate::train::params::{Params, Spec};
 use crate::train::run;
 use crate::train::vocabulary::Vocabulary;
@@ -17,6 +18,23 @@ use crate::train::{generator, layout, perceptor};
 
 /// Entries of CLIP's own vocabulary.
 const VOCAB_SIZE: i64 = 49_408;
+
+/// Writes the models that have a directory in `work` (`generator`, `perceptor`, `judge`) into
+/// `models`, under the bundled models' names.
+///
+/// # Errors
+/// None has one; otherwise as [`generator`].
+pub fn all(work: &Path, models: &Path) -> Result<()> {
+    type Export = fn(&Path, &Path) -> Result<()>;
+    let exports: [(&str, &str, Export); 3] = [
+        ("generator", GENERATOR, generator),
+        ("perceptor", PERCEPTOR, perceptor),
+        ("judge", JUDGE, perceptor),
+    ];
+    let trained: Vec<_> = exports.iter().filter(|(name, ..)| work.join(name).is_dir()).collect();
+    ensure!(!trained.is_empty(), "{} holds no training; train a model first", work.display());
+    trained.iter().try_for_each(|(name, file, export)| export(&work.join(name), &models.join(file)))
+}
 
 /// Writes the generator trained in `work` as a VQGAN file.
 ///

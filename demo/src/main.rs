@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
 use vqfarm_demo::train::{generator, perceptor, run::Options};
-use vqfarm_demo::{data, export, measure, models, render, scene::Split, sheet};
+use vqfarm_demo::{data, export, measure, render, scene::Split, sheet};
 
 #[derive(Parser)]
 #[command(version, about = "Draws scenes, trains the demo models on them, measures the models")]
@@ -22,7 +22,7 @@ enum Command {
     Scenes(ScenesArgs),
     /// Train a model, from the start or from its last checkpoint.
     Train(TrainArgs),
-    /// Write the trained models as files that the farm loads.
+    /// Write those models that have been trained as files that the farm loads.
     Export(ExportArgs),
     /// Measure the models on held-out scenes and prompts.
     Measure(MeasureArgs),
@@ -52,6 +52,7 @@ struct TrainArgs {
     /// Steps that the learning rate's schedule spans.
     #[arg(long, default_value_t = 6000)]
     steps: i64,
+    /// Scenes a step, a multiple of eight for a perceptor and of four for a generator.
     #[arg(long, default_value_t = 64)]
     batch: i64,
     /// Peak learning rate.
@@ -81,7 +82,8 @@ struct TrainArgs {
 
 #[derive(clap::Args)]
 struct ExportArgs {
-    /// Directory with `generator`, `perceptor` and `judge`, the --work of each training.
+    /// Directory with `generator`, `perceptor` and `judge` or some of them, the --work of each
+    /// training.
     #[arg(long)]
     work: PathBuf,
     /// Directory of the model files.
@@ -148,10 +150,7 @@ fn main() -> Result<()> {
         Command::Export(args) => {
             std::fs::create_dir_all(&args.models)
                 .with_context(|| format!("make {}", args.models.display()))?;
-            let file = |name: &str| args.models.join(name);
-            export::generator(&args.work.join("generator"), &file(models::GENERATOR))?;
-            export::perceptor(&args.work.join("perceptor"), &file(models::PERCEPTOR))?;
-            export::perceptor(&args.work.join("judge"), &file(models::JUDGE))
+            export::all(&args.work, &args.models)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Trains the generator: a VQGAN that learns to redraw scenes through a codebook.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 use vqfarm_engine::model::Generator;
 use vqfarm_engine::net::{Vqgan, Weights};
@@ -76,8 +76,13 @@ impl Model {
 /// Trains until the options' limits, continuing from a checkpoint.
 ///
 /// # Errors
-/// Files cannot be written, or a checkpoint does not fit.
+/// Files cannot be written, a checkpoint does not fit, or the batch is no multiple of four.
 pub fn train(options: Options) -> Result<()> {
+    ensure!(
+        options.batch > 0 && options.batch % 4 == 0,
+        "--batch {} should be a multiple of 4",
+        options.batch
+    );
     let mut run = Run::new(options)?;
     let o = run.options.clone();
     let mut model = Model::start(&o)?;

@@ -1,6 +1,6 @@
 //! Trains a perceptor: a CLIP that learns which captions are true of which pictures.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tch::{Kind, Tensor};
 use vqfarm_engine::model::Perceptor;
 use vqfarm_engine::net::{Clip, Weights};
@@ -81,8 +81,14 @@ impl Batch {
 /// Trains until the options' limits, continuing from a checkpoint.
 ///
 /// # Errors
-/// Files cannot be written, or a checkpoint does not fit.
+/// Files cannot be written, a checkpoint does not fit, or the batch is no multiple of eight.
 pub fn train(options: Options) -> Result<()> {
+    ensure!(
+        options.batch > 0 && options.batch % dreams::COUNT == 0,
+        "--batch {} should be a multiple of {}",
+        options.batch,
+        dreams::COUNT
+    );
     let mut run = Run::new(options)?;
     let o = run.options.clone();
     let vocabulary = Vocabulary::new();
