@@ -176,7 +176,7 @@ fn seconds_off(log: &str) -> f64 {
     let line =
         log.lines().find(|line| line.contains("\"timestamp\"")).expect("a line with its time");
     let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
-    let time: Timestamp = line["timestamp"].as_str().unwrap().parse().expect("a time");
+    let time: Timestamp = line["timestamp"].as_str().expect("text").parse().expect("a time");
     time.duration_since(Timestamp::now()).as_secs_f64()
 }
 
