@@ -6,7 +6,7 @@
 -- ARGV[4]  request id
 -- ARGV[5]  for how long answers are remembered, ms
 -- Answers  {'ok'}, {'nojob'}, {'live', <state>}
--- include open clock bitmap job settled settle
+-- include open clock bitmap job entries settled settle
 
 if settled('q' .. ARGV[4], ARGV[5]) then return {'ok'} end
 local j = load_job(ARGV[3])
@@ -18,6 +18,19 @@ for at = 0, j.size - 1 do
   local l = layer(j, at)
   for chunk = 0, math.floor((l.tasks - 1) / CHUNK) do
     call('UNLINK', l.DONE .. chunk, l.READY .. chunk)
+  end
+end
+-- A cancelled job's leases and delays: the same job, submitted again, must not meet them.
+local fields = call('HGETALL', j.key)
+for i = 1, #fields, 2 do
+  local field = fields[i]
+  if string.find(field, '^%d+/%d+$') then
+    local entry = read_entry(fields[i + 1])
+    if entry.state == 'L' then
+      call('ZREM', P .. 'leases', j.id .. '/' .. field .. ' ' .. entry.worker)
+    elseif entry.state == 'D' then
+      call('ZREM', P .. 'delays', j.id .. '/' .. field)
+    end
   end
 end
 call('UNLINK', j.key, P .. 'f:' .. j.id)
