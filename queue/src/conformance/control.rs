@@ -108,3 +108,17 @@ pub async fn events_tell_what_happens(s: &Subject<'_>) {
         assert_eq!(events.recv().await, Ok(event));
     }
 }
+
+pub async fn a_forgotten_job_leaves_nothing_behind(s: &Subject<'_>) {
+    let submission = job(1, "ann", &[(2, Independent)]);
+    let id = s.submit_with(submission.clone()).await;
+    let old = s.lease("w", 1).await;
+    s.queue.cancel(id).await.expect("cancelled");
+    s.queue.forget(id).await.expect("forgotten");
+    s.submit_with(submission).await;
+    assert_eq!(s.queue.workers().await.expect("workers")[0].leased, 0);
+    assert_eq!(s.queue.commit(&old[0]).await, Err(QueueError::Stale(old[0])));
+    (s.advance)(s.policy.lease * 2);
+    assert_eq!(s.queue.reap().await.expect("reaped").expired, []);
+    assert_eq!(indices(&s.lease("w", 2).await), [0, 1]);
+}

@@ -129,3 +129,16 @@ pub async fn several_commits_are_one_call(s: &Subject<'_>) {
     assert_eq!(answers, [const { Ok(Committed::Now) }; 3]);
     assert_eq!((s.state(id).await, s.state(other).await), (JobState::Done, JobState::Done));
 }
+
+pub async fn commits_count_for_their_own_tasks_in_any_order(s: &Subject<'_>) {
+    let id = s.submit(1, "ann", &[(6, Independent), (6, Neighbours)]).await;
+    let tickets = s.lease("w", 6).await;
+    let ready = async || s.layer(id, 1).await.ready;
+    // From 1 to 3 and three of them, but not a run.
+    let some = [tickets[1], tickets[5], tickets[3]];
+    let answers = s.queue.commit_all(&some).await;
+    assert_eq!(answers, Ok(vec![const { Ok(Committed::Now) }; 3]));
+    assert_eq!(ready().await, 0, "no task has all its neighbours done");
+    assert_eq!(s.queue.commit(&tickets[4]).await, Ok(Committed::Now));
+    assert_eq!(ready().await, 2, "4 and 5 have");
+}

@@ -29,6 +29,8 @@ local map = P .. 'b:' .. id .. '/' .. at .. '/d'
 local answers, committed, members, fields, ended = {'ok'}, {}, {}, {}, {}
 -- By index and by token: what this call has committed so far.
 local now_done = {}
+-- Whether each commit so far is of the task after the one before.
+local run = true
 for i = 6, #ARGV, 2 do
   local entry, index, proof = found[i / 2], tonumber(ARGV[i]), ARGV[i + 1]
   local answer
@@ -41,6 +43,7 @@ for i = 6, #ARGV, 2 do
     if answer == 'now' then
       local token, field = string.sub(proof, 1, 16), asked[i / 2]
       now_done[index], now_done[token] = true, true
+      run = run and (not committed[1] or index == committed[#committed] + 1)
       committed[#committed + 1] = index
       members[#members + 1] = id .. '/' .. field .. ' '
         .. string.sub(entry, 35, 34 + string.byte(entry, 34))
@@ -68,7 +71,7 @@ call('HDEL', key, unpack(fields))
 -- A run of tasks within one chunk is set at once.
 local first, last = committed[1], committed[n]
 local chunk = math.floor(first / 65536)
-if n <= 48 and last - first == n - 1 and last < (chunk + 1) * 65536 then
+if run and n <= 48 and last < (chunk + 1) * 65536 then
   call('BITFIELD', map .. chunk, 'SET', 'u' .. n, first - chunk * 65536, 2 ^ n - 1)
 else
   -- include bitmap
