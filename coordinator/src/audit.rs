@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, WorkerId};
 use vqfarm_core::keys;
+use vqfarm_core::plan::ranges;
 use vqfarm_queue::{JobSnapshot, JobState, Jobs, QueueError, Retry, TaskCounts, TaskState, Tasks};
 use vqfarm_storage::{Found, check};
 
 use crate::error::{Error, Result};
 use crate::farm::Farm;
-use crate::reconcile::ranges;
 use crate::status::Activity;
 
 /// Frames that are read at the same time.

@@ -72,6 +72,55 @@ impl Farm {
         workers.into_iter().find(|found| found.info.id == *worker).ok_or_else(gone)
     }
 
+    /// Makes the queue's job what was decided about it: a server that lagged behind the one that
+    /// it replaced may have missed it. Answers whether anything had to change.
+    ///
+    /// # Errors
+    /// Queue or storage do not answer; what is stored cannot be read.
+    pub async fn enforce(&self, job: JobId) -> Result<bool> {
+        let mut decided = self.control(job).await?;
+        let mut changed = false;
+        loop {
+            changed |= self.apply(job, &decided).await?;
+            // Decisions are stored before the queue hears of them, so one that was made in the
+            // meantime shows here, and has the last word.
+            let now = self.control(job).await?;
+            if now == decided {
+                return Ok(changed);
+            }
+            decided = now;
+        }
+    }
+
+    async fn apply(&self, job: JobId, decided: &JobControl) -> Result<bool> {
+        let is = self.queue.job(job).await?;
+        if matches!(is.state, JobState::Done | JobState::Cancelled) {
+            return Ok(false);
+        }
+        if decided.cancelled {
+            return match self.queue.cancel(job).await {
+                Ok(()) => Ok(true),
+                // Done in the meantime, which no cancel changes.
+                Err(QueueError::Finished { .. }) => Ok(false),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let mut changed = false;
+        if let Some(priority) = decided.priority.filter(|priority| *priority != is.priority) {
+            self.queue.set_priority(job, priority).await?;
+            changed = true;
+        }
+        // A job that has failed shows no pause.
+        if is.state != JobState::Failed && decided.paused != (is.state == JobState::Paused) {
+            match decided.paused {
+                true => self.queue.pause(job).await?,
+                false => self.queue.resume(job).await?,
+            }
+            changed = true;
+        }
+        Ok(changed)
+    }
+
     /// Stores a decision about a job that is not over; answers with what was decided before.
     async fn decide(
         &self,

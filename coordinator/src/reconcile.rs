@@ -3,15 +3,15 @@
 //! Several coordinators may do this at once: putting back a job that is there and opening a
 //! queue that is open change nothing, so no lock is needed.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, RequestId};
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Plan, Work};
+use vqfarm_core::plan::{Plan, Work, ranges};
 use vqfarm_core::record::JobRecord;
-use vqfarm_queue::{Jobs, Restoration, Standing, Submission};
+use vqfarm_queue::{JobState, Jobs, Restoration, Standing, Submission};
 
 use crate::error::{Error, Result};
 use crate::farm::Farm;
@@ -41,16 +41,18 @@ enum Stored {
 
 impl Farm {
     /// Puts back the jobs that are in storage and not in the queue, with their stored frames
-    /// as done, and opens a queue that is closed.
+    /// as done, and opens a queue that is closed. Live jobs that are in both become what was
+    /// last decided about them.
     ///
     /// # Errors
     /// Queue or storage do not answer. What was put back stays.
     pub async fn reconcile(&self) -> Result<Reconciled> {
-        let known: HashSet<JobId> =
-            self.queue.jobs(Jobs::All).await?.into_iter().map(|job| job.job).collect();
+        let known: HashMap<JobId, JobState> =
+            self.queue.jobs(Jobs::All).await?.into_iter().map(|job| (job.job, job.state)).collect();
         let stored = self.storage.jobs().await?;
         let mut report = Reconciled { jobs: stored.len() as u64, ..Reconciled::default() };
-        let missing = stored.into_iter().filter(|job| !known.contains(job));
+        let (present, missing): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|job| known.contains_key(job));
         let read: Vec<Stored> = stream::iter(missing)
             .map(|job| self.read_back(job))
             .buffered(AT_ONCE)
@@ -80,6 +82,19 @@ impl Farm {
             }
         }
         self.queue.open().await?;
+        for job in present {
+            if matches!(known[&job], JobState::Done | JobState::Cancelled) {
+                continue;
+            }
+            match self.enforce(job).await {
+                Ok(false) => (),
+                Ok(true) => tracing::warn!(%job, "the queue had missed what was decided"),
+                Err(Error::Unreadable { key, reason }) => {
+                    report.notes.push(format!("job {job}: {key}: {reason}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         metrics::counter!("vqfarm_reconciles_total").increment(1);
         metrics::counter!("vqfarm_jobs_restored_total").increment(report.restored);
         tracing::info!(
@@ -174,16 +189,4 @@ impl Farm {
         }
         Ok(done)
     }
-}
-
-/// Numbers as the fewest ranges.
-pub fn ranges(numbers: &BTreeSet<u64>) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for &number in numbers {
-        match ranges.last_mut() {
-            Some(range) if range.end == number => range.end += 1,
-            _ => ranges.push(number..number + 1),
-        }
-    }
-    ranges
 }

@@ -114,8 +114,8 @@ async fn measure(farm: &Farm) -> Result<()> {
         let count = jobs.iter().filter(|job| word(job.state) == state).count();
         metrics::gauge!("vqfarm_jobs", "state" => state).set(count as f64);
     }
+    let workers = farm.queue.workers().await?;
     for activity in ["idle", "busy", "draining", "lost"] {
-        let workers = farm.queue.workers().await?;
         let count = workers.iter().filter(|w| farm.activity(w).word() == activity).count();
         metrics::gauge!("vqfarm_workers", "state" => activity).set(count as f64);
     }

@@ -1,5 +1,8 @@
 //! From a job to layers of numbered tasks. A task is arithmetic, never a record.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::job::{FieldError, Job};
@@ -96,4 +99,16 @@ impl Plan {
             Some(Work::Stitch) => Ok(TaskSpec::Stitch),
         }
     }
+}
+
+/// Numbers of tasks as the fewest ranges, ascending.
+pub fn ranges(numbers: &BTreeSet<u64>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => ranges.push(number..number + 1),
+        }
+    }
+    ranges
 }

@@ -1,7 +1,6 @@
 //! Planner, queue, worker and stitcher in one process, over one folder.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use vqfarm_core::event::{ErrorKind, Event, Summary};
 use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
+use vqfarm_core::plan::ranges;
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
@@ -320,18 +320,6 @@ async fn submit(job: &OpenJob, done: &BTreeSet<u64>) -> Result<Arc<dyn Queue>, H
     };
     queue.submit(&submission).await.map_err(Halt::refused)?;
     Ok(Arc::new(queue))
-}
-
-/// Numbers as the fewest ranges.
-fn ranges(numbers: &BTreeSet<u64>) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for &number in numbers {
-        match ranges.last_mut() {
-            Some(range) if range.end == number => range.end += 1,
-            _ => ranges.push(number..number + 1),
-        }
-    }
-    ranges
 }
 
 /// How the watch over a worker ended.

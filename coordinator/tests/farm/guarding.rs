@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use vqfarm_coordinator::{Service, tokens};
 use vqfarm_core::id::{JobId, UserName};
 use vqfarm_core::keys;
+use vqfarm_core::record::JobControl;
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_proto::v1::*;
 use vqfarm_queue::Jobs;
@@ -60,6 +61,43 @@ async fn a_farm_is_put_back_together_from_storage() {
     // Nothing is rendered twice: the rest of the half job are five cells and the stitching.
     farm.client.clone().resume(JobRequest { job: half.id.clone() }).await.unwrap();
     assert_eq!(farm.lease("w", 100).await.len(), 5);
+}
+
+#[tokio::test]
+async fn what_was_decided_is_made_so_in_a_queue_that_missed_it() {
+    let farm = TestFarm::start().await;
+    let mut client = farm.client.clone();
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(farm.submit(SWEEP).await.id);
+    }
+    let job = |at: usize| JobRequest { job: jobs[at].clone() };
+    let ids: Vec<JobId> = jobs.iter().map(|id| id.parse().unwrap()).collect();
+    // As after a failover to a server that lagged behind: stored, and not in the queue.
+    let decided = [
+        JobControl { cancelled: true, ..Default::default() },
+        JobControl { paused: true, ..Default::default() },
+        JobControl { priority: Some(7), ..Default::default() },
+    ];
+    for (id, control) in ids.iter().zip(&decided) {
+        farm.farm.set_control(*id, control).await.unwrap();
+    }
+    client.pause(job(3)).await.unwrap();
+    farm.farm.set_control(ids[3], &JobControl::default()).await.unwrap();
+
+    client.reconcile(ReconcileRequest {}).await.unwrap();
+    let mut found = Vec::new();
+    for id in &ids {
+        let job = farm.farm.queue.job(*id).await.unwrap();
+        found.push((job.state, job.priority));
+    }
+    use vqfarm_queue::JobState::{Cancelled, Paused, Waiting};
+    assert_eq!(found, [(Cancelled, 0), (Paused, 0), (Waiting, 7), (Waiting, 0)]);
+    assert!(!farm.farm.enforce(ids[1]).await.unwrap(), "nothing is left to change");
+
+    farm.farm.storage.job(ids[2]).replace(keys::JOB_CONTROL, "{".into()).await.unwrap();
+    let report = client.reconcile(ReconcileRequest {}).await.unwrap().into_inner();
+    assert!(report.notes.iter().any(|note| note.contains("control.json")), "{:?}", report.notes);
 }
 
 #[tokio::test]
