@@ -17,5 +17,6 @@ pub mod record;
 pub mod render;
 pub mod requires;
 pub mod rng;
+pub mod schedule;
 pub mod sweep;
 mod tree;

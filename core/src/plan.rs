@@ -18,7 +18,7 @@ pub enum Dependency {
     Chain,
     /// Task i after tasks i-1, i and i+1 of the layer below.
     Neighbours,
-    /// After the whole layer below.
+    /// After all tasks of all layers below.
     All,
 }
 

@@ -21,6 +21,8 @@ pub enum Purpose {
     Scene = 4,
     /// Weights of a network before training.
     Weights = 5,
+    /// The `noise` of schedules.
+    Schedule = 6,
     /// The first augmentation in the list; the next ones follow it.
     Augment = 64,
 }

@@ -31,7 +31,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let pick = 0usize..64;
-    let kind = prop_oneof![Just(Independent), Just(Chain), Just(Neighbours)];
+    let kind = prop_oneof![Just(Independent), Just(Chain), Just(Neighbours), Just(All)];
     let layers = (prop_oneof![Just(Independent), Just(Chain)], prop::collection::vec(kind, 0..3));
     prop_oneof![
         2 => (layers, 1u64..8, 0u8..3, 0u64..4).prop_map(|((bottom, mut layers), tasks, user, stored)| {
@@ -107,10 +107,10 @@ impl Model {
             Neighbours => (task.index.saturating_sub(1)..=task.index + 1)
                 .filter(|index| *index < layer.tasks)
                 .all(|index| done(task.layer - 1, index)),
-            All => {
-                let below = submission.layers[usize::from(task.layer) - 1].tasks;
-                (0..below).all(|index| done(task.layer - 1, index))
-            }
+            All => (0..task.layer).all(|below| {
+                let tasks = submission.layers[usize::from(below)].tasks;
+                (0..tasks).all(|index| done(below, index))
+            }),
         }
     }
 

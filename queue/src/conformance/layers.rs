@@ -91,6 +91,39 @@ pub async fn all_waits_for_the_whole_layer(s: &Subject<'_>) {
     assert_eq!(s.state(id).await, JobState::Done);
 }
 
+pub async fn all_waits_for_every_layer_below(s: &Subject<'_>) {
+    // Two shots of an animation side by side, what is made of them, and what is made of that.
+    let id = s.submit(1, "ann", &[(1, Chain), (2, Chain), (2, All), (1, All)]).await;
+    let second = s.lease("w", 2).await;
+    assert_eq!((second[0].task.layer, indices(&second)), (1, vec![0, 1]));
+    let first = s.lease("w", 2).await;
+    assert_eq!((first[0].task.layer, indices(&first)), (0, vec![0]));
+    for ticket in &second {
+        s.commit(ticket).await;
+        assert_eq!(s.lease("w", 1).await, [], "the other shot is not done");
+        assert_eq!(s.layer(id, 2).await.blocked, 2);
+    }
+    s.commit(&first[0]).await;
+    let made = s.lease("w", 9).await;
+    assert_eq!((made[0].task.layer, indices(&made)), (2, vec![0, 1]));
+    s.commit(&made[0]).await;
+    // A frame is done over: what follows waits again, and so does what follows that.
+    let over = Retry::Tasks { layer: 0, indices: vec![0] };
+    s.queue.retry(id, &over).await.expect("retried");
+    s.queue.release(&made[1]).await.expect("released");
+    let again = s.lease("w", 9).await;
+    assert_eq!((again[0].task.layer, indices(&again)), (0, vec![0]));
+    assert_eq!(s.lease("w", 9).await, []);
+    s.commit(&again[0]).await;
+    let rest = s.lease("w", 9).await;
+    assert_eq!((rest[0].task.layer, indices(&rest)), (2, vec![1]));
+    s.commit(&rest[0]).await;
+    let last = s.lease("w", 9).await;
+    assert_eq!((last[0].task.layer, indices(&last)), (3, vec![0]));
+    s.commit(&last[0]).await;
+    assert_eq!(s.state(id).await, JobState::Done);
+}
+
 pub async fn stored_tasks_are_not_leased(s: &Subject<'_>) {
     let mut sweep = job(1, "ann", &[(6, Independent), (1, All)]);
     sweep.done = vec![(0, 0..2), (0, 4..5)];

@@ -57,14 +57,14 @@ impl Job {
         Ok(job)
     }
 
-    /// The layer and the one below it.
-    fn pair(&mut self, layer: usize) -> (&mut Layer, Option<&Layer>) {
+    /// The layer and those below it.
+    fn pair(&mut self, layer: usize) -> (&mut Layer, &[Layer]) {
         let (below, above) = self.layers.split_at_mut(layer);
-        (&mut above[0], below.last())
+        (&mut above[0], below)
     }
 
-    pub fn below(&self, layer: usize) -> Option<&Layer> {
-        layer.checked_sub(1).and_then(|below| self.layers.get(below))
+    pub fn below(&self, layer: usize) -> &[Layer] {
+        &self.layers[..layer]
     }
 
     pub fn offer(&mut self, layer: usize, index: u64) -> bool {
@@ -79,15 +79,15 @@ impl Job {
             let next = self.layers[layer].done.next_clear(done.end);
             opened |= self.offer(layer, next);
         }
-        let Some(above) = self.layers.get(layer + 1) else { return opened };
-        match above.spec.dependency {
-            Dependency::Neighbours => {
-                for index in done.start.saturating_sub(1)..=done.end {
-                    opened |= self.offer(layer + 1, index);
-                }
+        let above = self.layers.get(layer + 1).map(|above| above.spec.dependency);
+        if above == Some(Dependency::Neighbours) {
+            for index in done.start.saturating_sub(1)..=done.end {
+                opened |= self.offer(layer + 1, index);
             }
-            Dependency::All => opened |= self.layers[layer].is_complete(),
-            Dependency::Independent | Dependency::Chain => (),
+        }
+        let all = |at: &usize| self.layers[*at].spec.dependency == Dependency::All;
+        if let Some(at) = (layer + 1..self.layers.len()).find(all) {
+            opened |= self.layers[..at].iter().all(Layer::is_complete);
         }
         opened
     }
@@ -130,7 +130,7 @@ impl Job {
         let TaskId { layer, index, .. } = ticket.task;
         let at = usize::from(layer);
         let (layer, _) = self.pair(at);
-        if layer.spec.dependency == Dependency::Chain && !layer.is_free(None, index) {
+        if layer.spec.dependency == Dependency::Chain && !layer.is_free(&[], index) {
             return Err(QueueError::OutOfOrder(ticket.task));
         }
         layer.leased.remove(&index);

@@ -78,21 +78,21 @@ impl Layer {
     }
 
     /// Whether the tasks that this one follows are done.
-    pub fn is_free(&self, below: Option<&Layer>, index: u64) -> bool {
+    pub fn is_free(&self, below: &[Layer], index: u64) -> bool {
         match (self.spec.dependency, below) {
             (Dependency::Independent, _) => true,
             (Dependency::Chain, _) => index == 0 || self.done.get(index - 1),
-            (Dependency::Neighbours, Some(below)) => {
+            (Dependency::Neighbours, [.., below]) => {
                 let last = (index + 1).min(below.spec.tasks - 1);
                 (index.saturating_sub(1)..=last).all(|i| below.done.get(i))
             }
-            (Dependency::All, Some(below)) => below.is_complete(),
-            (Dependency::Neighbours | Dependency::All, None) => false,
+            (Dependency::All, [_, ..]) => below.iter().all(Layer::is_complete),
+            (Dependency::Neighbours | Dependency::All, []) => false,
         }
     }
 
     /// Makes the task leasable if it may run. Says whether it may.
-    pub fn offer(&mut self, below: Option<&Layer>, index: u64) -> bool {
+    pub fn offer(&mut self, below: &[Layer], index: u64) -> bool {
         let may_run = self.may_run(below, index);
         // A layer that opens at once does not offer its tasks again when it opens, so what
         // comes back to it is noted while it is shut, too.
@@ -103,7 +103,7 @@ impl Layer {
     }
 
     /// The first task that may run now.
-    pub fn next(&self, below: Option<&Layer>) -> Option<u64> {
+    pub fn next(&self, below: &[Layer]) -> Option<u64> {
         let mut again = self.ready.next_set(0);
         while let Some(index) = again.filter(|&index| !self.may_run(below, index)) {
             again = self.ready.next_set(index + 1);
@@ -116,13 +116,13 @@ impl Layer {
         }
     }
 
-    fn may_run(&self, below: Option<&Layer>, index: u64) -> bool {
+    fn may_run(&self, below: &[Layer], index: u64) -> bool {
         self.is_waiting(index) && self.is_free(below, index)
     }
 
     /// Up to `most` neighbouring tasks, the first of them `first`, taken off the waiting.
     /// In a chain each follows the one before it in the same lease.
-    pub fn take(&mut self, below: Option<&Layer>, first: u64, most: u32) -> Vec<u64> {
+    pub fn take(&mut self, below: &[Layer], first: u64, most: u32) -> Vec<u64> {
         let end = first.saturating_add(u64::from(most)).min(self.spec.tasks);
         let chain = self.spec.dependency == Dependency::Chain;
         let tasks: Vec<u64> = (first..end)
@@ -148,7 +148,7 @@ impl Layer {
         was_failed || was_done
     }
 
-    pub fn counts(&self, below: Option<&Layer>) -> TaskCounts {
+    pub fn counts(&self, below: &[Layer]) -> TaskCounts {
         let (done, failed) = (self.done.count(), self.failed.len() as u64);
         let (leased, delayed) = (self.leased.len() as u64, self.delayed.len() as u64);
         let settled = done + failed + self.cancelled;

@@ -116,7 +116,7 @@ pub(super) fn job(value: Value) -> Result<(i64, JobSnapshot), QueueError> {
     for (at, layer) in spec.layers.into_iter().enumerate() {
         let numbers = numbers(bytes(item(&values, 3 + at)?)?)?;
         let counts = counts(layer.dependency, numbers, cancelled == 1, below);
-        below = counts.done == counts.tasks;
+        below &= counts.done == counts.tasks;
         let LayerSpec { name, dependency, needs, .. } = layer;
         layers.push(LayerSnapshot { name, dependency, needs, counts });
     }

@@ -99,9 +99,7 @@ else
     end
   end
   offer_layers(j, l)
-  if l.done == l.tasks and above == 3 then
-    opened = opened + available(j, layer(j, l.at + 1))
-  end
+  if l.done == l.tasks then opened = opened + opened_by_layer(j, l) end
   settle_state(j)
   store_job(j)
   told = table.concat(events)

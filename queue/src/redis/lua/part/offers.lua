@@ -30,15 +30,21 @@ local function waiting(l)
   return l.tasks - l.done - l.failed - l.leased - l.delayed
 end
 
+-- Whether every layer below is done.
+local function all_below(j, l)
+  for at = l.at - 1, 0, -1 do
+    local below = layer(j, at)
+    if below.done < below.tasks then return false end
+  end
+  return true
+end
+
 -- How many tasks of the layer can be leased now.
 local function available(j, l)
   if l.kind == 1 or l.kind == 2 then
     return l.ready
   end
-  if l.kind == 3 then
-    local below = layer(j, l.at - 1)
-    if below.done < below.tasks then return 0 end
-  end
+  if l.kind == 3 and not all_below(j, l) then return 0 end
   return waiting(l)
 end
 

@@ -11,8 +11,8 @@ local function is_free(j, l, index)
   if l.kind == 1 then
     return index == 0 or has(l.DONE, index - 1)
   end
+  if l.kind == 3 then return all_below(j, l) end
   local below = layer(j, l.at - 1)
-  if l.kind == 3 then return below.done == below.tasks end
   for i = math.max(index - 1, 0), math.min(index + 1, below.tasks - 1) do
     if not has(below.DONE, i) then return false end
   end
@@ -62,10 +62,22 @@ local function offer_after(j, l, index)
   return opened
 end
 
--- Lists or unlists the layer and the one above.
+-- Lists or unlists the layer and those that its tasks open.
 local function offer_layers(j, l)
   offer_layer(j, l)
-  if l.at + 1 < j.size then
-    offer_layer(j, layer(j, l.at + 1))
+  for at = l.at + 1, j.size - 1 do
+    local above = layer(j, at)
+    if above.kind == 3 or above.kind == 2 and at == l.at + 1 then offer_layer(j, above) end
+    -- What is above it waits for it, too.
+    if above.kind == 3 then break end
   end
+end
+
+-- How many tasks are open in the layer that waits for all of those below, this one among them.
+local function opened_by_layer(j, l)
+  for at = l.at + 1, j.size - 1 do
+    local above = layer(j, at)
+    if above.kind == 3 then return available(j, above) end
+  end
+  return 0
 end
