@@ -6,8 +6,10 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, WorkerId};
 use vqfarm_core::keys;
-use vqfarm_core::plan::ranges;
-use vqfarm_queue::{JobSnapshot, JobState, Jobs, QueueError, Retry, TaskCounts, TaskState, Tasks};
+use vqfarm_core::plan::{Plan, Work, ranges};
+use vqfarm_queue::{
+    JobSnapshot, JobState, Jobs, LayerSnapshot, QueueError, Retry, TaskCounts, TaskState, Tasks,
+};
 use vqfarm_storage::{Found, check};
 
 use crate::error::{Error, Result};
@@ -52,6 +54,13 @@ pub enum ProblemKind {
     Idle,
     /// Storage and queue do not know the same jobs.
     Record,
+}
+
+/// What is not stored of what should be.
+enum Missing {
+    Frames(Vec<u64>),
+    /// Too few, but which ones cannot be told while tasks wait.
+    Unknown(String),
 }
 
 impl ProblemKind {
@@ -146,12 +155,17 @@ impl Farm {
             }
             Err(error) => return Err(error),
         };
-        // The counts of before the listing: what is committed later may be missing in it.
-        let Some(layer) = job.layers.first() else { return Ok(()) };
+        let plan = match Plan::new(&record.spec) {
+            Ok(plan) => plan,
+            Err(error) => {
+                audit.add(Some(job.job), ProblemKind::Record, error.to_string());
+                return Ok(());
+            }
+        };
         let store = self.storage.job(job.job);
         let names = store.names(keys::FRAMES).await?;
         let indices = names.iter().filter_map(|name| keys::frame_index(name));
-        let indices: Vec<u64> = indices.filter(|index| *index < layer.counts.tasks).collect();
+        let indices: Vec<u64> = indices.filter(|index| *index < plan.frames()).collect();
         let (store, spec) = (&store, &record.spec_hash);
         let found: Vec<(u64, Found)> = stream::iter(indices)
             .map(|index| async move {
@@ -173,9 +187,19 @@ impl Farm {
             }
         }
         audit.frames += whole.len() as u64;
-        bad.extend(self.missing(job, &whole, &bad).await?);
+        let mut there = whole;
+        there.extend(bad.iter().map(|(index, _)| *index));
+        // The counts of before the listing: what is committed later may be missing in it.
+        for (number, layer) in (0..).zip(&job.layers) {
+            match self.missing(job, (number, layer), &plan, &there).await? {
+                Missing::Frames(frames) => {
+                    bad.extend(frames.into_iter().map(|index| (index, "is missing".to_owned())));
+                }
+                Missing::Unknown(text) => audit.add(Some(job.job), ProblemKind::Frame, text),
+            }
+        }
         for (index, why) in bad {
-            let repaired = repair && self.render_again(job, index).await?;
+            let repaired = repair && self.render_again(job, plan.maker(index)).await?;
             let text = format!("{} {why}", keys::frame(index));
             let kind = ProblemKind::Frame;
             audit.problems.push(Problem { job: Some(job.job), kind, text, repaired });
@@ -183,50 +207,58 @@ impl Farm {
         Ok(())
     }
 
-    /// Done frames that are not stored.
+    /// Frames of a layer's done tasks that are not among the stored ones.
     async fn missing(
         &self,
         job: &JobSnapshot,
-        whole: &BTreeSet<u64>,
-        bad: &[(u64, String)],
-    ) -> Result<Vec<(u64, String)>> {
-        let counts = &job.layers[0].counts;
-        let stored = whole.len() as u64 + bad.len() as u64;
+        (number, layer): (u8, &LayerSnapshot),
+        plan: &Plan,
+        there: &BTreeSet<u64>,
+    ) -> Result<Missing> {
+        let Some(planned) = plan.layers.get(usize::from(number)) else {
+            return Ok(Missing::Frames(Vec::new()));
+        };
+        let Work::Render { frames, .. } = &planned.work else {
+            return Ok(Missing::Frames(Vec::new()));
+        };
+        let made = plan.made(there);
+        let made = made.iter().filter(|(at, _)| *at == number).map(|(_, range)| range);
+        let stored: u64 = made.map(|range| range.end - range.start).sum();
+        let counts = &layer.counts;
         if stored >= counts.done {
-            return Ok(Vec::new());
+            return Ok(Missing::Frames(Vec::new()));
         }
         // Which ones is known where nothing waits: all but the failed.
         if counts.done + counts.failed < counts.tasks {
-            let mut there: BTreeSet<u64> = whole.clone();
-            there.extend(bad.iter().map(|(index, _)| *index));
-            let shown: Vec<String> = ranges(&there)
+            let own = there.range(frames.clone()).copied().collect();
+            let shown: Vec<String> = ranges(&own)
                 .iter()
                 .take(10)
                 .map(|range| format!("{}-{}", range.start, range.end - 1))
                 .collect();
-            let text = format!(
-                "of {} done frames {stored} are stored ({})",
+            return Ok(Missing::Unknown(format!(
+                "of {} done tasks of layer {} the frames of {stored} are stored (frames {})",
                 counts.done,
+                layer.name,
                 shown.join(", ")
-            );
-            return Ok(vec![(u64::MAX, text)]);
+            )));
         }
         let tasks = self.queue.tasks(job.job, &Tasks::default()).await?;
-        let failed: HashSet<u64> =
-            tasks.iter().filter(|t| t.task.layer == 0).map(|task| task.task.index).collect();
-        let missing = (0..counts.tasks).filter(|index| {
-            !whole.contains(index)
-                && !failed.contains(index)
-                && bad.iter().all(|(other, _)| other != index)
-        });
-        Ok(missing.map(|index| (index, "is missing".to_owned())).collect())
+        let failed: HashSet<u64> = tasks
+            .iter()
+            .filter(|task| task.task.layer == number && task.state == TaskState::Failed)
+            .map(|task| task.task.index)
+            .collect();
+        let wanted = (0..counts.tasks).filter(|index| !failed.contains(index));
+        let wanted = wanted.filter_map(|index| planned.frames_of(index)).flatten();
+        Ok(Missing::Frames(wanted.filter(|frame| !there.contains(frame)).collect()))
     }
 
-    async fn render_again(&self, job: &JobSnapshot, index: u64) -> Result<bool> {
-        if index == u64::MAX || job.state == JobState::Cancelled {
+    async fn render_again(&self, job: &JobSnapshot, task: Option<(u8, u64)>) -> Result<bool> {
+        let Some((layer, index)) = task.filter(|_| job.state != JobState::Cancelled) else {
             return Ok(false);
-        }
-        let which = Retry::Tasks { layer: 0, indices: vec![index] };
+        };
+        let which = Retry::Tasks { layer, indices: vec![index] };
         match self.queue.retry(job.job, &which).await {
             Ok(retried) => Ok(retried > 0),
             Err(QueueError::Finished { .. }) => Ok(false),

@@ -67,6 +67,7 @@ impl From<Error> for Refusal {
                     field: problem.field.clone(),
                     message: problem.message.clone(),
                     help: problem.help.clone(),
+                    at: None,
                 };
                 let fields = error.problems.iter().map(field).collect();
                 return Self { fields, ..Self::new(Reason::BadJob, "the job is not valid") };

@@ -9,7 +9,7 @@ use std::ops::Range;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, RequestId};
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Plan, Work, ranges};
+use vqfarm_core::plan::{Plan, Work};
 use vqfarm_core::record::JobRecord;
 use vqfarm_queue::{JobState, Jobs, Restoration, Standing, Submission};
 
@@ -162,29 +162,17 @@ impl Farm {
         plan: &Plan,
     ) -> Result<Vec<(u8, Range<u64>)>> {
         let store = self.storage.job(record.id);
-        let mut done = Vec::new();
-        for (number, layer) in (0..).zip(&plan.layers) {
-            match layer.work {
-                Work::Render => {
-                    let names = store.names(keys::FRAMES).await?;
-                    let frames = names.iter().filter_map(|name| keys::frame_index(name));
-                    let frames: BTreeSet<u64> = frames.filter(|i| *i < layer.tasks).collect();
-                    done.extend(ranges(&frames).into_iter().map(|range| (number, range)));
-                }
-                Work::Stitch => {
-                    let all: u64 = done
-                        .iter()
-                        .map(|(_, range): &(u8, Range<u64>)| range.end - range.start)
-                        .sum();
-                    let complete = plan.layers.first().is_some_and(|layer| all == layer.tasks);
-                    let mut there = complete;
-                    for key in [keys::CONTACT_SHEET, keys::GALLERY, keys::SCORES] {
-                        there = there && store.size(key).await?.is_some();
-                    }
-                    if there {
-                        done.push((number, 0..layer.tasks));
-                    }
-                }
+        let names = store.names(keys::FRAMES).await?;
+        let frames = names.iter().filter_map(|name| keys::frame_index(name));
+        let frames: BTreeSet<u64> = frames.filter(|index| *index < plan.frames()).collect();
+        let mut done = plan.made(&frames);
+        for (number, layer) in (0..).zip(&plan.layers).filter(|(_, l)| l.work == Work::Stitch) {
+            let mut there = frames.len() as u64 == plan.frames();
+            for key in plan.outputs() {
+                there = there && store.size(key).await?.is_some();
+            }
+            if there {
+                done.push((number, 0..layer.tasks));
             }
         }
         Ok(done)

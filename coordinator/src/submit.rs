@@ -236,8 +236,8 @@ impl Farm {
 
 /// The layers as the queue must know them.
 pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
-    let needs = |work: Work| match work {
-        Work::Render => Needs {
+    let needs = |work: &Work| match work {
+        Work::Render { .. } => Needs {
             tags: job.requires.tags.clone(),
             memory: job.requires.gpu_memory.map_or(0, |memory| memory.bytes()),
             models: job.models().into_iter().map(|model| model.name).collect(),
@@ -249,7 +249,7 @@ pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
         name: layer.name.clone(),
         tasks: layer.tasks,
         dependency: layer.dependency,
-        needs: needs(layer.work),
+        needs: needs(&layer.work),
     };
     plan.layers.iter().map(layer).collect()
 }

@@ -66,6 +66,8 @@ pub struct Summary {
     pub frames_dir: String,
     pub contact_sheet: Option<String>,
     pub gallery: Option<String>,
+    /// Of an animation.
+    pub video: Option<String>,
     pub scores: Option<String>,
 }
 

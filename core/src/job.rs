@@ -1,12 +1,16 @@
 //! A job: what a user submits. This is the one type behind TOML, YAML, JSON and `job.json`.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::animation::Animation;
 use crate::id::JobName;
 use crate::render::RenderSettings;
 use crate::requires::Requires;
 use crate::sweep::{Sweep, SweepSpec};
+use crate::video::Video;
 
 /// The version of the job format that this program reads and writes.
 pub const VERSION: u32 = 1;
@@ -20,9 +24,11 @@ pub struct Job {
     pub name: JobName,
     #[serde(default)]
     pub render: RenderSettings,
-    /// Without one the job is a single cell.
+    /// Without one, and without an animation, the job is a single cell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<SweepSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub animation: Option<Animation>,
     /// What a worker of a farm must have; a standalone render does not ask.
     #[serde(default, skip_serializing_if = "Requires::is_empty")]
     pub requires: Requires,
@@ -31,10 +37,13 @@ pub struct Job {
 }
 
 /// What is made of the frames when all are there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
+    /// Of a sweep.
     pub contact_sheet: ContactSheet,
+    /// Of an animation.
+    pub video: Video,
 }
 
 /// Which axes run down and across the contact sheet.
@@ -54,11 +63,13 @@ pub struct FieldError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The bytes of the field's text that are meant, where not all of it is.
+    pub at: Option<Range<usize>>,
 }
 
 impl FieldError {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into(), help: None }
+        Self { field: field.into(), message: message.into(), help: None, at: None }
     }
 
     /// Suggests the name that was meant.
@@ -81,6 +92,7 @@ impl Job {
             name,
             render,
             sweep: None,
+            animation: None,
             requires: Requires::default(),
             output: Output::default(),
         }
@@ -91,11 +103,14 @@ impl Job {
         Sweep::new(self)
     }
 
-    /// SHA-256, in hexadecimal, of what decides the pictures (`version`, `render`, `sweep`) as
+    /// SHA-256, in hexadecimal, of what decides the pictures (`version`, `render`, and `sweep` or `animation`) as
     /// canonical JSON: keys sorted, no spaces. Jobs of one hash make the same pictures.
     pub fn spec_hash(&self) -> String {
-        let pictures = (self.version, &self.render, &self.sweep);
-        let canonical = match serde_json::to_value(pictures) {
+        let pictures = match &self.animation {
+            None => serde_json::to_value((self.version, &self.render, &self.sweep)),
+            Some(animation) => serde_json::to_value((self.version, &self.render, animation)),
+        };
+        let canonical = match pictures {
             Ok(value) => canonical(&value),
             // A job holds text, finite numbers and lists only.
             Err(impossible) => unreachable!("a job is always JSON: {impossible}"),

@@ -1,5 +1,6 @@
 //! The words of the farm, as plain data: no I/O, no runtime.
 
+pub mod animation;
 pub mod asset;
 pub mod check;
 pub mod clock;
@@ -20,3 +21,4 @@ pub mod rng;
 pub mod schedule;
 pub mod sweep;
 mod tree;
+pub mod video;

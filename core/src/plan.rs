@@ -5,8 +5,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::animation::{Shot, Timeline};
 use crate::job::{FieldError, Job};
+use crate::keys;
+use crate::render::RenderSettings;
 use crate::sweep::{Cell, Sweep};
+use crate::video::Video;
 
 /// When a task of a layer may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,23 +36,22 @@ pub enum PlanError {
 }
 
 /// One layer of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// `render`, `stitch`; names the layer's keys in storage.
+    /// `render`, `shot-2`, `stitch`; names the layer's keys in storage.
     pub name: String,
     /// How many tasks it has, numbered from 0.
     pub tasks: u64,
     pub dependency: Dependency,
-    /// What one task does.
+    /// What its tasks do.
     pub work: Work,
 }
 
 /// What the tasks of a layer do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Task i optimises and stores frame i.
-    Render,
+    /// Together they optimise and store these frames, each task the next `each` of them.
+    Render { frames: Range<u64>, each: u64 },
     /// The one task makes the outputs from all frames.
     Stitch,
 }
@@ -56,49 +59,160 @@ pub enum Work {
 /// One task with all that is needed to do it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskSpec {
-    Render(Box<Cell>),
+    /// A cell of a sweep.
+    Cell(Box<Cell>),
+    /// Frames of an animation, one after the other.
+    Segment(Range<u64>),
     Stitch,
 }
 
-/// A job's layers and cells.
+/// A job's layers and frames.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub layers: Vec<Layer>,
-    sweep: Sweep,
+    pub content: Content,
+}
+
+/// What a job's frames are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// The cells of a sweep.
+    Sweep(Sweep),
+    /// The frames of an animation.
+    Film(Timeline),
 }
 
 impl Plan {
+    /// # Errors
+    /// The job has not been checked.
     pub fn new(job: &Job) -> Result<Self, PlanError> {
-        let sweep = job.cells()?;
-        let render = Layer {
-            name: "render".into(),
-            tasks: sweep.len(),
-            dependency: Dependency::Independent,
-            work: Work::Render,
+        let (content, mut layers) = match &job.animation {
+            None => {
+                let sweep = job.cells()?;
+                let cells = Layer {
+                    name: "render".into(),
+                    tasks: sweep.len(),
+                    dependency: Dependency::Independent,
+                    work: Work::Render { frames: 0..sweep.len(), each: 1 },
+                };
+                (Content::Sweep(sweep), vec![cells])
+            }
+            Some(animation) => {
+                let timeline = Timeline::new(job, animation)?;
+                let each = u64::from(animation.feedback.segment);
+                let layers = shots(timeline.shots(), each);
+                (Content::Film(timeline), layers)
+            }
         };
-        let stitch = Layer {
+        layers.push(Layer {
             name: "stitch".into(),
             tasks: 1,
             dependency: Dependency::All,
             work: Work::Stitch,
-        };
-        Ok(Self { layers: vec![render, stitch], sweep })
+        });
+        Ok(Self { layers, content })
     }
 
-    /// The cells of the `render` layer.
-    pub fn sweep(&self) -> &Sweep {
-        &self.sweep
+    /// How many frames the job has.
+    pub fn frames(&self) -> u64 {
+        match &self.content {
+            Content::Sweep(sweep) => sweep.len(),
+            Content::Film(timeline) => timeline.len(),
+        }
+    }
+
+    /// How frame `index` is rendered.
+    ///
+    /// # Errors
+    /// There is no such frame.
+    pub fn settings(&self, index: u64) -> Result<RenderSettings, FieldError> {
+        match &self.content {
+            Content::Sweep(sweep) => Ok(sweep.cell(index)?.render),
+            Content::Film(timeline) => Ok(timeline.frame(index)?.render),
+        }
     }
 
     /// What task `index` of layer number `layer` does.
+    ///
+    /// # Errors
+    /// There is no such task.
     pub fn task(&self, layer: u8, index: u64) -> Result<TaskSpec, PlanError> {
+        let none = PlanError::NoSuchTask { layer, index };
         let found = self.layers.get(usize::from(layer)).filter(|found| index < found.tasks);
-        match found.map(|found| found.work) {
-            None => Err(PlanError::NoSuchTask { layer, index }),
-            Some(Work::Render) => Ok(TaskSpec::Render(Box::new(self.sweep.cell(index)?))),
-            Some(Work::Stitch) => Ok(TaskSpec::Stitch),
+        let Some(frames) = found.and_then(|found| found.frames_of(index)) else {
+            return found.map(|_| TaskSpec::Stitch).ok_or(none);
+        };
+        Ok(match &self.content {
+            Content::Sweep(sweep) => TaskSpec::Cell(Box::new(sweep.cell(frames.start)?)),
+            Content::Film(_) => TaskSpec::Segment(frames),
+        })
+    }
+
+    /// How the film is encoded, where there is to be one.
+    pub fn video(&self) -> Option<&Video> {
+        match &self.content {
+            Content::Sweep(_) => None,
+            Content::Film(timeline) => Some(timeline.video()),
         }
     }
+
+    /// What stitching writes, all of which are there when it is done.
+    pub fn outputs(&self) -> Vec<&'static str> {
+        match &self.content {
+            Content::Sweep(_) => vec![keys::CONTACT_SHEET, keys::GALLERY, keys::SCORES],
+            Content::Film(timeline) => vec![timeline.video().codec.key(), keys::SCORES],
+        }
+    }
+
+    /// The task that makes a frame: its layer and its number there.
+    pub fn maker(&self, frame: u64) -> Option<(u8, u64)> {
+        (0..).zip(&self.layers).find_map(|(number, layer)| match &layer.work {
+            Work::Render { frames, each } if frames.contains(&frame) => {
+                Some((number, (frame - frames.start) / each))
+            }
+            _ => None,
+        })
+    }
+
+    /// The tasks all of whose frames are in `stored`, by layer.
+    pub fn made(&self, stored: &BTreeSet<u64>) -> Vec<(u8, Range<u64>)> {
+        let mut made = Vec::new();
+        for (number, layer) in (0..).zip(&self.layers) {
+            let Work::Render { frames, .. } = &layer.work else { continue };
+            let begun: BTreeSet<u64> =
+                stored.range(frames.clone()).filter_map(|&f| Some(self.maker(f)?.1)).collect();
+            let whole = begun.into_iter().filter(|&index| {
+                let frames = layer.frames_of(index).unwrap_or_default();
+                stored.range(frames.clone()).count() as u64 == frames.end - frames.start
+            });
+            made.extend(ranges(&whole.collect()).into_iter().map(|range| (number, range)));
+        }
+        made
+    }
+}
+
+impl Layer {
+    /// The frames that a task makes; none where tasks make no frames.
+    pub fn frames_of(&self, index: u64) -> Option<Range<u64>> {
+        let Work::Render { frames, each } = &self.work else { return None };
+        let start = frames.start + index * each;
+        Some(start..(start + each).min(frames.end))
+    }
+}
+
+/// A chain for each shot, all of them side by side.
+fn shots(shots: &[Shot], each: u64) -> Vec<Layer> {
+    let name = |n: usize| match shots.len() {
+        1 => "render".to_owned(),
+        _ => format!("shot-{}", n + 1),
+    };
+    let layer = |(n, shot): (usize, &Shot)| Layer {
+        name: name(n),
+        tasks: (shot.frames.end - shot.frames.start).div_ceil(each),
+        dependency: Dependency::Chain,
+        work: Work::Render { frames: shot.frames.clone(), each },
+    };
+    shots.iter().enumerate().map(layer).collect()
 }
 
 /// Numbers of tasks as the fewest ranges, ascending.

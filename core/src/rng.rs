@@ -23,6 +23,8 @@ pub enum Purpose {
     Weights = 5,
     /// The `noise` of schedules.
     Schedule = 6,
+    /// Noise on a frame before the next one starts from it.
+    FrameNoise = 7,
     /// The first augmentation in the list; the next ones follow it.
     Augment = 64,
 }

@@ -70,7 +70,7 @@ job.json:2:35: render.sise: no such field; did you mean \"size\"?
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let text = "version = 1\nnmae = \"x\"\n[render]\nprompt = 3\nsize = [64]\ncutouts = { method = \"lastest\" }\n[animation]\nframes = 3\n";
+    let text = "version = 1\nnmae = \"x\"\n[render]\nprompt = 3\nsize = [64]\ncutouts = { method = \"lastest\" }\n[animation]\nmode = \"x\"\n";
     let error = error_of("job.toml", text.as_bytes(), &[]);
     let lines: Vec<_> = error
         .problems
@@ -79,7 +79,7 @@ fn all_mistakes_are_told_at_once() {
         .collect();
     assert_eq!(
         lines,
-        ["2 nmae", "4 render.prompt", "5 render.size", "6 render.cutouts.method", "7 animation"]
+        ["2 nmae", "4 render.prompt", "5 render.size", "6 render.cutouts.method", "8 animation.mode"]
     );
 }
 
@@ -210,7 +210,7 @@ fn settings_that_make_no_sense_name_the_field() {
         ),
         ("name = 3", "job.toml:2:8: name: expected text, found the number 3"),
         ("render = 3", "job.toml:2:10: render: expected a table, found the number 3"),
-        ("[animation]\nframes = 3", "job.toml:2:2: animation: animations are not in this version"),
+        ("[animation]\nframes = 3", "job.toml:2:1: animation: the field `mode` is missing"),
     ];
     check("", &table);
 }

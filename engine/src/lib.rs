@@ -7,6 +7,7 @@ pub mod clamp;
 pub mod cutouts;
 pub mod device;
 pub mod error;
+pub mod feedback;
 mod guard;
 pub mod image_io;
 mod init;

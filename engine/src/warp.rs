@@ -25,11 +25,13 @@ pub struct Motion {
     pub translate_x: f64,
     /// Pixels down.
     pub translate_y: f64,
+    /// What zoom and angle keep in place, in parts of the way from the first to the last pixel.
+    pub center: [f64; 2],
 }
 
 impl Default for Motion {
     fn default() -> Self {
-        Self { zoom: 1.0, angle: 0.0, translate_x: 0.0, translate_y: 0.0 }
+        Self { zoom: 1.0, angle: 0.0, translate_x: 0.0, translate_y: 0.0, center: [0.5; 2] }
     }
 }
 
@@ -37,17 +39,21 @@ impl Default for Motion {
 /// [0, 1]; keeps no gradient.
 ///
 /// Output pixel p shows the source at R(−angle)·(p − c)/zoom − t + c with the centre
-/// c = ((W−1)/2, (H−1)/2), so nothing is rounded and a steady zoom is steady.
+/// c = ((W−1)·center_x, (H−1)·center_y), so nothing is rounded and a steady zoom is steady.
 pub fn warp(images: &Tensor, motion: &Motion, edge: Edge) -> Tensor {
     let images = images.detach();
     let shape = images.size();
     let (height, width) = (shape[2], shape[3]);
+    // About the picture's middle, and how far the kept point lies from that.
     let axis = |n: i64| Tensor::arange(n, (Kind::Double, images.device())) - (n - 1) as f64 / 2.0;
-    let (x, y) = (axis(width).view([1, width]), axis(height).view([height, 1]));
+    let off = |n: i64, center: f64| (n - 1) as f64 * (center - 0.5);
+    let (off_x, off_y) = (off(width, motion.center[0]), off(height, motion.center[1]));
+    let x = axis(width).view([1, width]) - off_x;
+    let y = axis(height).view([height, 1]) - off_y;
     let (sin, cos) = motion.angle.to_radians().sin_cos();
     let (sin, cos) = (sin / motion.zoom, cos / motion.zoom);
-    let centred_x = cos * &x + sin * &y - motion.translate_x;
-    let centred_y = cos * y - sin * x - motion.translate_y;
+    let centred_x = cos * &x + sin * &y - motion.translate_x + off_x;
+    let centred_y = cos * y - sin * x - motion.translate_y + off_y;
 
     let (images, x, y) = match edge {
         Edge::Wrap => {
@@ -115,6 +121,16 @@ mod tests {
         let reflected = warp(&x, &motion, Edge::Reflect);
         let column = x.narrow(3, 2, 1).roll([-1], [2]).narrow(2, 0, 4);
         assert!(apart(&reflected.narrow(3, 0, 1).narrow(2, 0, 4), &column) < 1e-5);
+    }
+
+    #[test]
+    fn the_centre_stays_in_place() {
+        let x = picture();
+        let motion = Motion { zoom: 2.0, angle: 30.0, center: [1.0, 0.0], ..Motion::default() };
+        let corner = |t: &Tensor| t.narrow(3, 6, 1).narrow(2, 0, 1);
+        let moved = warp(&x, &motion, Edge::Border);
+        assert!(apart(&corner(&moved), &corner(&x)) < 1e-5);
+        assert!(apart(&moved, &x) > 0.1);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (name, code) = refusal.reason.entry();
         let mut details = ErrorDetails::with_error_info(name, DOMAIN, []);
-        for FieldError { field, message, help } in refusal.fields {
+        for FieldError { field, message, help, .. } in refusal.fields {
             let help = help.map_or(String::new(), |help| format!("; {help}"));
             details.add_bad_request_violation(field, message + &help);
         }

@@ -2,6 +2,7 @@
 //! done on the way.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -13,18 +14,20 @@ use tracing::Instrument;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
 use vqfarm_core::keys;
-use vqfarm_core::plan::TaskSpec;
+use vqfarm_core::plan::{Dependency, TaskSpec};
 use vqfarm_core::sweep::Cell;
-use vqfarm_queue::{Lease, LeaseAnswer};
+use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
 
 use crate::attempt::Attempt;
 use crate::cache::CacheError;
 use crate::job::{JobFault, OpenJob};
-use crate::lane::Task;
+use crate::lane::{Order, Task};
+use crate::models::ModelKey;
 use crate::panic::said;
 use crate::patience::Patience;
 use crate::publish::{PublishError, Published, Stored, look};
 use crate::run::Shift;
+use crate::segment::{Segment, SegmentFault};
 use crate::stitch::{self, StitchError};
 use crate::stop::Stop;
 
@@ -36,7 +39,10 @@ const AT_ONCE: usize = 8;
 /// What is to be done for a leased task.
 enum Next {
     Render(Box<Task>),
+    Segment(Box<Segment>),
     Stitch,
+    /// All its frames are stored already.
+    Commit,
     /// Its frame is stored already.
     Adopt(Box<Published>),
 }
@@ -54,7 +60,7 @@ impl Shift {
     /// Leases for one lane, a batch each time it asks, until the worker stops.
     pub async fn feed(
         self: Arc<Self>,
-        work: mpsc::Sender<Vec<Task>>,
+        work: mpsc::Sender<Order>,
         mut asked: channel::UnboundedReceiver<()>,
     ) {
         loop {
@@ -72,28 +78,35 @@ impl Shift {
                 () = self.brake.reached(Stop::Finish) => false,
             };
             if !asked {
-                self.hand_all_back(batch.unwrap_or_default()).await;
+                self.hand_all_back(batch).await;
                 break;
             }
             if batch.is_none() {
                 batch = self.next_tasks().await;
             }
-            let Some(tasks) = batch else { break };
-            if let Err(mpsc::SendError(tasks)) = work.send(tasks) {
-                self.hand_all_back(tasks).await;
+            let Some(order) = batch else { break };
+            if let Err(mpsc::SendError(order)) = work.send(order) {
+                self.hand_all_back(Some(order)).await;
             }
         }
     }
 
-    async fn hand_all_back(&self, tasks: Vec<Task>) {
-        for Task { attempt, job, .. } in tasks {
+    async fn hand_all_back(&self, order: Option<Order>) {
+        let attempts = match order {
+            None => Vec::new(),
+            Some(Order::Cells(tasks)) => {
+                tasks.into_iter().map(|Task { attempt, job, .. }| (attempt, job)).collect()
+            }
+            Some(Order::Segment(segment)) => vec![(segment.attempt, segment.job)],
+        };
+        for (attempt, job) in attempts {
             let span = attempt.span.clone();
             self.hand_back(&attempt, Some(&job)).instrument(span).await;
         }
     }
 
     /// Waits for work and prepares it; `None` when there shall be no more.
-    async fn next_tasks(&self) -> Option<Vec<Task>> {
+    async fn next_tasks(&self) -> Option<Order> {
         let mut patience = Patience::new("lease");
         let mut request = RequestId::generate();
         while self.brake.level() == Stop::No {
@@ -115,9 +128,9 @@ impl Shift {
             match answer {
                 LeaseAnswer::Work(lease) => {
                     self.worker.meters.leased(begin.elapsed());
-                    let tasks = self.prepare(lease).await;
-                    if !tasks.is_empty() {
-                        return Some(tasks);
+                    let order = self.prepare(lease).await;
+                    if order.is_some() {
+                        return order;
                     }
                 }
                 LeaseAnswer::Nothing { seen, due_in } => {
@@ -139,15 +152,21 @@ impl Shift {
         None
     }
 
-    async fn prepare(&self, lease: Lease) -> Vec<Task> {
+    async fn prepare(&self, lease: Lease) -> Option<Order> {
         self.lasts.send_if_modified(|lasts| {
             let other = *lasts != lease.lasts;
             *lasts = lease.lasts;
             other
         });
-        let attempts: Vec<_> = lease.tickets.into_iter().map(Attempt::new).collect();
+        let mut attempts: Vec<_> = lease.tickets.into_iter().map(Attempt::new).collect();
         for attempt in &attempts {
             self.held.insert(attempt);
+        }
+        if attempts.len() > 1 && self.is_chain(&attempts[0].ticket).await {
+            // What follows cannot be begun before the first is done.
+            for attempt in attempts.split_off(1) {
+                self.hand_back(&attempt, None).await;
+            }
         }
         let prepared = stream::iter(attempts).map(|attempt| {
             let span = attempt.span.clone();
@@ -164,11 +183,30 @@ impl Shift {
             }
             .instrument(span)
         });
-        prepared.buffered(AT_ONCE).filter_map(|task| async { task }).collect().await
+        let mut cells = Vec::new();
+        let mut segments = Vec::new();
+        let mut prepared = std::pin::pin!(prepared.buffered(AT_ONCE));
+        while let Some(order) = prepared.next().await {
+            match order {
+                Some(Order::Cells(tasks)) => cells.extend(tasks),
+                Some(Order::Segment(segment)) => segments.push(segment),
+                None => (),
+            }
+        }
+        // A lease is of one layer, so it is cells or one segment.
+        let segment = segments.pop().map(Order::Segment);
+        segment.or((!cells.is_empty()).then_some(Order::Cells(cells)))
     }
 
-    /// A cell that a lane shall render; everything else is dealt with here.
-    async fn prepare_one(&self, attempt: Arc<Attempt>) -> Option<Task> {
+    /// Whether a task is of a chain. A job that cannot be opened says why later.
+    async fn is_chain(&self, ticket: &Ticket) -> bool {
+        let Ok(job) = self.worker.jobs.open(ticket.task.job).await else { return false };
+        let layer = job.plan.layers.get(usize::from(ticket.task.layer));
+        layer.is_some_and(|layer| layer.dependency == Dependency::Chain)
+    }
+
+    /// What a lane shall do; everything else is dealt with here.
+    async fn prepare_one(&self, attempt: Arc<Attempt>) -> Option<Order> {
         tracing::info!(worker = %self.worker.info.id, "leased");
         let opened = tokio::select! {
             opened = self.worker.jobs.open(attempt.ticket.task.job) => opened,
@@ -192,7 +230,9 @@ impl Shift {
             }
         };
         match next {
-            Ok(Next::Render(task)) => return Some(*task),
+            Ok(Next::Render(task)) => return Some(Order::Cells(vec![*task])),
+            Ok(Next::Segment(segment)) => return Some(Order::Segment(segment)),
+            Ok(Next::Commit) => self.commit_segment(&attempt, &job).await,
             Ok(Next::Stitch) => self.stitch(&attempt, &job).await,
             Ok(Next::Adopt(frame)) => {
                 tracing::info!(key = frame.key, "the frame is stored already");
@@ -208,7 +248,8 @@ impl Shift {
     async fn look_into(&self, attempt: &Arc<Attempt>, job: &Arc<OpenJob>) -> Result<Next, Trouble> {
         let task = attempt.ticket.task;
         let cell = match job.plan.task(task.layer, task.index) {
-            Ok(TaskSpec::Render(cell)) => *cell,
+            Ok(TaskSpec::Cell(cell)) => *cell,
+            Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
             Err(fault) => return Err(JobFault::from(fault).into()),
         };
@@ -220,6 +261,29 @@ impl Shift {
         Ok(Next::Render(Box::new(self.render(attempt, job, cell).await?)))
     }
 
+    async fn segment(
+        &self,
+        attempt: &Arc<Attempt>,
+        job: &Arc<OpenJob>,
+        frames: Range<u64>,
+    ) -> Result<Next, Trouble> {
+        let Some(segment) = Segment::prepare(attempt, job, frames).await? else {
+            return Ok(Next::Commit);
+        };
+        self.fetch(&segment.models).await?;
+        Ok(Next::Segment(Box::new(segment)))
+    }
+
+    /// Has a task's models in the cache.
+    async fn fetch(&self, models: &ModelKey) -> Result<(), Trouble> {
+        if let Some(cache) = &self.worker.cache {
+            for model in models.models() {
+                cache.ensure(model).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A cell with everything that a lane needs.
     async fn render(
         &self,
@@ -227,12 +291,8 @@ impl Shift {
         job: Arc<OpenJob>,
         cell: Cell,
     ) -> Result<Task, Trouble> {
-        let models = job.models(&cell);
-        if let Some(cache) = &self.worker.cache {
-            for model in models.models() {
-                cache.ensure(model).await?;
-            }
-        }
+        let models = job.models(&cell.render);
+        self.fetch(&models).await?;
         let picture = job.picture(&cell.render).await?;
         Ok(Task { attempt, job, cell, models, picture })
     }
@@ -281,6 +341,18 @@ impl From<JobFault> for Trouble {
         let here = matches!(&fault, JobFault::Store(error) if error.is_transient());
         let retryable = !matches!(fault, JobFault::Plan(_));
         Self { message: fault.to_string(), retryable, here }
+    }
+}
+
+impl From<SegmentFault> for Trouble {
+    fn from(fault: SegmentFault) -> Self {
+        match fault {
+            SegmentFault::Job(fault) => fault.into(),
+            SegmentFault::Look(error) => error.into(),
+            fault @ SegmentFault::Before(_) => {
+                Self { message: fault.to_string(), retryable: true, here: false }
+            }
+        }
     }
 }
 

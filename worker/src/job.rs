@@ -1,16 +1,16 @@
 //! A job as a worker sees it: its record, its plan, and where its objects lie.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{DynamicImage, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 use vqfarm_core::check::MAX_SIDE;
-use vqfarm_core::id::JobId;
+use vqfarm_core::id::{JobId, TaskId};
 use vqfarm_core::plan::{Plan, PlanError};
 use vqfarm_core::record::JobRecord;
 use vqfarm_core::render::{Init, RenderSettings};
-use vqfarm_core::sweep::Cell;
 use vqfarm_engine::picture::Picture;
 
 use crate::models::ModelKey;
@@ -58,25 +58,35 @@ impl OpenJob {
         self.record.id
     }
 
-    /// What a cell's frame says of itself.
-    pub fn frame_info(&self, cell: &Cell, score: Option<f32>) -> FrameInfo {
+    /// The frames that a task makes; none of a task that stitches.
+    pub fn frames_of(&self, task: TaskId) -> Option<Range<u64>> {
+        self.plan.layers.get(usize::from(task.layer))?.frames_of(task.index)
+    }
+
+    /// What a frame says of itself.
+    pub fn frame_info(
+        &self,
+        index: u64,
+        settings: &RenderSettings,
+        score: Option<f32>,
+    ) -> FrameInfo {
         let used = |name: &String| {
             self.record.models.get(name).map(|sha256| (name.clone(), sha256.clone()))
         };
-        let names = std::iter::once(&cell.render.generator).chain(&cell.render.perceptors);
+        let names = std::iter::once(&settings.generator).chain(&settings.perceptors);
         FrameInfo {
-            index: cell.index,
+            index,
             spec: self.record.spec_hash.clone(),
-            settings: cell.render.clone(),
+            settings: settings.clone(),
             models: names.filter_map(used).collect(),
             score,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }
 
-    /// The models of a cell.
-    pub fn models(&self, cell: &Cell) -> ModelKey {
-        ModelKey::of(&cell.render, &self.record.models)
+    /// The models that a frame is rendered with.
+    pub fn models(&self, settings: &RenderSettings) -> ModelKey {
+        ModelKey::of(settings, &self.record.models)
     }
 
     /// What the engine needs to make a cell's picture.

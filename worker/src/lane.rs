@@ -20,6 +20,7 @@ use crate::meters::Meters;
 use crate::models::{ModelKey, Shelf};
 use crate::paint::{PaintError, Painted, Painter};
 use crate::panic::said;
+use crate::segment::{self, RunningSegment, Segment};
 use crate::stop::{Brake, Stop};
 
 /// What the names of the lanes' threads begin with.
@@ -36,8 +37,23 @@ pub struct Task {
     pub picture: Picture,
 }
 
+/// What a lane is given to do.
+pub enum Order {
+    /// Neighbours, computed together where their settings allow it. Never empty.
+    Cells(Vec<Task>),
+    /// Frames that follow from one another.
+    Segment(Box<Segment>),
+}
+
+/// What a lane has done.
+pub enum Finished {
+    Cell(Box<FinishedCell>),
+    /// Its frames come one by one.
+    Segment(RunningSegment),
+}
+
 /// What became of a cell.
-pub struct Finished {
+pub struct FinishedCell {
     pub task: Task,
     pub result: Result<Painted, Failure>,
     /// Time on the device; shared by the cells of a batch.
@@ -56,7 +72,7 @@ pub enum Failure {
 
 /// The near ends of a lane's doors. Dropping `work` ends the lane after what it has.
 pub struct Lane {
-    pub work: mpsc::Sender<Vec<Task>>,
+    pub work: mpsc::Sender<Order>,
     pub thread: JoinHandle<()>,
 }
 
@@ -87,32 +103,56 @@ impl Lane {
     }
 }
 
-fn run(parts: &LaneParts, work: &mpsc::Receiver<Vec<Task>>) {
+fn run(parts: &LaneParts, work: &mpsc::Receiver<Order>) {
     let mut painter = Painter::new(&parts.shelf);
     // The other end hangs up first only when the worker is stopping; then nobody reads this.
     let ready = || {
         let _ = parts.ready.send(());
     };
     ready();
-    while let Ok(tasks) = work.recv() {
-        for batch in batches(tasks) {
-            let begin = Instant::now();
-            let results = paint(&mut painter, parts, &batch);
-            let took = begin.elapsed();
-            for warning in painter.warnings.drain(..) {
-                for task in &batch {
-                    task.attempt.span.in_scope(|| tracing::info!(warning));
-                }
-                drop(parts.events.send(Event::Warning { message: warning }));
-            }
-            for (task, result) in batch.into_iter().zip(results) {
-                if parts.finished.blocking_send(Finished { task, result, took }).is_err() {
-                    return;
-                }
-            }
+    while let Ok(order) = work.recv() {
+        let gone = match order {
+            Order::Cells(tasks) => cells(&mut painter, parts, tasks),
+            Order::Segment(segment) => segment::run(&mut painter, parts, *segment),
+        };
+        if gone.is_break() {
+            return;
         }
         ready();
     }
+}
+
+/// Breaks when nobody wants results any more.
+fn cells<'a>(painter: &mut Painter<'a>, parts: &'a LaneParts, tasks: Vec<Task>) -> ControlFlow<()> {
+    for batch in batches(tasks) {
+        let begin = Instant::now();
+        let attempts: Vec<&Attempt> = batch.iter().map(|task| &*task.attempt).collect();
+        let work = Work {
+            attempts: &attempts,
+            models: &batch[0].models,
+            pictures: batch.iter().map(|task| task.picture.clone()).collect(),
+            numbers: batch.iter().map(|task| task.cell.index).collect(),
+        };
+        let results = paint(painter, parts, work);
+        let took = begin.elapsed();
+        for (task, result) in batch.into_iter().zip(results) {
+            let cell = Box::new(FinishedCell { task, result, took });
+            if parts.finished.blocking_send(Finished::Cell(cell)).is_err() {
+                return ControlFlow::Break(());
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Pictures to be painted together.
+pub(crate) struct Work<'w> {
+    /// Those whose tasks want them.
+    pub attempts: &'w [&'w Attempt],
+    pub models: &'w ModelKey,
+    pub pictures: Vec<Picture>,
+    /// Their places in the job.
+    pub numbers: Vec<u64>,
 }
 
 /// Neighbours that can be computed together.
@@ -129,25 +169,26 @@ fn batches(tasks: Vec<Task>) -> Vec<Vec<Task>> {
 }
 
 /// One result for each task; a panic becomes an error here and goes no further.
-fn paint<'a>(
+pub(crate) fn paint<'a>(
     painter: &mut Painter<'a>,
     parts: &'a LaneParts,
-    batch: &[Task],
+    work: Work<'_>,
 ) -> Vec<Result<Painted, Failure>> {
-    let Some(first) = batch.first() else { return Vec::new() };
-    let all_unwanted = || batch.iter().all(|task| task.attempt.is_unwanted());
+    let Work { attempts, models, pictures, numbers } = work;
+    let Some(first) = pictures.first() else { return Vec::new() };
+    let all_unwanted = || attempts.iter().all(|attempt| attempt.is_unwanted());
+    let none = || pictures.iter().map(|_| Err(Failure::Unwanted)).collect();
     // A batch that has not been begun goes back as soon as the worker is to leave.
     if parts.brake.level() >= Stop::Finish || all_unwanted() {
-        return batch.iter().map(|_| Err(Failure::Unwanted)).collect();
+        return none();
     }
     let stop = || parts.brake.level() == Stop::Now || all_unwanted();
-    let [width, height] = first.cell.render.size;
+    let [width, height] = first.settings.size;
     let threads = device::threads(u64::from(width) * u64::from(height));
     let taken = parts.cores.as_ref().map(|cores| cores.take(threads as usize, || !stop()));
     if matches!(taken, Some(None)) {
-        return batch.iter().map(|_| Err(Failure::Unwanted)).collect();
+        return none();
     }
-    let pictures: Vec<Picture> = batch.iter().map(|task| task.picture.clone()).collect();
     let mut told = Instant::now();
     // The device works from the first step's beginning to the pictures' end.
     let mut working: Option<Instant> = None;
@@ -157,18 +198,23 @@ fn paint<'a>(
             parts.meters.stepped(places.len(), working.map_or(Duration::ZERO, |then| now - then));
         }
         working = Some(now);
-        let iterations = first.cell.render.iterations;
+        let iterations = first.settings.iterations;
         if told.elapsed() >= TELL || iteration == iterations {
             told = now;
-            for task in &batch[places] {
-                let event = Event::Progress { cell: task.cell.index, iteration, iterations };
+            for &cell in &numbers[places] {
+                let event = Event::Progress { cell, iteration, iterations };
                 drop(parts.events.send(event));
             }
         }
         if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let painted =
-        catch_unwind(AssertUnwindSafe(|| painter.paint(&first.models, &pictures, &mut step)));
+    let painted = catch_unwind(AssertUnwindSafe(|| painter.paint(models, &pictures, &mut step)));
+    for warning in painter.warnings.drain(..) {
+        for attempt in attempts {
+            attempt.span.in_scope(|| tracing::info!(warning));
+        }
+        drop(parts.events.send(Event::Warning { message: warning }));
+    }
     if let Some(then) = working {
         parts.meters.worked(then.elapsed());
     }
@@ -179,7 +225,7 @@ fn paint<'a>(
             *painter = Painter::new(&parts.shelf);
             let message = format!("the renderer panicked: {}", brief(said(&*panic)));
             let failure = || Failure::Error { message: message.clone(), retryable: true };
-            batch.iter().map(|_| Err(failure())).collect()
+            pictures.iter().map(|_| Err(failure())).collect()
         }
     }
 }

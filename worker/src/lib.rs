@@ -20,6 +20,7 @@ mod panic;
 pub mod patience;
 pub mod publish;
 pub mod run;
+mod segment;
 pub mod standalone;
 pub mod stitch;
 pub mod stop;

@@ -92,19 +92,33 @@ pub async fn publish(
     task: &Task,
     painted: Painted,
 ) -> Result<Published, PublishError> {
-    let info = task.job.frame_info(&task.cell, painted.score);
-    let key = keys::frame(task.cell.index);
+    let info = task.job.frame_info(task.cell.index, &task.cell.render, painted.score);
+    let published = put(meters, &task.job, info, painted).await?;
+    committer.commit(task.attempt.ticket).await?;
+    Ok(published)
+}
+
+/// Stores a picture as a frame, or finds that it is stored already.
+///
+/// # Errors
+/// Storage failed for longer than its patience.
+pub async fn put(
+    meters: &Meters,
+    job: &OpenJob,
+    info: FrameInfo,
+    painted: Painted,
+) -> Result<Published, PublishError> {
+    let key = keys::frame(info.index);
     let (bytes, info) = spawn_blocking(move || {
         let bytes = frame::encode(&painted.picture, &info)?;
         Ok::<_, FrameError>((Bytes::from(bytes), info))
     })
     .await??;
     let (size, begin) = (bytes.len(), Instant::now());
-    let stored = store(&task.job, &key, bytes).await;
+    let stored = store(job, &key, bytes).await;
     meters.uploaded(size, begin.elapsed(), stored.is_ok());
     let stored = stored?;
     tracing::info!(key, bytes = size, adopted = stored.is_some(), "stored");
-    committer.commit(task.attempt.ticket).await?;
     Ok(match stored {
         None => Published { key, info, adopted: false },
         Some(theirs) => Published { key, info: theirs, adopted: true },

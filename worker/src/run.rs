@@ -21,7 +21,7 @@ use crate::commit::Committer;
 use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
-use crate::lane::{Failure, Finished, Lane, LaneParts};
+use crate::lane::{Failure, Finished, FinishedCell, Lane, LaneParts};
 use crate::log::AttemptLogs;
 use crate::meters::Meters;
 use crate::models::Shelf;
@@ -30,8 +30,6 @@ use crate::patience::{Patience, Rest};
 use crate::publish::{PublishError, Published, publish};
 use crate::stop::{Brake, Stop};
 
-/// The layer whose tasks are cells ([`vqfarm_core::plan::Plan`]).
-pub(crate) const RENDER: u8 = 0;
 /// How long a lease lasts until the queue says otherwise.
 const LEASE: Duration = Duration::from_secs(30);
 /// Heartbeats in the time of a lease: two may be lost.
@@ -170,15 +168,27 @@ impl Shift {
             if running.len() >= most {
                 running.join_next().await;
             }
-            let (shift, span) = (self.clone(), finished.task.attempt.span.clone());
+            let attempt = match &finished {
+                Finished::Cell(cell) => cell.task.attempt.clone(),
+                Finished::Segment(segment) => segment.attempt.clone(),
+            };
+            let (shift, span) = (self.clone(), attempt.span.clone());
             running.spawn(async move { shift.publish_one(finished).await }.instrument(span));
         }
         while running.join_next().await.is_some() {}
     }
 
     async fn publish_one(&self, finished: Finished) {
-        let (attempt, job) = (finished.task.attempt.clone(), finished.task.job.clone());
-        let publishing = AssertUnwindSafe(self.conclude(finished, &attempt, &job));
+        let (attempt, job) = match &finished {
+            Finished::Cell(cell) => (cell.task.attempt.clone(), cell.task.job.clone()),
+            Finished::Segment(segment) => (segment.attempt.clone(), segment.job.clone()),
+        };
+        let publishing = AssertUnwindSafe(async {
+            match finished {
+                Finished::Cell(cell) => self.conclude(*cell, &attempt, &job).await,
+                Finished::Segment(segment) => self.publish_segment(segment).await,
+            }
+        });
         // A lease that nobody ends would be kept alive for ever.
         if let Err(panic) = publishing.catch_unwind().await {
             let message = format!("the worker panicked: {}", said(&*panic));
@@ -186,8 +196,8 @@ impl Shift {
         }
     }
 
-    async fn conclude(&self, finished: Finished, attempt: &Attempt, job: &OpenJob) {
-        let Finished { task, result, took } = finished;
+    async fn conclude(&self, finished: FinishedCell, attempt: &Attempt, job: &OpenJob) {
+        let FinishedCell { task, result, took } = finished;
         match result {
             Ok(_) if attempt.is_unwanted() => self.end(attempt, Some(job), "dropped").await,
             Ok(painted) => {
@@ -254,8 +264,9 @@ impl Shift {
         match outcome {
             Ok(Failed::Quarantined) => {
                 tracing::warn!("put aside after its last attempt");
-                if ticket.task.layer == RENDER {
-                    self.tell(Event::Failed { cell: ticket.task.index, reason: failure.message });
+                let task = ticket.task;
+                for cell in job.and_then(|job| job.frames_of(task)).unwrap_or_default() {
+                    self.tell(Event::Failed { cell, reason: failure.message.clone() });
                 }
             }
             Ok(Failed::Retry(_)) => (),

@@ -13,7 +13,7 @@ use vqfarm_core::event::{ErrorKind, Event, Summary};
 use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
-use vqfarm_core::plan::ranges;
+use vqfarm_core::plan::{Content, Plan};
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
@@ -26,7 +26,7 @@ use crate::job::OpenJob;
 use crate::jobs::Jobs;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
-use crate::run::{RENDER, Told, Worker};
+use crate::run::{Told, Worker};
 use crate::stitch;
 use crate::stop::{Brake, Stop};
 use vqfarm_storage::{Found, JobStore, check};
@@ -106,19 +106,23 @@ async fn try_render(
     let device = device::choose(&request.device).map_err(Halt::refused)?;
     let models = hashes(&request.job, &request.library).map_err(Halt::refused)?;
     let job = Arc::new(open(&request, models).await?);
+    if job.plan.video().is_some_and(|video| video.codec.needs_ffmpeg())
+        && !stitch::film::has_ffmpeg().await
+    {
+        return Err(Halt::refused(stitch::StitchError::NoFfmpeg));
+    }
     let done = stored_frames(&job, tell).await?;
     // Only now is it sure that the folder is this job's.
     write_record(&job).await?;
 
-    let sweep = job.plan.sweep();
-    let cells = sweep.len();
+    let cells = job.plan.frames();
     let stored = done.len() as u64;
-    let size = sweep.cell(0).map_err(Halt::refused)?.render.size;
+    let size = job.plan.settings(0).map_err(Halt::refused)?.size;
     let lanes = if device.is_cuda() {
         1
     } else {
         let pixels = u64::from(size[0]) * u64::from(size[1]);
-        device::pictures_at_once(pixels, request.threads).min((cells - stored).max(1) as usize)
+        device::pictures_at_once(pixels, request.threads).min(side_by_side(&job.plan, &done))
     };
     tell(&Event::Started {
         job: job.id(),
@@ -158,7 +162,7 @@ async fn try_render(
     running.await.map_err(Halt::failed)?.map_err(Halt::failed)?;
     let ended = ended?;
 
-    let failures = failures(&*queue, job.id()).await?;
+    let failures = failures(&*queue, &job).await?;
     let stitched = match ended {
         Ended::Job(JobState::Done) => true,
         Ended::Job(_) => {
@@ -171,6 +175,7 @@ async fn try_render(
     let seconds = begin.elapsed().as_secs_f64();
     let steps = meters.steps();
     let path = |key: &str| request.out.join(key).display().to_string();
+    let output = |key: &str| (stitched && job.plan.outputs().contains(&key)).then(|| path(key));
     Ok(Summary {
         job: job.id(),
         cells,
@@ -182,10 +187,20 @@ async fn try_render(
         iterations_per_second: if steps == 0 { 0.0 } else { steps as f64 / seconds },
         out: request.out.display().to_string(),
         frames_dir: path(keys::FRAMES),
-        contact_sheet: stitched.then(|| path(keys::CONTACT_SHEET)),
-        gallery: stitched.then(|| path(keys::GALLERY)),
-        scores: stitched.then(|| path(keys::SCORES)),
+        contact_sheet: output(keys::CONTACT_SHEET),
+        gallery: output(keys::GALLERY),
+        video: job.plan.video().and_then(|video| output(video.codec.key())),
+        scores: output(keys::SCORES),
     })
+}
+
+/// How many frames can be made at the same time: cells that are left, or shots.
+fn side_by_side(plan: &Plan, done: &BTreeSet<u64>) -> usize {
+    let left = match &plan.content {
+        Content::Sweep(sweep) => sweep.len() - done.len() as u64,
+        Content::Film(timeline) => timeline.shots().len() as u64,
+    };
+    usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
 
 fn name_of(device: tch::Device) -> String {
@@ -266,7 +281,7 @@ fn worker_info() -> Result<WorkerInfo, Halt> {
 async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u64>, Halt> {
     let names = job.store.names(keys::FRAMES).await.map_err(Halt::failed)?;
     let indices = names.iter().filter_map(|name| keys::frame_index(name));
-    let found: Vec<(u64, Found)> = stream::iter(indices.filter(|&i| i < job.plan.sweep().len()))
+    let found: Vec<(u64, Found)> = stream::iter(indices.filter(|&i| i < job.plan.frames()))
         .map(|index| async move {
             let key = keys::frame(index);
             Ok::<_, Halt>((
@@ -316,7 +331,7 @@ async fn submit(job: &OpenJob, done: &BTreeSet<u64>) -> Result<Arc<dyn Queue>, H
         user: job.record.user.clone(),
         priority: 0,
         layers: layers.collect(),
-        done: ranges(done).into_iter().map(|range| (0, range)).collect(),
+        done: job.plan.made(done),
     };
     queue.submit(&submission).await.map_err(Halt::refused)?;
     Ok(Arc::new(queue))
@@ -398,15 +413,15 @@ impl Watch<'_, '_> {
 }
 
 /// Why cells failed for good.
-async fn failures(queue: &dyn Queue, job: JobId) -> Result<HashMap<u64, String>, Halt> {
-    let tasks = queue.tasks(job, &Tasks::default()).await.map_err(Halt::failed)?;
+async fn failures(queue: &dyn Queue, job: &OpenJob) -> Result<HashMap<u64, String>, Halt> {
+    let tasks = queue.tasks(job.id(), &Tasks::default()).await.map_err(Halt::failed)?;
     let mut failures = HashMap::new();
     for task in tasks.into_iter().filter(|task| task.state == TaskState::Failed) {
         let reason = task.last_error.unwrap_or_else(|| "unknown".into());
-        if task.task.layer != RENDER {
+        let Some(frames) = job.frames_of(task.task) else {
             return Err(Halt::failed(format!("the frames are there, the overviews not: {reason}")));
-        }
-        failures.insert(task.task.index, reason);
+        };
+        failures.extend(frames.map(|frame| (frame, reason.clone())));
     }
     Ok(failures)
 }

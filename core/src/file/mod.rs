@@ -4,6 +4,7 @@ mod parse;
 mod problem;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -182,12 +183,17 @@ impl Document {
                 }
             }
         }
-        // A template is judged with its placeholders filled in, as part of the sweep.
-        let templated = job.sweep.is_some();
+        // A template is judged with its placeholders filled in, as part of the sweep; an
+        // animation's prompts frame by frame.
+        let templated = job.sweep.is_some() || job.animation.is_some();
         let settings = check::settings(&job.render).into_iter();
         errors.extend(
             settings.filter(|e| !(templated && e.field == "prompt")).map(|e| e.under("render")),
         );
+        if errors.is_empty() {
+            errors.extend(job.animation.iter().flat_map(|animation| animation.check(&job)));
+            errors.extend(job.output.video.check());
+        }
         if errors.is_empty() {
             match Sweep::new(&job) {
                 Ok(cells) => check_sweep(&job, &cells, limits, &mut errors),
@@ -207,7 +213,7 @@ impl Document {
     /// there, a model that is not in the library.
     pub fn refuse(&self, errors: Vec<FieldError>) -> JobError {
         let place = |error: FieldError| {
-            let mark = self.root.mark_of(&error.field).clone();
+            let mark = self.mark_of(&error.field);
             self.problem(error, &mark)
         };
         JobError::new(errors.into_iter().map(place).collect())
@@ -218,12 +224,8 @@ impl Document {
     fn typed(&self) -> Result<Job, JobError> {
         self.check_version()?;
         let mut root = self.root.clone();
+        move_written(&mut root);
         let mut problems = Vec::new();
-        if let Some(entry) = root.entry("animation") {
-            let error = FieldError::new("animation", "animations are not in this version");
-            problems.push(self.problem(error, &entry.mark));
-            root.remove(&[Step::Name("animation".into())]);
-        }
         loop {
             match Job::deserialize(&root) {
                 Ok(job) if problems.is_empty() => return Ok(job),
@@ -260,18 +262,73 @@ impl Document {
         Err(JobError::from(self.problem(error, &entry.node.mark)))
     }
 
+    /// Where a field stands, or what was written in its place.
+    fn mark_of(&self, field: &str) -> Mark {
+        match self.written_elsewhere(field) {
+            Some(written) => self.root.mark_of(&written).clone(),
+            None => self.root.mark_of(field).clone(),
+        }
+    }
+
+    /// Where a field was written, if not under its own name.
+    fn written_elsewhere(&self, field: &str) -> Option<String> {
+        let written = match field {
+            "output.video.interpolate_to" => "animation.interpolate_to".to_owned(),
+            _ => format!("render.{}", field.strip_prefix("animation.motion.")?),
+        };
+        (self.root.node_of(field).is_none() && self.root.node_of(&written).is_some())
+            .then_some(written)
+    }
+
+    /// Where bytes of a field's text stand in the file, if they stand there as they are.
+    fn within(&self, field: &str, span: &Range<usize>, at: &Range<usize>) -> Option<Range<usize>> {
+        let written = self.written_elsewhere(field);
+        let node = self.root.node_of(written.as_deref().unwrap_or(field))?;
+        let text = match (&node.value, node.entry("prompt").map(|entry| &entry.node.value)) {
+            (Value::Text(text), _) | (_, Some(Value::Text(text))) => text,
+            _ => return None,
+        };
+        let start = span.start + self.text.get(span.clone())?.find(text.as_str())?;
+        Some(start + at.start..start + at.end)
+    }
+
     fn whole(&self, message: String) -> JobError {
         JobError::from(self.problem(FieldError::new("", message), &Mark::Nowhere))
     }
 
     fn problem(&self, error: FieldError, mark: &Mark) -> Problem {
-        let FieldError { field, message, help } = error;
+        let FieldError { field, message, help, at } = error;
         let (source, place) = match mark {
             Mark::Flag(n) => (self.flags[*n].clone(), None),
-            Mark::Source(span) => (self.file.clone(), Some(Place::of(&self.text, span))),
+            Mark::Source(span) => {
+                let within = at.and_then(|at| self.within(&field, span, &at));
+                let span = within.unwrap_or_else(|| span.clone());
+                (self.file.clone(), Some(Place::of(&self.text, &span)))
+            }
             Mark::Nowhere => (self.file.clone(), None),
         };
         Problem { source, field, message, help, place }
+    }
+}
+
+/// Puts where they belong what people may write elsewhere too: settings of `[render]` that are
+/// text are schedules of the motion, and an animation's `interpolate_to` is the film's.
+fn move_written(root: &mut Node) {
+    let Some(animation) = root.entry("animation") else { return };
+    if let Some(entry) = animation.node.entry("interpolate_to").cloned() {
+        root.remove(&[Step::Name("animation".into()), Step::Name("interpolate_to".into())]);
+        root.put_entry(&["output", "video"], entry);
+    }
+    for name in ["iterations", "step_size", "init_weight"] {
+        let is_text = |node: &Node| matches!(node.value, Value::Text(_));
+        let Some(entry) = root.entry("render").and_then(|render| render.node.entry(name)).cloned()
+        else {
+            continue;
+        };
+        if is_text(&entry.node) && root.node_of(&format!("animation.motion.{name}")).is_none() {
+            root.remove(&[Step::Name("render".into()), Step::Name(name.into())]);
+            root.put_entry(&["animation", "motion"], entry);
+        }
     }
 }
 

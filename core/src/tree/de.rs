@@ -49,7 +49,7 @@ impl Error {
                 Step::Index(index) => field.push_str(&format!("[{index}]")),
             }
         }
-        FieldError { field, message: self.message.clone(), help: self.help.clone() }
+        FieldError { field, message: self.message.clone(), help: self.help.clone(), at: None }
     }
 }
 

@@ -82,6 +82,26 @@ impl Node {
         }
     }
 
+    /// The node at `path` (`a.b`), through tables only.
+    pub fn node_of(&self, path: &str) -> Option<&Node> {
+        path.split('.').try_fold(self, |node, name| node.entry(name).map(|entry| &entry.node))
+    }
+
+    /// Puts an entry into the table at `path`, making tables where there are none.
+    pub fn put_entry(&mut self, path: &[&str], entry: Entry) {
+        if !matches!(self.value, Value::Table(_)) {
+            self.value = Value::Table(Vec::new());
+        }
+        let Value::Table(entries) = &mut self.value else { unreachable!("it is a table now") };
+        let Some((name, rest)) = path.split_first() else { return entries.push(entry) };
+        let at = entries.iter().position(|entry| entry.name == **name).unwrap_or_else(|| {
+            let node = Node::new(Value::Table(Vec::new()), Mark::Nowhere);
+            entries.push(Entry { name: (*name).into(), mark: Mark::Nowhere, node });
+            entries.len() - 1
+        });
+        entries[at].node.put_entry(rest, entry);
+    }
+
     /// Takes out the table entry at `path`; of a path through a list, the whole list.
     pub fn remove(&mut self, path: &[Step]) {
         let Value::Table(entries) = &mut self.value else { return };

@@ -7,7 +7,8 @@ use vqfarm_engine::net::{Vqgan, Weights};
 use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
 
 use super::codebook::Codebook;
-use super::corrupt::corrupt;
+use super::corrupt::{corrupt, shake};
+use super::critic::Critic;
 use super::feed::Feed;
 use super::layout;
 use super::params::{AdamW, Params, rate};
@@ -19,6 +20,12 @@ use crate::scene::Split;
 /// Steps before latents are quantised: the codebook starts from a trained encoder's outputs.
 const CONTINUOUS_STEPS: i64 = 150;
 const WARM_UP: i64 = 60;
+/// Steps in which the critic learns alone, and until its word has its full weight.
+const CRITIC_FROM: f64 = 300.0;
+const CRITIC_RAMP: f64 = 500.0;
+/// Length of the critic's gradient at a picture over that of the error's: for pictures only
+/// redrawn, and for those set right, where the error leaves more room to guess.
+const CRITIC_WEIGHT: [f64; 2] = [0.3, 0.7];
 
 /// The demo generator: f8, made for 96 pixels.
 pub fn config() -> VqganConfig {
@@ -31,7 +38,7 @@ pub fn config() -> VqganConfig {
         ch: 32,
         ch_mult: vec![1, 1, 2, 4],
         num_res_blocks: 1,
-        attn_resolutions: vec![],
+        attn_resolutions: vec![12],
         dropout: 0.0,
         embed_dim: 32,
         n_embed: 1024,
@@ -88,6 +95,7 @@ pub fn train(options: Options) -> Result<()> {
     let mut model = Model::start(&o)?;
     let continuous_steps = if o.init.is_some() { 0 } else { CONTINUOUS_STEPS };
     let mut adam = AdamW::new(&model.params, (0.9, 0.99), 1e-4);
+    let mut critic = Critic::new(o.seed, o.kind, o.device);
     let state: Vec<(&str, Tensor)> = [
         ("params", &model.params.flat),
         ("adam.mean", &adam.mean),
@@ -96,6 +104,9 @@ pub fn train(options: Options) -> Result<()> {
         ("codebook.rows", &model.codebook.rows),
         ("codebook.counts", &model.codebook.counts),
         ("codebook.sums", &model.codebook.sums),
+        ("critic.params", &critic.params.flat),
+        ("critic.mean", &critic.adam.mean),
+        ("critic.square", &critic.adam.square),
     ]
     .map(|(n, t)| (n, t.shallow_clone()))
     .into();
@@ -111,6 +122,7 @@ pub fn train(options: Options) -> Result<()> {
             .collect::<Vec<u8>>()
     })?;
     let held_out = held_out(&o, 128);
+    let mut told = 0.0;
     loop {
         let step = run.step;
         let x = to_images(&feed.take()?, batch, o.device) * 2.0 - 1.0;
@@ -128,25 +140,31 @@ pub fn train(options: Options) -> Result<()> {
             model.codebook.follow(&h, &indices, step);
             let commitment = (&h - &rows).square().mean(Kind::Float);
             let z = rows + (&h - h.detach());
-            // The last quarter of a batch is to be set right, the others only redrawn.
-            let whole = batch - batch / 4;
-            let torn = corrupt(&z.narrow(0, whole, batch - whole));
-            (Tensor::cat(&[z.narrow(0, 0, whole), torn], 0), commitment)
+            // The last half of a batch is to be set right, the others only redrawn.
+            let whole = batch / 2;
+            let quarter = (batch - whole) / 2;
+            let torn = corrupt(&z.narrow(0, whole, quarter));
+            let noisy = shake(&h.narrow(0, whole + quarter, quarter), &model.codebook.rows);
+            let noisy = net.rows(&net.nearest(&noisy));
+            (Tensor::cat(&[z.narrow(0, 0, whole), torn, noisy], 0), commitment)
         };
         // Channels first in memory: libtorch's backward pass of the group norm is many times
         // slower for channels last, at least on CPUs.
         let y = net.decoder_out(&z.contiguous());
-        let (loss, error) = reconstruction(&y, &x);
-        let (gradient, _) = model.params.gradient(&(loss + 0.25 * commitment), &[]);
+        let (wanted, error) = wanted(&y, &x, &critic, step);
+        let loss = (&y * wanted).sum(Kind::Float) + 0.25 * commitment;
+        let (gradient, _) = model.params.gradient(&loss, &[]);
         adam.step(&model.params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
 
-        if step % 50 == 0 {
+        told += critic.learn(&x, &y, step).double_value(&[]) * 2.0;
+        if step % 50 == 49 {
             let psnr = -10.0 * (error.double_value(&[]) / 4.0).log10();
             println!(
-                "step {step} psnr {psnr:.2} codes {} pace {:.2}/s",
+                "step {step} psnr {psnr:.2} codes {} told apart {told:.0}% pace {:.2}/s",
                 model.codebook.used(),
                 run.pace()
             );
+            told = 0.0;
         }
         if step % 500 == 0 && step > continuous_steps {
             let params = model.params.with_values(&adam.average);
@@ -158,6 +176,27 @@ pub fn train(options: Options) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// The gradient of the generator's loss at its images `y`, where `x` are the drawn ones: that of
+/// the error, and of the critic's objection at a set share of its length (VQGAN's adaptive
+/// weight, but for each picture and at the picture). Also the error of those only redrawn.
+fn wanted(y: &Tensor, x: &Tensor, critic: &Critic, step: i64) -> (Tensor, Tensor) {
+    let y = y.detach().set_requires_grad(true);
+    let (loss, error) = reconstruction(&y, x);
+    let own = Tensor::run_backward(&[loss], &[&y], false, false).remove(0);
+    let objection = critic.objection(&y).sum(Kind::Float);
+    let theirs = Tensor::run_backward(&[objection], &[&y], false, false).remove(0);
+    let length = |g: &Tensor| g.norm_scalaropt_dim(2.0, [1i64, 2, 3].as_slice(), true);
+    let weight = tch::no_grad(|| {
+        let size = y.size()[0];
+        let half = Tensor::ones([size / 2, 1, 1, 1], (Kind::Float, y.device()));
+        let rest = Tensor::ones([size - size / 2, 1, 1, 1], (Kind::Float, y.device()));
+        let share = Tensor::cat(&[half * CRITIC_WEIGHT[0], rest * CRITIC_WEIGHT[1]], 0);
+        let ramp = ((step as f64 - CRITIC_FROM) / CRITIC_RAMP).clamp(0.0, 1.0);
+        share * ramp * length(&own) / (length(&theirs) + 1e-12)
+    });
+    (own + theirs * weight, error)
 }
 
 /// Absolute and squared error and the absolute error of the image's slopes, which keeps
@@ -172,7 +211,7 @@ fn reconstruction(y: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     };
     let squared = difference.square().mean(Kind::Float);
     let loss = difference.abs().mean(Kind::Float) + 2.0 * &squared + slopes(2) + slopes(3);
-    let whole = difference.narrow(0, 0, y.size()[0] - y.size()[0] / 4);
+    let whole = difference.narrow(0, 0, y.size()[0] / 2);
     (loss, whole.square().mean(Kind::Float).detach())
 }
 

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 pub mod augment;
 mod codebook;
 mod corrupt;
+mod critic;
 mod dreams;
 mod feed;
 pub mod generator;

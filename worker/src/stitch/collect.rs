@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::spawn_blocking;
 use vqfarm_core::keys;
+use vqfarm_core::plan::Content;
 use vqfarm_core::render::RenderSettings;
-use vqfarm_core::sweep::label;
+use vqfarm_core::sweep::{Sweep, label};
 
 use super::StitchError;
 use super::table::{Axis, Cell, Table};
@@ -22,8 +23,8 @@ pub(super) async fn collect(
     job: &Arc<OpenJob>,
     failures: &HashMap<u64, String>,
 ) -> Result<(Table, (u32, u32)), StitchError> {
-    let sweep = job.plan.sweep();
-    let looked: Vec<_> = stream::iter(0..sweep.len())
+    let plan = &job.plan;
+    let looked: Vec<_> = stream::iter(0..plan.frames())
         .map(|index| look(job, index))
         .buffered(AT_ONCE)
         .try_collect()
@@ -47,13 +48,16 @@ pub(super) async fn collect(
                 continue;
             }
         };
-        let cell = sweep.cell(index)?;
-        let place = sweep.places(index).unwrap_or_default();
+        let settings = plan.settings(index)?;
+        let place = match &plan.content {
+            Content::Sweep(sweep) => sweep.places(index).unwrap_or_default(),
+            Content::Film(_) => Vec::new(),
+        };
         cells.push(Cell {
             index,
             place: place.into_iter().map(|place| place as usize).collect(),
-            prompt: cell.render.prompt,
-            seed: cell.render.seed,
+            prompt: settings.prompt,
+            seed: settings.seed,
             score,
             error: if image.is_some() { None } else { failures.get(&index).cloned() },
             image,
@@ -65,18 +69,21 @@ pub(super) async fn collect(
     if !damaged.is_empty() {
         return Err(StitchError::Damaged(damaged));
     }
-    let axes: Vec<Axis> = sweep
-        .axes()
-        .enumerate()
-        .map(|(axis, (name, len))| {
-            let values =
-                (0..len).map(|at| sweep.value(axis, at).map_or(String::new(), |v| label(&v)));
-            Axis { name: name.to_owned(), values: values.collect() }
-        })
-        .collect();
+    let axes = match &plan.content {
+        Content::Sweep(sweep) => axes(sweep),
+        Content::Film(_) => Vec::new(),
+    };
     let title = job.record.spec.name.to_string();
     let facts = facts(job, &axes);
     Ok((Table { title, axes, cells, facts }, size))
+}
+
+fn axes(sweep: &Sweep) -> Vec<Axis> {
+    let axis = |(axis, (name, len)): (usize, (&str, u64))| {
+        let value = |at| sweep.value(axis, at).map_or(String::new(), |value| label(&value));
+        Axis { name: name.to_owned(), values: (0..len).map(value).collect() }
+    };
+    sweep.axes().enumerate().map(axis).collect()
 }
 
 enum Seen {

@@ -1,6 +1,8 @@
-//! Overviews of a finished sweep: contact sheet, gallery, scores.
+//! What is made of a job's frames: contact sheet and gallery of a sweep, the film of an
+//! animation, scores of both.
 
 mod collect;
+pub mod film;
 pub mod gallery;
 pub mod grid;
 pub mod scores;
@@ -8,7 +10,7 @@ pub mod sheet;
 pub mod table;
 pub mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use image::{ImageFormat, RgbImage};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 use vqfarm_core::keys;
+use vqfarm_core::plan::Content;
 use vqfarm_queue::{Queue, QueueError, Retry, Ticket};
 
 use self::grid::{Wanted, arrange};
@@ -48,20 +51,27 @@ pub enum StitchError {
     Cell(#[from] vqfarm_core::job::FieldError),
     #[error("cannot look at a frame: {0}")]
     Look(#[from] PublishError),
+    #[error("this machine has no ffmpeg, which makes the film; install it, or use codec = \"gif\"")]
+    NoFfmpeg,
+    #[error("the film cannot be made: {0}")]
+    Film(std::io::Error),
     #[error("the thread that stitches died: {0}")]
     Thread(#[from] JoinError),
 }
 
-/// Keys of the overviews that were written.
-#[derive(Clone, Debug, PartialEq)]
+/// Keys of what was written.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outputs {
-    /// The first page first.
+    /// Of a sweep, the first page first.
     pub contact_sheets: Vec<String>,
-    pub gallery: String,
+    /// Of a sweep.
+    pub gallery: Option<String>,
+    /// Of an animation.
+    pub video: Option<String>,
     pub scores: String,
 }
 
-/// Makes the overviews from the stored frames; older ones are replaced, each as a whole.
+/// Makes the outputs from the stored frames; older ones are replaced, each as a whole.
 /// `failures` says why cells have no frame.
 ///
 /// # Errors
@@ -73,6 +83,19 @@ pub async fn stitch(
     let (table, size) = collect::collect(job, failures).await?;
     let store = &job.store;
     let scores = scores::csv(&table)?;
+    if let Content::Film(timeline) = &job.plan.content {
+        let (video, fps) = (timeline.video(), timeline.film_fps());
+        let there: Vec<u64> =
+            table.cells.iter().filter(|c| c.image.is_some()).map(|c| c.index).collect();
+        let order = video.order(there.len() as u64);
+        let order = order.into_iter().filter_map(|n| there.get(n as usize).copied()).collect();
+        let film = film::encode(job, order, video, fps).await?;
+        let key = video.codec.key();
+        store.replace(key, film).await?;
+        store.replace(keys::SCORES, scores.into()).await?;
+        let (video, scores) = (Some(key.to_owned()), keys::SCORES.to_owned());
+        return Ok(Outputs { video, scores, ..Outputs::default() });
+    }
     let gallery = gallery::page(&table)?;
     let pages = {
         let (job, runtime) = (job.clone(), Handle::current());
@@ -101,8 +124,8 @@ pub async fn stitch(
         contact_sheets.push(key);
     }
     store.replace(keys::GALLERY, gallery.into()).await?;
-    let (gallery, scores) = (keys::GALLERY.to_owned(), keys::SCORES.to_owned());
-    Ok(Outputs { contact_sheets, gallery, scores })
+    let (gallery, scores) = (Some(keys::GALLERY.to_owned()), keys::SCORES.to_owned());
+    Ok(Outputs { contact_sheets, gallery, video: None, scores })
 }
 
 /// Throws damaged frames away and lets their cells be rendered anew, before the stitching
@@ -120,7 +143,14 @@ pub async fn render_again(
         job.store.delete(&keys::frame(index)).await?;
     }
     queue.release(ticket).await?;
-    queue.retry(job.id(), &Retry::Tasks { layer: 0, indices: frames }).await?;
+    let mut makers: BTreeMap<u8, BTreeSet<u64>> = BTreeMap::new();
+    for (layer, index) in frames.into_iter().filter_map(|frame| job.plan.maker(frame)) {
+        makers.entry(layer).or_default().insert(index);
+    }
+    for (layer, indices) in makers {
+        let indices = indices.into_iter().collect();
+        queue.retry(job.id(), &Retry::Tasks { layer, indices }).await?;
+    }
     Ok(())
 }
 

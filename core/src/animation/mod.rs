@@ -1,0 +1,100 @@
+//! Animations: the `[animation]` table, and what it says of each frame.
+
+mod check;
+mod motion;
+mod prompts;
+mod timeline;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::motion::{Edge, Motion, Warp, WarpMethod};
+pub use self::prompts::{PromptKey, Prompts};
+pub use self::timeline::{FrameSpec, Shot, Step, Timeline};
+use crate::schedule::Schedule;
+
+/// The most frames of an animation: over an hour at 24 frames a second.
+pub const MAX_FRAMES: u64 = 100_000;
+/// Frames that one task makes, at most.
+pub const MAX_SEGMENT: u32 = 1_000;
+
+/// A job's `[animation]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Animation {
+    pub mode: Mode,
+    #[serde(default = "default_frames")]
+    pub frames: u64,
+    /// Frames a second.
+    #[serde(default = "default_fps")]
+    pub fps: f64,
+    /// What is wanted from which frame on; `render.prompt` throughout when left out.
+    #[serde(default, skip_serializing_if = "Prompts::is_empty")]
+    pub prompts: Prompts,
+    /// Frames over which a prompt passes into the next one, where its key says nothing else.
+    #[serde(default = "default_fade")]
+    pub fade: u32,
+    #[serde(default)]
+    pub motion: Motion,
+    #[serde(default)]
+    pub feedback: Feedback,
+}
+
+/// How frames follow from one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each frame starts from the one before, moved by the camera.
+    Feedback,
+}
+
+/// What happens to a frame, beside the camera's move, before the next one starts from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Feedback {
+    /// How far colours are brought back to those of the reference: 0 not at all, 1 wholly.
+    pub color_match: Schedule,
+    pub color_reference: ColorReference,
+    /// Standard deviation of the noise that is added, in parts of full brightness.
+    pub noise: Schedule,
+    /// Strength of unsharp masking: 0 for none.
+    pub sharpen: Schedule,
+    /// Frames that a worker makes under one lease, at most.
+    pub segment: u32,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self {
+            color_match: 0.0.into(),
+            color_reference: ColorReference::First,
+            noise: 0.0.into(),
+            sharpen: 0.0.into(),
+            segment: 16,
+        }
+    }
+}
+
+/// Whose colours `color_match` keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColorReference {
+    /// The first frame of the shot.
+    First,
+    /// The frame at the prompts' last key, so that colours may change with the prompt.
+    Key,
+}
+
+fn default_frames() -> u64 {
+    120
+}
+
+fn default_fps() -> f64 {
+    24.0
+}
+
+fn default_fade() -> u32 {
+    12
+}
+
+#[cfg(test)]
+mod tests;

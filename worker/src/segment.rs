@@ -1,0 +1,244 @@
+//! A segment of an animation: frames that follow from one another, made under one lease.
+//!
+//! Each frame starts from the one before as it is stored, so a segment can be left after any
+//! frame and gone on with elsewhere.
+
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+use tokio::sync::mpsc;
+use vqfarm_core::animation::FrameSpec;
+use vqfarm_core::event::Event;
+use vqfarm_core::keys;
+use vqfarm_core::plan::Content;
+use vqfarm_engine::feedback::next_start;
+use vqfarm_engine::picture::Picture;
+use vqfarm_storage::frame;
+
+use crate::attempt::Attempt;
+use crate::job::{JobFault, OpenJob};
+use crate::lane::{Failure, Finished, LaneParts, Work, paint};
+use crate::models::ModelKey;
+use crate::paint::{Painted, Painter};
+use crate::publish::{PublishError, Stored, look, put};
+use crate::run::Shift;
+
+/// Finished frames that wait to be stored, at most.
+const WAITING: usize = 2;
+
+/// A leased segment with all that is needed to make it.
+pub struct Segment {
+    pub attempt: Arc<Attempt>,
+    pub job: Arc<OpenJob>,
+    pub models: ModelKey,
+    /// The frames that are not stored yet, in their order. Never empty.
+    frames: Vec<(FrameSpec, Picture)>,
+    /// Stored frames that others start from or take their colours from.
+    stored: BTreeMap<u64, RgbImage>,
+}
+
+/// A segment under way: its finished frames come through `frames`, in order.
+pub struct RunningSegment {
+    pub attempt: Arc<Attempt>,
+    pub job: Arc<OpenJob>,
+    frames: mpsc::Receiver<Result<MadeFrame, Failure>>,
+    /// How many there shall be.
+    count: usize,
+}
+
+struct MadeFrame {
+    spec: FrameSpec,
+    painted: Painted,
+    took: Duration,
+}
+
+impl Segment {
+    /// Looks for what is stored of `frames` and reads what the others need; `None` when all are
+    /// stored.
+    ///
+    /// # Errors
+    /// Storage does not answer; a frame that another one starts from is missing or damaged.
+    pub async fn prepare(
+        attempt: &Arc<Attempt>,
+        job: &Arc<OpenJob>,
+        frames: Range<u64>,
+    ) -> Result<Option<Self>, SegmentFault> {
+        let Content::Film(timeline) = &job.plan.content else { return Ok(None) };
+        let mut missing = Vec::new();
+        for index in frames {
+            if matches!(look(job, &keys::frame(index)).await?, Stored::Nothing) {
+                let spec = timeline.frame(index).map_err(|e| JobFault::Plan(e.into()))?;
+                let mut picture = job.picture(&spec.render).await?;
+                picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+                missing.push((spec, picture));
+            }
+        }
+        let Some((first, _)) = missing.first() else { return Ok(None) };
+        let models = job.models(&first.render);
+        let made: Vec<u64> = missing.iter().map(|(spec, _)| spec.index).collect();
+        let mut stored = BTreeMap::new();
+        for (spec, _) in &missing {
+            let Some(step) = &spec.step else { continue };
+            for index in [spec.index - 1, step.reference] {
+                if !made.contains(&index) && !stored.contains_key(&index) {
+                    stored.insert(index, read(job, index).await?);
+                }
+            }
+        }
+        let (attempt, job) = (attempt.clone(), job.clone());
+        Ok(Some(Self { attempt, job, models, frames: missing, stored }))
+    }
+}
+
+/// Why a segment cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentFault {
+    #[error(transparent)]
+    Job(#[from] JobFault),
+    #[error(transparent)]
+    Look(#[from] PublishError),
+    /// It is made again by whoever looks after stored frames: the audit, the stitching.
+    #[error("frame {0}, which the next ones start from, is missing or damaged")]
+    Before(u64),
+}
+
+async fn read(job: &OpenJob, index: u64) -> Result<RgbImage, SegmentFault> {
+    let bytes = job.store.get(&keys::frame(index)).await.map_err(JobFault::from)?;
+    let bytes = bytes.ok_or(SegmentFault::Before(index))?;
+    match frame::decode(&bytes) {
+        Ok((info, picture)) if info.spec == job.record.spec_hash => Ok(picture),
+        _ => Err(SegmentFault::Before(index)),
+    }
+}
+
+/// Makes a segment's frames one after the other on a lane's thread. Breaks when nobody wants
+/// results any more.
+pub(crate) fn run<'a>(
+    painter: &mut Painter<'a>,
+    parts: &'a LaneParts,
+    segment: Segment,
+) -> ControlFlow<()> {
+    let Segment { attempt, job, models, frames, mut stored } = segment;
+    let (results, made) = mpsc::channel(WAITING);
+    let running = RunningSegment {
+        attempt: attempt.clone(),
+        job: job.clone(),
+        frames: made,
+        count: frames.len(),
+    };
+    if parts.finished.blocking_send(Finished::Segment(running)).is_err() {
+        return ControlFlow::Break(());
+    }
+    for (spec, mut picture) in frames {
+        let begin = Instant::now();
+        let start = start_of(&spec, &stored);
+        let result = start.and_then(|start| {
+            picture.init = start.or(picture.init.take());
+            let work = Work {
+                attempts: &[&attempt],
+                models: &models,
+                pictures: vec![picture],
+                numbers: vec![spec.index],
+            };
+            paint(painter, parts, work).pop().unwrap_or(Err(Failure::Unwanted))
+        });
+        let took = begin.elapsed();
+        let failed = result.is_err();
+        let result = result.map(|painted| {
+            // What lies further back than the colours' frame is not needed any more.
+            let reference = spec.step.as_ref().map_or(spec.index, |step| step.reference);
+            stored.retain(|&index, _| index >= reference.min(spec.index));
+            stored.insert(spec.index, painted.picture.clone());
+            MadeFrame { spec, painted, took }
+        });
+        // Nobody listens to a segment that another worker has gone on with.
+        if results.blocking_send(result).is_err() || failed {
+            break;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// What a frame starts from; none where it starts a shot.
+fn start_of(
+    spec: &FrameSpec,
+    stored: &BTreeMap<u64, RgbImage>,
+) -> Result<Option<RgbImage>, Failure> {
+    let Some(step) = &spec.step else { return Ok(None) };
+    let lost = |index: u64| Failure::Error {
+        message: SegmentFault::Before(index).to_string(),
+        retryable: true,
+    };
+    let before = stored.get(&(spec.index - 1)).ok_or_else(|| lost(spec.index - 1))?;
+    let reference = stored.get(&step.reference).ok_or_else(|| lost(step.reference))?;
+    let key = (spec.render.seed, u32::try_from(spec.index).unwrap_or(u32::MAX));
+    next_start(before, step, reference, key)
+        .map(Some)
+        .map_err(|error| Failure::Error { message: error.to_string(), retryable: false })
+}
+
+impl Shift {
+    /// Stores a segment's frames as they come, in order, and commits the task after the last.
+    pub(crate) async fn publish_segment(&self, segment: RunningSegment) {
+        let RunningSegment { attempt, job, mut frames, count } = segment;
+        let mut left = count;
+        while let Some(made) = frames.recv().await {
+            let MadeFrame { spec, painted, took } = match made {
+                Ok(made) => made,
+                Err(Failure::Error { message, retryable }) => {
+                    return self.give_up(&attempt, Some(&job), message, retryable).await;
+                }
+                Err(Failure::Unwanted) => break,
+            };
+            let info = job.frame_info(spec.index, &spec.render, painted.score);
+            let picture = painted.picture.clone();
+            match put(&self.worker.meters, &job, info, painted).await {
+                Ok(stored) if stored.adopted && !self.is_same(&job, spec.index, &picture).await => {
+                    tracing::info!(key = stored.key, "another picture is stored; going on from it");
+                    break;
+                }
+                Ok(stored) => {
+                    self.rest.all_is_well();
+                    left -= 1;
+                    self.tell(Event::Frame {
+                        cell: stored.info.index,
+                        path: stored.key,
+                        score: stored.info.score,
+                        seconds: took.as_secs_f64(),
+                        adopted: stored.adopted,
+                    });
+                }
+                Err(error) => {
+                    return self.published(&attempt, &job, Err(error), took).await;
+                }
+            }
+        }
+        if left > 0 {
+            return self.hand_back(&attempt, Some(&job)).await;
+        }
+        self.commit_segment(&attempt, &job).await;
+    }
+
+    /// Makes a segment count whose frames are all stored.
+    pub(crate) async fn commit_segment(&self, attempt: &Attempt, job: &OpenJob) {
+        let outcome = match self.committer.commit(attempt.ticket).await {
+            Ok(_) => {
+                tracing::info!("committed");
+                "rendered"
+            }
+            Err(error) => {
+                tracing::info!(%error, "the frames are stored, but this attempt does not count");
+                "dropped"
+            }
+        };
+        self.end(attempt, Some(job), outcome).await;
+    }
+
+    /// Whether the stored frame shows this picture.
+    async fn is_same(&self, job: &OpenJob, index: u64, picture: &RgbImage) -> bool {
+        matches!(read(job, index).await, Ok(stored) if stored == *picture)
+    }
+}
