@@ -4,6 +4,7 @@ mod failure;
 mod farm;
 mod job;
 mod models;
+mod plot;
 mod render;
 mod style;
 
@@ -33,6 +34,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Render(render::RenderArgs),
+    Plot(plot::PlotArgs),
     Models(models::ModelsArgs),
     Submit(Box<farm::SubmitArgs>),
     Status(farm::StatusArgs),
@@ -64,6 +66,7 @@ enum Command {
 fn main() -> ExitCode {
     report(match Cli::parse().command {
         Command::Render(args) => return render::run(args),
+        Command::Plot(args) => plot::run(args),
         Command::Models(args) => models::run(args),
         Command::Submit(args) => farm::block_on(farm::submit(*args)),
         Command::Status(args) => farm::block_on(farm::status(args)),

@@ -14,3 +14,7 @@ pub fn error(text: &str) -> String {
 pub fn warning(text: &str) -> String {
     paint(AnsiColor::Yellow.on_default().bold(), text)
 }
+
+pub fn strong(text: &str) -> String {
+    paint(Style::new().bold(), text)
+}

@@ -7,12 +7,13 @@ use image::ImageFormat;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use vqfarm_core::file::{Document, Limits};
-use vqfarm_core::id::{JobId, ModelName, RequestId, UserName};
+use vqfarm_core::id::{JobId, ModelName, RequestId, Tag, UserName};
 use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::{Plan, PlanError, Work};
 use vqfarm_core::record::{JobControl, JobRecord, ModelRecord};
+use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{
     JobSnapshot, JobState, LayerSnapshot, LayerSpec, Needs, QueueError, Submission, TaskCounts,
@@ -242,8 +243,12 @@ pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
             memory: job.requires.gpu_memory.map_or(0, |memory| memory.bytes()),
             models: job.models().into_iter().map(|model| model.name).collect(),
         },
-        // It runs on the processor and needs frames only.
-        Work::Stitch => Needs::default(),
+        // It runs on the processor and needs frames only, and ffmpeg for a film.
+        Work::Stitch => {
+            let film = plan.video().is_some_and(|video| video.codec.needs_ffmpeg());
+            let tags = film.then(|| Tag::new(FFMPEG_TAG)).into_iter().flatten().collect();
+            Needs { tags, ..Needs::default() }
+        }
     };
     let layer = |layer: &vqfarm_core::plan::Layer| LayerSpec {
         name: layer.name.clone(),

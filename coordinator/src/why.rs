@@ -1,6 +1,8 @@
 //! Why tasks wait, and what would free them.
 
+use vqfarm_core::plan::Dependency;
 use vqfarm_core::requires::Memory;
+use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_queue::{
     JobSnapshot, JobState, Jobs, LayerSnapshot, Needs, TaskKind, TaskState, Tasks, WorkerSnapshot,
 };
@@ -108,8 +110,14 @@ impl Farm {
                     add(counts.ready, kind, text, remedy);
                 }
                 if counts.blocked > 0 {
-                    let text = blocked(job, number);
-                    add(counts.blocked, Kind::Blocked, text, String::new());
+                    let nobody = !alive.iter().any(|worker| fits(&layer.needs, worker));
+                    let (kind, text, remedy) = if nobody && !alive.is_empty() {
+                        // Better known before what they wait for is done.
+                        unfit(&layer.needs, counts.blocked, &alive)
+                    } else {
+                        (Kind::Blocked, blocked(job, number), String::new())
+                    };
+                    add(counts.blocked, kind, text, remedy);
                 }
             }
             if counts.failed > 0 {
@@ -234,7 +242,12 @@ fn unfit(needs: &Needs, ready: u64, alive: &[&WorkerSnapshot]) -> (Kind, String,
     match best {
         None if needs.memory <= most => {
             let text = format!("{need} {tags}; no worker has all of it");
-            (Kind::Tags, text, format!("start a worker with --tags {}", list.join(",")))
+            let remedy = match list.as_slice() {
+                // Workers give it to themselves.
+                [FFMPEG_TAG] => "install ffmpeg where a worker runs, and start it again".into(),
+                _ => format!("start a worker with --tags {}", list.join(",")),
+            };
+            (Kind::Tags, text, remedy)
         }
         None => {
             let text = format!(
@@ -258,19 +271,24 @@ fn unfit(needs: &Needs, ready: u64, alive: &[&WorkerSnapshot]) -> (Kind, String,
 /// What other tasks a layer waits for.
 fn blocked(job: &JobSnapshot, layer: usize) -> String {
     let counts = &job.layers[layer].counts;
-    let below = layer.checked_sub(1).and_then(|below| job.layers.get(below));
     let waits = wait_on(counts.blocked);
-    match below {
-        Some(below) => {
-            let missing = below.counts.tasks - below.counts.done;
-            let failed = match below.counts.failed {
-                0 => String::new(),
-                failed => format!(", {failed} of which failed for good"),
-            };
-            format!("{waits} for {} of layer {}{failed}", tasks_of(missing), below.name)
+    let below = match job.layers[layer].dependency {
+        Dependency::Chain => return format!("{waits}, each for the one before it"),
+        Dependency::All => &job.layers[..layer],
+        Dependency::Neighbours | Dependency::Independent => {
+            &job.layers[layer.saturating_sub(1)..layer]
         }
-        None => format!("{waits} for the one before it"),
-    }
+    };
+    let open: Vec<&LayerSnapshot> =
+        below.iter().filter(|below| below.counts.done < below.counts.tasks).collect();
+    let missing = open.iter().map(|below| below.counts.tasks - below.counts.done).sum();
+    let failed = match open.iter().map(|below| below.counts.failed).sum::<u64>() {
+        0 => String::new(),
+        failed => format!(", {failed} of which failed for good"),
+    };
+    let names: Vec<&str> = open.iter().map(|below| below.name.as_str()).collect();
+    let layers = if names.len() == 1 { "layer" } else { "layers" };
+    format!("{waits} for {} of {layers} {}{failed}", tasks_of(missing), names.join(", "))
 }
 
 fn memory(bytes: u64) -> String {

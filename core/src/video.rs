@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::FieldError;
 
+/// The tag of workers that have ffmpeg.
+pub const FFMPEG_TAG: &str = "ffmpeg";
+
 /// How a film is encoded. Nothing here changes the frames, so a film can be made again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

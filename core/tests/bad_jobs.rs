@@ -79,7 +79,13 @@ fn all_mistakes_are_told_at_once() {
         .collect();
     assert_eq!(
         lines,
-        ["2 nmae", "4 render.prompt", "5 render.size", "6 render.cutouts.method", "8 animation.mode"]
+        [
+            "2 nmae",
+            "4 render.prompt",
+            "5 render.size",
+            "6 render.cutouts.method",
+            "8 animation.mode"
+        ]
     );
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::{FarmName, Tag, WorkerId};
+use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_engine::device;
 use vqfarm_queue::{Policy, Queue, RedisQueue, WorkerInfo};
 use vqfarm_service::logging::LogArgs;
@@ -30,6 +31,7 @@ use crate::memory;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
 use crate::run::{Told, Worker};
+use crate::stitch;
 use crate::stop::{Brake, Stop};
 
 /// How long a worker that has handed everything back may take to store what it finished.
@@ -185,7 +187,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
         queue,
         info: WorkerInfo {
             id: id.clone(),
-            tags: args.tags.iter().cloned().collect(),
+            tags: tags(&args).await,
             memory,
             loaded: BTreeSet::new(),
         },
@@ -264,6 +266,15 @@ fn devices(names: &[String]) -> Result<Vec<Device>> {
         bail!("device: the CPU cannot be mixed with GPUs; start a second worker for it");
     }
     Ok(devices)
+}
+
+/// Those that the operator gave, and what this machine can do.
+async fn tags(args: &RunArgs) -> BTreeSet<Tag> {
+    let mut tags: BTreeSet<Tag> = args.tags.iter().cloned().collect();
+    if stitch::film::has_ffmpeg().await {
+        tags.extend(Tag::new(FFMPEG_TAG));
+    }
+    tags
 }
 
 /// One lane for each GPU, or one for each core: lanes whose pictures need several cores wait for

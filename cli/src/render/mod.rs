@@ -32,7 +32,7 @@ Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
 
 /// Render a job on this machine
 ///
-/// Frames go to OUT/frames, the contact sheet, gallery and scores to OUT/out. Frames that are
+/// Frames go to OUT/frames, the contact sheet, gallery or film and scores to OUT/out. Frames that are
 /// stored already are not rendered again.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -143,6 +143,7 @@ fn say(summary: &Summary) -> io::Result<()> {
     writeln!(out, "{frames} of {cells} frames{made}")?;
     writeln!(out, "  frames         {}", summary.frames_dir)?;
     let outputs = [
+        ("film", &summary.video),
         ("contact sheet", &summary.contact_sheet),
         ("gallery", &summary.gallery),
         ("scores", &summary.scores),

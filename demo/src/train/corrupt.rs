@@ -16,10 +16,16 @@ const NOISE: f64 = 2.0;
 /// them; `rows` [n, e] is the codebook. Without a gradient, and not quantised. Draws from
 /// libtorch's generator.
 pub fn shake(latents: &Tensor, rows: &Tensor) -> Tensor {
-    let latents = latents.detach();
-    let spread = rows.std_dim([0i64].as_slice(), true, false).view([1, -1, 1, 1]);
     let options = (Kind::Float, latents.device());
     let much = Tensor::rand([latents.size()[0], 1, 1, 1], options) * NOISE;
+    noisy(latents, &rows.tr().reshape([1, rows.size()[1], 1, -1]), &much)
+}
+
+/// Latents [B, e, h, w] with so much noise, [B, 1, 1, 1] in standard deviations of the codebook
+/// [1, e, 1, n].
+pub fn noisy(latents: &Tensor, codebook: &Tensor, much: &Tensor) -> Tensor {
+    let latents = latents.detach();
+    let spread = codebook.std_dim([3i64].as_slice(), true, true);
     &latents + latents.randn_like() * spread * much
 }
 

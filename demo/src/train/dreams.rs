@@ -13,7 +13,7 @@ use vqfarm_engine::model::Generator;
 use vqfarm_engine::net::{Clip, Vqgan};
 
 use super::augment;
-use super::corrupt::corrupt;
+use super::corrupt::noisy;
 use super::perceptor::features;
 use crate::data::SIZE;
 use crate::models;
@@ -22,7 +22,7 @@ use crate::models;
 /// takes, since what is less far gone fools nobody. They begin in turns.
 const ERA: i64 = 160;
 /// Latents in the pool.
-pub const COUNT: i64 = 8;
+pub const COUNT: i64 = 4;
 
 /// How many times the `slot`-th latent has begun before or at `step`, and whether it begins now.
 pub fn era(step: i64, slot: i64) -> (i64, bool) {
@@ -60,18 +60,34 @@ impl Dreams {
 
     /// Images [B, 3, SIZE, SIZE] in [0, 1], the first `described` of which have captions. One
     /// in eight of those is shown as the generator redraws it, so that its touch is no sign of
-    /// a wrong answer; half of them are added once more with codes of other scenes put in.
-    pub fn redraw(&self, images: &Tensor, described: i64, step: i64) -> Tensor {
+    /// a wrong answer. Also pictures on their way there: those of `hazy` [H] redrawn from latents
+    /// with a little noise, and then with much, [2H, 3, SIZE, SIZE].
+    pub fn redraw(
+        &self,
+        images: &Tensor,
+        described: i64,
+        step: i64,
+        hazy: &Tensor,
+    ) -> (Tensor, Tensor) {
         tch::no_grad(|| {
             let place = (Kind::Int64, images.device());
             let some = Tensor::arange_start_step(step % 8, described, 8, place);
-            let z = self.generator.encode(&images.index_select(0, &some));
-            let few = z.size()[0] / 2;
-            let torn = corrupt(&z).narrow(0, 0, few);
-            let drawn = self.show(&Tensor::cat(&[z, torn], 0));
-            let (whole, torn) =
-                (drawn.narrow(0, 0, some.size()[0]), drawn.narrow(0, some.size()[0], few));
-            Tensor::cat(&[images.index_copy(0, &some, &whole), torn], 0)
+            let all =
+                Tensor::cat(&[&images.index_select(0, &some), &images.index_select(0, hazy)], 0);
+            let latents = self.generator.prequant(&(all * 2.0 - 1.0));
+            let (count, few) = (some.size()[0], hazy.size()[0]);
+            let (whole, own) = (latents.narrow(0, 0, count), latents.narrow(0, count, few));
+            let thick = Tensor::rand([few, 1, 1, 1], (Kind::Float, images.device())) * 1.3 + 0.3;
+            let thin = &thick * Tensor::rand_like(&thick) * 0.8;
+            let rows = self
+                .generator
+                .rows(&Tensor::arange(self.generator.codes(), place).unsqueeze(0).unsqueeze(0));
+            let (thin, thick) = (noisy(&own, &rows, &thin), noisy(&own, &rows, &thick));
+            let latents = Tensor::cat(&[whole, thin, thick], 0);
+            let z = self.generator.rows(&self.generator.nearest(&latents));
+            let shown = self.show(&z);
+            let redrawn = images.index_copy(0, &some, &shown.narrow(0, 0, count));
+            (redrawn, shown.narrow(0, count, 2 * few))
         })
     }
 

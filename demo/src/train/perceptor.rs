@@ -21,6 +21,8 @@ const WARM_UP: i64 = 200;
 const ADVERSARY_FROM: i64 = 400;
 /// Weight of the dreams' own loss.
 const DREAMS: f64 = 0.3;
+/// Pictures of a batch that are also shown on their way, twice.
+const HAZY: i64 = 8;
 /// Scenes that differ from one another in one attribute, side by side in a batch.
 const GROUP: usize = 4;
 /// Steps over which the adversary's reach grows to its full length.
@@ -130,14 +132,15 @@ pub fn train(options: Options) -> Result<()> {
         let (group, place) = (GROUP as i64, (Kind::Int64, o.device));
         let some = Tensor::arange_start_step(step % group, o.batch, group, place);
         let mut images = Tensor::cat(&[&images, &ruin(&images.index_select(0, &some))], 0);
+        let hazy = Tensor::randperm(o.batch, place).narrow(0, 0, HAZY.min(o.batch));
         if let Some(pool) = &mut pool {
             (0..dreams::COUNT).filter(|s| dreams::era(step, *s).1).for_each(|s| pool.begin(s));
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
             let wanted = tch::no_grad(|| texts(&net, &tokens.narrow(0, 0, dreams::COUNT)));
             let shown = pool.advance(&net, config.image_resolution, &wanted);
-            images = pool.redraw(&images, o.batch, step);
-            // Last, where the loss looks for it.
-            images = Tensor::cat(&[images, shown], 0);
+            let (redrawn, on_their_way) = pool.redraw(&images, o.batch, step, &hazy);
+            // Last, where the loss looks for them.
+            images = Tensor::cat(&[redrawn, shown, on_their_way], 0);
         }
         let mut cutouts = augment::cutouts(&images, config.image_resolution);
         // The cutouts, and then what leads them astray: the gradient that the first pass gives
@@ -148,10 +151,14 @@ pub fn train(options: Options) -> Result<()> {
             cutouts = cutouts.set_requires_grad(true);
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
             let scale = params.tensors["logit_scale"].clamp_max(4.6).exp();
-            let logits = features(&net, &cutouts).matmul(&texts(&net, &tokens).tr()) * scale;
+            let all = features(&net, &cutouts).matmul(&texts(&net, &tokens).tr()) * scale;
+            let on_their_way = if pool.is_some() { 2 * hazy.size()[0] } else { 0 };
+            let count = all.size()[0] - on_their_way;
+            let logits = all.narrow(0, 0, count);
             let (mut loss, hits) = contrast(&logits, &excluded);
             if pool.is_some() {
-                loss += DREAMS * rivalry(&logits);
+                let hazed = all.narrow(0, count, on_their_way);
+                loss += DREAMS * rivalry(&logits) + clearing(&hazed, &excluded, &hazy);
             }
             let (gradient, inputs) = params.gradient(&loss, &[&cutouts]);
             adam.step(&params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
@@ -238,6 +245,20 @@ fn contrast(logits: &Tensor, excluded: &Tensor) -> (Tensor, Tensor) {
 fn rivalry(logits: &Tensor) -> Tensor {
     let dreamt = logits.narrow(0, logits.size()[0] - dreams::COUNT, dreams::COUNT);
     (dreamt.diag(0) - logits.diag(0).narrow(0, 0, dreams::COUNT)).softplus().mean(Kind::Float)
+}
+
+/// Pictures on their way, `hazed` [2H, captions], with little noise and then with much: they must
+/// be told by their captions, those of numbers `right` [H], and please them the better the less
+/// noise there is. A loop spends its time among such pictures and asks which way is out. (As a
+/// classifier that guides a diffusion is trained on noisy pictures: Dhariwal & Nichol 2021.)
+fn clearing(hazed: &Tensor, excluded: &Tensor, right: &Tensor) -> Tensor {
+    let few = right.size()[0];
+    let masked = excluded.index_select(0, right);
+    let (thin, thick) = (hazed.narrow(0, 0, few), hazed.narrow(0, few, few));
+    let own = |x: &Tensor| x.gather(1, &right.unsqueeze(1), false);
+    let told = (&thin + &masked).cross_entropy_for_logits(right)
+        + (&thick + &masked).cross_entropy_for_logits(right);
+    told * 0.25 + (own(&thick) - own(&thin)).softplus().mean(Kind::Float) * 0.5
 }
 
 /// The cutouts moved along the gradient of the loss, each by a random length up to `reach`:

@@ -24,6 +24,7 @@ pub fn check(fixture: &Fixture, report: &mut Report) -> Result<()> {
             angle: case.angle_deg,
             translate_x: case.translate_x,
             translate_y: case.translate_y,
+            ..Motion::default()
         };
         let edge = match case.padding.as_str() {
             "border" => Edge::Border,

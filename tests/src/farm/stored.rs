@@ -135,6 +135,12 @@ impl Stored {
 
     /// Whether the overviews are there, each whole if it is.
     pub fn outputs(&self, job: JobId) -> bool {
+        let record = self.get(job, keys::JOB_RECORD).expect("the job is stored");
+        let record: JobRecord = serde_json::from_slice(&record).expect("the record is whole");
+        if record.spec.animation.is_some() {
+            let film = self.get(job, record.spec.output.video.codec.key());
+            return film.is_some() && self.get(job, keys::SCORES).is_some();
+        }
         let sheet = self.get(job, keys::CONTACT_SHEET);
         if let Some(sheet) = &sheet {
             image::load_from_memory(sheet).expect("a contact sheet is whole or absent");

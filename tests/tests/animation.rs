@@ -1,0 +1,225 @@
+//! Feedback films with the real programs: frames that follow from one another, whatever happens.
+
+use std::process::Command;
+
+use serde_json::Value;
+use vqfarm_core::event::Event;
+use vqfarm_tests::{Bench, events, finish, summary};
+
+/// Two shots of a film for the tiny models.
+const FILM: &str = r#"
+version = 1
+name = "tiny film"
+
+[render]
+size = [32, 32]
+iterations = 8
+generator = "tiny-f4"
+perceptors = ["tiny-clip"]
+cutouts = { count = 2 }
+
+[animation]
+mode = "feedback"
+frames = 12
+fps = 6
+fade = 2
+[animation.prompts]
+0 = "a red sun"
+4 = "a blue sea"
+8 = { prompt = "a green tree", cut = true }
+[animation.motion]
+zoom = 1.05
+angle = "2*sin(2*pi*t/12)"
+iterations = 4
+[animation.feedback]
+segment = 3
+color_match = 0.5
+noise = 0.01
+sharpen = 0.2
+"#;
+
+/// What ffprobe says of the one stream of a film.
+fn probe(bench: &Bench, file: &str) -> Value {
+    let ran = finish(Command::new("ffprobe").args([
+        "-v",
+        "error",
+        "-count_frames",
+        "-show_streams",
+        "-of",
+        "json",
+        &bench.path(file).display().to_string(),
+    ]));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    told["streams"][0].clone()
+}
+
+/// The film's pictures as ffmpeg decodes them, RGB.
+fn decode(bench: &Bench, file: &str, size: usize) -> Vec<Vec<u8>> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(bench.path(file))
+        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout.chunks(size).map(<[u8]>::to_vec).collect()
+}
+
+/// Mean absolute difference of bytes.
+fn apart(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+    sum / a.len() as f64
+}
+
+fn pixels(png: &[u8]) -> Vec<u8> {
+    image::load_from_memory(png).unwrap().to_rgb8().into_raw()
+}
+
+#[test]
+fn a_film_has_every_frame_in_order_at_its_size_and_rate() {
+    let bench = Bench::new(FILM);
+    let ran = bench.render(&["job.toml", "--out", "o", "--json"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let summary = summary(&events(&ran.stdout));
+    assert_eq!((summary.frames, summary.rendered), (12, 12));
+    let film = summary.video.expect("the film is told of");
+    assert!(film.ends_with("out/video.mp4") && summary.contact_sheet.is_none());
+
+    let stream = probe(&bench, "o/out/video.mp4");
+    let facts = ["codec_name", "width", "height", "r_frame_rate", "nb_read_frames"];
+    let facts = facts.map(|fact| stream[fact].to_string().replace('"', ""));
+    assert_eq!(facts, ["h264", "32", "32", "6/1", "12"]);
+
+    let frames: Vec<Vec<u8>> = bench.pictures("o").values().map(|png| pixels(png)).collect();
+    let shown = decode(&bench, "o/out/video.mp4", frames[0].len());
+    for (n, picture) in shown.iter().enumerate() {
+        let distances: Vec<f64> = frames.iter().map(|frame| apart(frame, picture)).collect();
+        // The tiny models' pictures are noise, of which video keeps half the colour.
+        let others = distances.iter().enumerate().filter(|(other, _)| *other != n);
+        let nearest = others.map(|(_, distance)| *distance).fold(f64::INFINITY, f64::min);
+        assert!(distances[n] < 0.6 * nearest, "frame {n}: {distances:?}");
+    }
+}
+
+#[test]
+fn each_frame_starts_from_the_one_before_and_a_cut_from_nothing() {
+    let bench = Bench::new(FILM);
+    assert_eq!(bench.render(&["job.toml", "--out", "o"]).status, 0);
+    let other = FILM.replace("zoom = 1.05", "zoom = \"0:(1.2) hold, 8:(1.05)\"");
+    std::fs::write(bench.path("other.toml"), other).unwrap();
+    assert_eq!(bench.render(&["other.toml", "--out", "p"]).status, 0);
+    let (one, two) = (bench.pictures("o"), bench.pictures("p"));
+    for n in 0..12 {
+        let name = format!("{n:06}.png");
+        let same = pixels(&one[&name]) == pixels(&two[&name]);
+        assert_eq!(same, n == 0 || n >= 8, "{name}");
+    }
+}
+
+#[test]
+fn a_killed_film_goes_on_from_its_last_frame_and_is_the_same_bit_for_bit() {
+    let bench = Bench::new(FILM);
+    let slow = ["job.toml", "--set", "animation.motion.iterations=30", "--threads", "1"];
+    let whole = bench.render(&[&slow[..], &["--out", "whole"]].concat());
+    assert_eq!(whole.status, 0, "{}", whole.stderr);
+
+    let mut running = bench.start(&[&slow[..], &["--out", "o"]].concat());
+    // In the middle of a segment.
+    running.wait_for_frames(5);
+    running.kill_command();
+    let _ = running.finish();
+    let stored = bench.frames("o");
+    assert!((5..12).contains(&stored.len()), "the fault came in time: {}", stored.len());
+
+    let again = bench.render(&[&slow[..], &["--out", "o", "--json"]].concat());
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let events = events(&again.stdout);
+    let rendered = |event: &&Event| matches!(event, Event::Frame { adopted: false, .. });
+    assert_eq!(events.iter().filter(rendered).count(), 12 - stored.len());
+    let frames = bench.frames("o");
+    assert!(stored.iter().all(|(name, frame)| frames[name] == *frame), "stored frames stay");
+    assert_eq!(bench.pictures("o"), bench.pictures("whole"));
+    let film = |out: &str| std::fs::read(bench.path(out).join("out/video.mp4")).unwrap();
+    assert!(film("o") == film("whole"), "the same film");
+}
+
+#[test]
+fn a_damaged_frame_of_a_film_is_made_again_from_the_one_before() {
+    let bench = Bench::new(FILM);
+    assert_eq!(bench.render(&["job.toml", "--out", "o"]).status, 0);
+    let before = bench.pictures("o");
+    let victim = bench.path("o/frames/000004.png");
+    std::fs::write(&victim, &before["000004.png"][..100]).unwrap();
+    let again = bench.render(&["job.toml", "--out", "o", "--json"]);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert_eq!(bench.pictures("o"), before);
+}
+
+#[test]
+fn the_number_of_threads_and_the_segments_change_no_picture() {
+    let bench = Bench::new(FILM);
+    assert_eq!(bench.render(&["job.toml", "--out", "one", "--threads", "1"]).status, 0);
+    let two = ["job.toml", "--out", "two", "--threads", "2"];
+    let segments = ["--set", "animation.feedback.segment=100"];
+    assert_eq!(bench.render(&[&two[..], &segments[..]].concat()).status, 0);
+    let pictures = |out: &str| -> Vec<Vec<u8>> {
+        bench.pictures(out).values().map(|png| pixels(png)).collect()
+    };
+    assert_eq!(pictures("one"), pictures("two"));
+}
+
+#[test]
+fn other_films_of_the_same_frames_render_nothing_again() {
+    let bench = Bench::new(FILM);
+    assert_eq!(bench.render(&["job.toml", "--out", "o"]).status, 0);
+    let before = bench.frames("o");
+    for (codec, file, name, frames) in [
+        ("gif", "video.gif", "gif", "22"),
+        ("vp9", "video.webm", "vp9", "22"),
+        ("hevc", "video.mp4", "hevc", "22"),
+        ("prores", "video.mov", "prores", "22"),
+    ] {
+        let ran = bench.render(&[
+            "job.toml",
+            "--out",
+            "o",
+            "--set",
+            &format!("output.video.codec={codec}"),
+            "--set",
+            "output.video.ping_pong=true",
+            "--set",
+            "output.video.fps=12",
+            "--set",
+            "output.video.labels=true",
+            "--json",
+        ]);
+        assert_eq!(ran.status, 0, "{codec}: {}", ran.stderr);
+        assert_eq!(summary(&events(&ran.stdout)).rendered, 0);
+        let stream = probe(&bench, &format!("o/out/{file}"));
+        assert_eq!(
+            (&stream["codec_name"], &stream["nb_read_frames"]),
+            (&name.into(), &frames.into())
+        );
+    }
+    assert_eq!(bench.frames("o"), before);
+}
+
+#[test]
+fn without_ffmpeg_a_gif_is_made_and_other_films_are_refused_before_anything_is_rendered() {
+    let bench = Bench::new(FILM);
+    let render = |more: &[&str]| {
+        let arguments = [&["render", "job.toml", "--out", "o"], more].concat();
+        // The worker lies beside the command, so it needs no PATH.
+        finish(bench.vqfarm(&arguments).env("PATH", "/nonexistent"))
+    };
+    let refused = render(&[]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("no ffmpeg"), "{}", refused.stderr);
+    assert!(bench.frames("o").is_empty());
+    let gif = render(&["--set", "output.video.codec=gif"]);
+    assert_eq!(gif.status, 0, "{}", gif.stderr);
+    let bytes = std::fs::read(bench.path("o/out/video.gif")).unwrap();
+    assert!(bytes.starts_with(b"GIF89a"));
+}
