@@ -238,7 +238,7 @@ impl Farm {
 /// The layers as the queue must know them.
 pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
     let needs = |work: &Work| match work {
-        Work::Render { .. } => Needs {
+        Work::Render { .. } | Work::Keyframes { .. } => Needs {
             tags: job.requires.tags.clone(),
             memory: job.requires.gpu_memory.map_or(0, |memory| memory.bytes()),
             models: job.models().into_iter().map(|model| model.name).collect(),

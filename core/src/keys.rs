@@ -39,7 +39,12 @@ pub fn frame_index(file: &str) -> Option<u64> {
 
 /// What one layer hands to the next.
 pub fn work(layer: &str, index: u64, extension: &str) -> String {
-    format!("work/{layer}/{index:06}.{extension}")
+    format!("{}/{index:06}.{extension}", work_folder(layer))
+}
+
+/// The folder of what one layer hands to the next.
+pub fn work_folder(layer: &str) -> String {
+    format!("work/{layer}")
 }
 
 /// A picture that the job refers to, named by its contents: the same job says the same wherever

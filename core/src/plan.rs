@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::animation::{Shot, Timeline};
+use crate::animation::{Animation, COMPOSED, Mode, Shot, Timeline};
 use crate::job::{FieldError, Job};
 use crate::keys;
 use crate::render::RenderSettings;
@@ -52,6 +52,8 @@ pub struct Layer {
 pub enum Work {
     /// Together they optimise and store these frames, each task the next `each` of them.
     Render { frames: Range<u64>, each: u64 },
+    /// Each makes the keyframe of its number, in this round.
+    Keyframes { round: u32 },
     /// The one task makes the outputs from all frames.
     Stitch,
 }
@@ -63,6 +65,11 @@ pub enum TaskSpec {
     Cell(Box<Cell>),
     /// Frames of an animation, one after the other.
     Segment(Range<u64>),
+    /// A keyframe of a zoom, in its first round (0) or a later one.
+    Keyframe {
+        round: u32,
+        index: u64,
+    },
     Stitch,
 }
 
@@ -99,8 +106,12 @@ impl Plan {
             }
             Some(animation) => {
                 let timeline = Timeline::new(job, animation)?;
-                let each = u64::from(animation.feedback.segment);
-                let layers = shots(timeline.shots(), each);
+                let layers = match animation.mode {
+                    Mode::Feedback => {
+                        shots(timeline.shots(), u64::from(animation.feedback.segment))
+                    }
+                    Mode::Zoom => zoom(animation),
+                };
                 (Content::Film(timeline), layers)
             }
         };
@@ -139,13 +150,28 @@ impl Plan {
     pub fn task(&self, layer: u8, index: u64) -> Result<TaskSpec, PlanError> {
         let none = PlanError::NoSuchTask { layer, index };
         let found = self.layers.get(usize::from(layer)).filter(|found| index < found.tasks);
-        let Some(frames) = found.and_then(|found| found.frames_of(index)) else {
-            return found.map(|_| TaskSpec::Stitch).ok_or(none);
+        let found = found.ok_or(none)?;
+        let frames = match (&found.work, found.frames_of(index)) {
+            (_, Some(frames)) => frames,
+            (Work::Keyframes { round }, _) => {
+                return Ok(TaskSpec::Keyframe { round: *round, index });
+            }
+            _ => return Ok(TaskSpec::Stitch),
         };
         Ok(match &self.content {
             Content::Sweep(sweep) => TaskSpec::Cell(Box::new(sweep.cell(frames.start)?)),
             Content::Film(_) => TaskSpec::Segment(frames),
         })
+    }
+
+    /// The layers that hand pictures on to others: their number, their folder in storage, how many
+    /// tasks they have.
+    pub fn work_folders(&self) -> Vec<(u8, String, u64)> {
+        let layers = (0..).zip(&self.layers);
+        let handing = layers.filter(|(_, layer)| matches!(layer.work, Work::Keyframes { .. }));
+        handing
+            .map(|(number, layer)| (number, keys::work_folder(&layer.name), layer.tasks))
+            .collect()
     }
 
     /// How the film is encoded, where there is to be one.
@@ -174,11 +200,18 @@ impl Plan {
         })
     }
 
-    /// The tasks all of whose frames are in `stored`, by layer.
+    /// The tasks all of whose frames are in `stored`, by layer. What only hands on to others
+    /// counts as made when all frames are.
     pub fn made(&self, stored: &BTreeSet<u64>) -> Vec<(u8, Range<u64>)> {
         let mut made = Vec::new();
+        let all = stored.range(0..self.frames()).count() as u64 == self.frames();
         for (number, layer) in (0..).zip(&self.layers) {
-            let Work::Render { frames, .. } = &layer.work else { continue };
+            let Work::Render { frames, .. } = &layer.work else {
+                if all && matches!(layer.work, Work::Keyframes { .. }) {
+                    made.push((number, 0..layer.tasks));
+                }
+                continue;
+            };
             let begun: BTreeSet<u64> =
                 stored.range(frames.clone()).filter_map(|&f| Some(self.maker(f)?.1)).collect();
             let whole = begun.into_iter().filter(|&index| {
@@ -198,6 +231,34 @@ impl Layer {
         let start = frames.start + index * each;
         Some(start..(start + each).min(frames.end))
     }
+}
+
+/// Rounds of keyframes, each after its neighbours' last round, and the frames made of them.
+fn zoom(animation: &Animation) -> Vec<Layer> {
+    let tasks = animation.zoom.keyframes(animation.frames);
+    let mut layers: Vec<Layer> = (0..animation.zoom.rounds)
+        .map(|round| Layer {
+            name: keyframes(round),
+            tasks,
+            dependency: match round {
+                0 => Dependency::Independent,
+                _ => Dependency::Neighbours,
+            },
+            work: Work::Keyframes { round },
+        })
+        .collect();
+    layers.push(Layer {
+        name: "render".into(),
+        tasks: animation.frames.div_ceil(COMPOSED),
+        dependency: Dependency::All,
+        work: Work::Render { frames: 0..animation.frames, each: COMPOSED },
+    });
+    layers
+}
+
+/// The name of a round's layer.
+pub fn keyframes(round: u32) -> String {
+    format!("keyframes-{}", round + 1)
 }
 
 /// A chain for each shot, all of them side by side.

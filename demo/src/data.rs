@@ -47,6 +47,12 @@ pub fn held_out(index: u32, size: u32) -> Sample {
     Sample { scene, caption, pixels }
 }
 
+/// A scene with blots in place of its figures, numbered.
+pub fn blotted(seed: u64, index: u32, scene: &Scene, size: u32) -> Vec<u8> {
+    let mut stream = Key::new(seed, Purpose::Scene).frame(index).iteration(3).stream();
+    draw::blotted(scene, size, &mut stream)
+}
+
 fn finish(scene: Scene, size: u32, stream: &mut vqfarm_core::rng::Stream) -> Sample {
     let caption = Caption::write(&scene, stream);
     let pixels = draw::paint(&scene, size, stream);

@@ -15,6 +15,7 @@ pub mod loss;
 mod mask;
 pub mod model;
 pub mod models;
+pub mod nest;
 pub mod net;
 pub mod optim;
 pub mod perception;

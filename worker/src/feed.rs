@@ -15,12 +15,12 @@ use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::{Dependency, TaskSpec};
-use vqfarm_core::sweep::Cell;
 use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
 
 use crate::attempt::Attempt;
 use crate::cache::CacheError;
 use crate::job::{JobFault, OpenJob};
+use crate::keyframes;
 use crate::lane::{Order, Task};
 use crate::models::ModelKey;
 use crate::panic::said;
@@ -41,6 +41,8 @@ enum Next {
     Render(Box<Task>),
     Segment(Box<Segment>),
     Stitch,
+    /// Frames of a zoom that are only composed.
+    Compose(Range<u64>),
     /// All its frames are stored already.
     Commit,
     /// Its frame is stored already.
@@ -232,13 +234,15 @@ impl Shift {
         match next {
             Ok(Next::Render(task)) => return Some(Order::Cells(vec![*task])),
             Ok(Next::Segment(segment)) => return Some(Order::Segment(segment)),
+            Ok(Next::Compose(frames)) => self.compose(&attempt, &job, frames).await,
             Ok(Next::Commit) => self.commit_segment(&attempt, &job).await,
             Ok(Next::Stitch) => self.stitch(&attempt, &job).await,
             Ok(Next::Adopt(frame)) => {
                 tracing::info!(key = frame.key, "the frame is stored already");
                 let committed = self.committer.commit(attempt.ticket).await;
                 let adopted = committed.map(|_| *frame).map_err(PublishError::Queue);
-                self.published(&attempt, &job, adopted, Duration::ZERO).await;
+                let is_frame = job.frames_of(attempt.ticket.task).is_some();
+                self.published(&attempt, &job, adopted, Duration::ZERO, is_frame).await;
             }
             Err(trouble) => self.bear(&attempt, Some(&job), trouble).await,
         }
@@ -247,18 +251,31 @@ impl Shift {
 
     async fn look_into(&self, attempt: &Arc<Attempt>, job: &Arc<OpenJob>) -> Result<Next, Trouble> {
         let task = attempt.ticket.task;
-        let cell = match job.plan.task(task.layer, task.index) {
-            Ok(TaskSpec::Cell(cell)) => *cell,
+        let (index, key, settings, is_frame) = match job.plan.task(task.layer, task.index) {
+            Ok(TaskSpec::Cell(cell)) => (cell.index, keys::frame(cell.index), cell.render, true),
+            Ok(TaskSpec::Keyframe { round, index }) => {
+                let settings = keyframes::settings(job, round, index)?;
+                (index, keyframes::key(round, index), settings, false)
+            }
             Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
             Err(fault) => return Err(JobFault::from(fault).into()),
         };
-        let key = keys::frame(cell.index);
         if let Stored::Frame(info) = look(job, &key).await? {
             return Ok(Next::Adopt(Box::new(Published { key, info: *info, adopted: true })));
         }
+        let models = job.models(&settings);
+        self.fetch(&models).await?;
+        let mut picture = job.picture(&settings).await?;
+        if let Ok(TaskSpec::Keyframe { round, index }) = job.plan.task(task.layer, task.index) {
+            picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+            if round > 0 {
+                picture.init = Some(keyframes::tied(job, round, index).await?);
+            }
+        }
         let (attempt, job) = (attempt.clone(), job.clone());
-        Ok(Next::Render(Box::new(self.render(attempt, job, cell).await?)))
+        let task = Task { attempt, job, index, key, is_frame, models, picture };
+        Ok(Next::Render(Box::new(task)))
     }
 
     async fn segment(
@@ -267,6 +284,9 @@ impl Shift {
         job: &Arc<OpenJob>,
         frames: Range<u64>,
     ) -> Result<Next, Trouble> {
+        if keyframes::only_composed(job) {
+            return Ok(Next::Compose(frames));
+        }
         let Some(segment) = Segment::prepare(attempt, job, frames).await? else {
             return Ok(Next::Commit);
         };
@@ -282,19 +302,6 @@ impl Shift {
             }
         }
         Ok(())
-    }
-
-    /// A cell with everything that a lane needs.
-    async fn render(
-        &self,
-        attempt: Arc<Attempt>,
-        job: Arc<OpenJob>,
-        cell: Cell,
-    ) -> Result<Task, Trouble> {
-        let models = job.models(&cell.render);
-        self.fetch(&models).await?;
-        let picture = job.picture(&cell.render).await?;
-        Ok(Task { attempt, job, cell, models, picture })
     }
 
     async fn bear(&self, attempt: &Attempt, job: Option<&OpenJob>, trouble: Trouble) {
@@ -349,9 +356,7 @@ impl From<SegmentFault> for Trouble {
         match fault {
             SegmentFault::Job(fault) => fault.into(),
             SegmentFault::Look(error) => error.into(),
-            fault @ SegmentFault::Before(_) => {
-                Self { message: fault.to_string(), retryable: true, here: false }
-            }
+            fault => Self { message: fault.to_string(), retryable: true, here: false },
         }
     }
 }

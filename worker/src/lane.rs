@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as channel;
 use vqfarm_core::event::Event;
-use vqfarm_core::sweep::Cell;
 use vqfarm_engine::device;
 use vqfarm_engine::picture::Picture;
 
@@ -28,11 +27,16 @@ pub const LANE: &str = "lane-";
 /// Progress is told no more often than this.
 const TELL: Duration = Duration::from_millis(250);
 
-/// A leased cell with all that is needed to make it.
+/// A leased cell or keyframe with all that is needed to make it.
 pub struct Task {
     pub attempt: Arc<Attempt>,
     pub job: Arc<OpenJob>,
-    pub cell: Cell,
+    /// Its number among its like.
+    pub index: u64,
+    /// Where it is stored.
+    pub key: String,
+    /// Whether it is a frame of the job; else it is for other layers.
+    pub is_frame: bool,
     pub models: ModelKey,
     pub picture: Picture,
 }
@@ -131,7 +135,7 @@ fn cells<'a>(painter: &mut Painter<'a>, parts: &'a LaneParts, tasks: Vec<Task>) 
             attempts: &attempts,
             models: &batch[0].models,
             pictures: batch.iter().map(|task| task.picture.clone()).collect(),
-            numbers: batch.iter().map(|task| task.cell.index).collect(),
+            numbers: batch.iter().map(|task| task.index).collect(),
         };
         let results = paint(painter, parts, work);
         let took = begin.elapsed();

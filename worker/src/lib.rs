@@ -10,6 +10,7 @@ pub mod farm;
 mod feed;
 pub mod job;
 pub mod jobs;
+mod keyframes;
 pub mod lane;
 pub mod log;
 mod memory;

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
-use vqfarm_core::keys;
 use vqfarm_queue::QueueError;
 use vqfarm_storage::frame::{self, FrameError, FrameInfo};
 use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
@@ -92,23 +91,24 @@ pub async fn publish(
     task: &Task,
     painted: Painted,
 ) -> Result<Published, PublishError> {
-    let info = task.job.frame_info(task.cell.index, &task.cell.render, painted.score);
-    let published = put(meters, &task.job, info, painted).await?;
+    let info = task.job.frame_info(task.index, &task.picture.settings, painted.score);
+    let published = put(meters, &task.job, &task.key, info, painted).await?;
     committer.commit(task.attempt.ticket).await?;
     Ok(published)
 }
 
-/// Stores a picture as a frame, or finds that it is stored already.
+/// Stores a picture at a key, as a frame is, or finds that it is stored already.
 ///
 /// # Errors
 /// Storage failed for longer than its patience.
 pub async fn put(
     meters: &Meters,
     job: &OpenJob,
+    key: &str,
     info: FrameInfo,
     painted: Painted,
 ) -> Result<Published, PublishError> {
-    let key = keys::frame(info.index);
+    let key = key.to_owned();
     let (bytes, info) = spawn_blocking(move || {
         let bytes = frame::encode(&painted.picture, &info)?;
         Ok::<_, FrameError>((Bytes::from(bytes), info))

@@ -198,12 +198,13 @@ impl Shift {
 
     async fn conclude(&self, finished: FinishedCell, attempt: &Attempt, job: &OpenJob) {
         let FinishedCell { task, result, took } = finished;
+        let is_frame = task.is_frame;
         match result {
             Ok(_) if attempt.is_unwanted() => self.end(attempt, Some(job), "dropped").await,
             Ok(painted) => {
                 tracing::info!(seconds = took.as_secs_f64(), score = painted.score, "rendered");
                 let published = publish(&self.committer, &self.worker.meters, &task, painted).await;
-                self.published(attempt, job, published, took).await;
+                self.published(attempt, job, published, took, is_frame).await;
             }
             Err(Failure::Error { message, retryable }) => {
                 self.give_up(attempt, Some(job), message, retryable).await;
@@ -219,19 +220,22 @@ impl Shift {
         job: &OpenJob,
         published: Result<Published, PublishError>,
         took: Duration,
+        is_frame: bool,
     ) {
         match published {
             Ok(Published { key, info, adopted }) => {
                 self.rest.all_is_well();
                 tracing::info!(adopted, "committed");
                 self.end(attempt, Some(job), if adopted { "adopted" } else { "rendered" }).await;
-                self.tell(Event::Frame {
-                    cell: info.index,
-                    path: key,
-                    score: info.score,
-                    seconds: took.as_secs_f64(),
-                    adopted,
-                });
+                if is_frame {
+                    self.tell(Event::Frame {
+                        cell: info.index,
+                        path: key,
+                        score: info.score,
+                        seconds: took.as_secs_f64(),
+                        adopted,
+                    });
+                }
             }
             Err(PublishError::Queue(error)) => {
                 // Whoever has the task now finds the frame.

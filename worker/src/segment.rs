@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use tokio::sync::mpsc;
-use vqfarm_core::animation::FrameSpec;
+use vqfarm_core::animation::{FrameSpec, Mode};
 use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
@@ -20,6 +20,7 @@ use vqfarm_storage::frame;
 
 use crate::attempt::Attempt;
 use crate::job::{JobFault, OpenJob};
+use crate::keyframes;
 use crate::lane::{Failure, Finished, LaneParts, Work, paint};
 use crate::models::ModelKey;
 use crate::paint::{Painted, Painter};
@@ -73,6 +74,9 @@ impl Segment {
                 let spec = timeline.frame(index).map_err(|e| JobFault::Plan(e.into()))?;
                 let mut picture = job.picture(&spec.render).await?;
                 picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+                if timeline.animation().mode == Mode::Zoom {
+                    picture.init = Some(keyframes::composed(job, timeline, index).await?);
+                }
                 missing.push((spec, picture));
             }
         }
@@ -103,6 +107,12 @@ pub enum SegmentFault {
     /// It is made again by whoever looks after stored frames: the audit, the stitching.
     #[error("frame {0}, which the next ones start from, is missing or damaged")]
     Before(u64),
+    #[error("{0} is missing or damaged; let its task be done over: vqfarm retry ID --tasks")]
+    Keyframe(String),
+    #[error("the frame cannot be composed: {0}")]
+    Compose(String),
+    #[error("the job has no film")]
+    NoFilm,
 }
 
 async fn read(job: &OpenJob, index: u64) -> Result<RgbImage, SegmentFault> {
@@ -195,7 +205,8 @@ impl Shift {
             };
             let info = job.frame_info(spec.index, &spec.render, painted.score);
             let picture = painted.picture.clone();
-            match put(&self.worker.meters, &job, info, painted).await {
+            let key = keys::frame(spec.index);
+            match put(&self.worker.meters, &job, &key, info, painted).await {
                 Ok(stored) if stored.adopted && !self.is_same(&job, spec.index, &picture).await => {
                     tracing::info!(key = stored.key, "another picture is stored; going on from it");
                     break;
@@ -212,7 +223,7 @@ impl Shift {
                     });
                 }
                 Err(error) => {
-                    return self.published(&attempt, &job, Err(error), took).await;
+                    return self.published(&attempt, &job, Err(error), took, true).await;
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Planner, queue, worker and stitcher in one process, over one folder.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,12 +9,13 @@ use std::time::Instant;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{broadcast, mpsc, watch};
 use uuid::Uuid;
+use vqfarm_core::animation::Mode;
 use vqfarm_core::clock::{Clock, SystemClock};
 use vqfarm_core::event::{ErrorKind, Event, Summary};
 use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Content, Plan};
+use vqfarm_core::plan::{Content, Plan, ranges};
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
@@ -135,7 +137,8 @@ async fn try_render(
     });
 
     let begin = Instant::now();
-    let queue = submit(&job, &done).await?;
+    let made = made(&job, &done).await?;
+    let queue = submit(&job, made).await?;
     let changes = queue.events();
     let (events, told) = mpsc::unbounded_channel();
     let brake = Brake::default();
@@ -198,7 +201,10 @@ async fn try_render(
 fn side_by_side(plan: &Plan, done: &BTreeSet<u64>) -> usize {
     let left = match &plan.content {
         Content::Sweep(sweep) => sweep.len() - done.len() as u64,
-        Content::Film(timeline) => timeline.shots().len() as u64,
+        Content::Film(timeline) => match timeline.animation().mode {
+            Mode::Feedback => timeline.shots().len() as u64,
+            Mode::Zoom => timeline.animation().zoom.keyframes(timeline.len()),
+        },
     };
     usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
@@ -314,7 +320,22 @@ async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u6
     Ok(done)
 }
 
-async fn submit(job: &OpenJob, done: &BTreeSet<u64>) -> Result<Arc<dyn Queue>, Halt> {
+/// The tasks whose results are stored.
+async fn made(job: &OpenJob, frames: &BTreeSet<u64>) -> Result<Vec<(u8, Range<u64>)>, Halt> {
+    let mut made = job.plan.made(frames);
+    for (number, folder, tasks) in job.plan.work_folders() {
+        if made.iter().any(|(layer, _)| *layer == number) {
+            continue;
+        }
+        let names = job.store.names(&folder).await.map_err(Halt::failed)?;
+        let stored = names.iter().filter_map(|name| keys::frame_index(name));
+        let stored = stored.filter(|index| *index < tasks).collect();
+        made.extend(ranges(&stored).into_iter().map(|range| (number, range)));
+    }
+    Ok(made)
+}
+
+async fn submit(job: &OpenJob, done: Vec<(u8, Range<u64>)>) -> Result<Arc<dyn Queue>, Halt> {
     let policy = Policy { attempts: 2, ..Policy::default() };
     let seed = Uuid::now_v7().as_u64_pair().1;
     let queue = MemoryQueue::new(policy, Arc::new(SystemClock), seed);
@@ -331,7 +352,7 @@ async fn submit(job: &OpenJob, done: &BTreeSet<u64>) -> Result<Arc<dyn Queue>, H
         user: job.record.user.clone(),
         priority: 0,
         layers: layers.collect(),
-        done: job.plan.made(done),
+        done,
     };
     queue.submit(&submission).await.map_err(Halt::refused)?;
     Ok(Arc::new(queue))

@@ -1,6 +1,8 @@
 //! What is wrong with an animation.
 
-use super::{Animation, MAX_FRAMES, MAX_SEGMENT, Step, Timeline, WarpMethod};
+use super::{
+    Animation, MAX_FRAMES, MAX_SEGMENT, Mode, Motion, Nesting, Step, Timeline, WarpMethod, Zoom,
+};
 use crate::job::{FieldError, Job};
 
 /// Zooms within which a picture keeps enough of itself.
@@ -40,6 +42,15 @@ impl Animation {
                 errors.push(FieldError::new(field, message));
             }
         }
+        if self.mode == Mode::Zoom {
+            self.check_zoom(&mut errors);
+        } else if self.zoom != Zoom::default() {
+            let message = "this is for mode = \"zoom\"; the camera is in [animation.motion]";
+            errors.push(FieldError::new("animation.zoom", message));
+        }
+        if !errors.is_empty() {
+            return errors;
+        }
         let timeline = match Timeline::new(job, self) {
             Ok(timeline) => timeline,
             Err(error) => {
@@ -57,12 +68,79 @@ impl Animation {
             }
         }
         if errors.is_empty() {
+            if self.mode == Mode::Zoom {
+                let last = self.zoom.keyframes(self.frames) - 1;
+                errors.extend((0..last).find_map(|index| timeline.nesting(index).err()));
+            }
             // Cheap enough to ask of every frame now, and nobody wants to know it at frame 4,000.
             errors.extend((0..timeline.len()).find_map(|frame| timeline.frame(frame).err()));
         }
         errors
     }
 }
+
+impl Animation {
+    fn check_zoom(&self, errors: &mut Vec<FieldError>) {
+        let zoom = &self.zoom;
+        let mut wrong = |field: &str, message: String| {
+            errors.push(FieldError::new(format!("animation.{field}"), message));
+        };
+        let mut between = |field: &str, value: f64, least: f64, most: f64| {
+            if !(least..=most).contains(&value) {
+                let message = format!("{value} is out of range; it must be from {least} to {most}");
+                wrong(&format!("zoom.{field}"), message);
+            }
+        };
+        between("step", zoom.step, 1.2, 4.0);
+        between("frames_per_step", f64::from(zoom.frames_per_step), 1.0, 10_000.0);
+        between("rounds", f64::from(zoom.rounds), 1.0, 50.0);
+        between("round_iterations", f64::from(zoom.round_iterations), 1.0, 100_000.0);
+        between("tie", zoom.tie, 0.0, 1e6);
+        between("rim", zoom.rim, 0.0, 1.0);
+        between("refine", f64::from(zoom.refine), 0.0, 100_000.0);
+        if self.motion != Motion::default() {
+            wrong("motion", "the camera of a zoom is in [animation.zoom]; leave this out".into());
+        }
+        if let Some((frame, _)) = self.prompts.0.iter().find(|(_, key)| key.cut) {
+            let message = "a zoom has no cuts; give the prompt a fade".into();
+            wrong(&format!("prompts.{frame}"), message);
+        }
+        if self.frames == 0 {
+            return;
+        }
+        // Two layers and one for each round, of 255.
+        let keyframes = zoom.keyframes(self.frames.min(MAX_FRAMES));
+        if keyframes > MAX_KEYFRAMES {
+            let message = format!(
+                "{keyframes} keyframes; {MAX_KEYFRAMES} are the most, so take more frames a step"
+            );
+            wrong("zoom.frames_per_step", message);
+        }
+    }
+}
+
+/// How the next keyframe lies in one must leave it inside.
+pub(super) fn nesting(nesting: &Nesting, frame: u64) -> Result<(), FieldError> {
+    let reach = (1.0 - 1.0 / nesting.step) / 2.0;
+    for (name, center) in [("center_x", nesting.center[0]), ("center_y", nesting.center[1])] {
+        if (center - 0.5).abs() > reach + 1e-9 {
+            let (least, most) = (0.5 - reach, 0.5 + reach);
+            let message = format!(
+                "{center} puts the next keyframe over the edge; it must be from {least} to {most} \
+                 (at frame {frame})"
+            );
+            return Err(FieldError::new(format!("animation.zoom.{name}"), message));
+        }
+    }
+    if nesting.angle.abs() > 360.0 {
+        let message = format!("{} degrees a step (at frame {frame})", nesting.angle);
+        return Err(FieldError::new("animation.zoom.angle", message));
+    }
+    Ok(())
+}
+
+/// Keyframes of a zoom, at most.
+const MAX_KEYFRAMES: u64 = 10_000;
 
 /// Whether the numbers of a step make sense.
 pub(super) fn step(step: &Step, frame: u64) -> Result<(), FieldError> {

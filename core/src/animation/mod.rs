@@ -4,16 +4,20 @@ mod check;
 mod motion;
 mod prompts;
 mod timeline;
+mod zoom;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::motion::{Edge, Motion, Warp, WarpMethod};
 pub use self::prompts::{PromptKey, Prompts};
 pub use self::timeline::{FrameSpec, Shot, Step, Timeline};
+pub use self::zoom::{Depth, Direction, Nesting, Zoom};
 use crate::schedule::Schedule;
 
 /// The most frames of an animation: over an hour at 24 frames a second.
 pub const MAX_FRAMES: u64 = 100_000;
+/// Composed frames that one task makes.
+pub const COMPOSED: u64 = 8;
 /// Frames that one task makes, at most.
 pub const MAX_SEGMENT: u32 = 1_000;
 
@@ -37,6 +41,8 @@ pub struct Animation {
     pub motion: Motion,
     #[serde(default)]
     pub feedback: Feedback,
+    #[serde(default)]
+    pub zoom: Zoom,
 }
 
 /// How frames follow from one another.
@@ -45,6 +51,9 @@ pub struct Animation {
 pub enum Mode {
     /// Each frame starts from the one before, moved by the camera.
     Feedback,
+    /// Keyframes that lie in one another are made at the same time; frames are composed from
+    /// them.
+    Zoom,
 }
 
 /// What happens to a frame, beside the camera's move, before the next one starts from it.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::prompts::{self, TimedPart};
-use super::{Animation, ColorReference, Warp};
+use super::{Animation, ColorReference, Mode, Nesting, Warp};
 use crate::job::{FieldError, Job};
 use crate::render::RenderSettings;
 use crate::schedule::{Moment, Schedule, ValueError};
@@ -117,6 +117,47 @@ impl Timeline {
         self.animation.frames
     }
 
+    /// The settings of keyframe `index` of a zoom, in its first round (0) or a later one.
+    ///
+    /// # Errors
+    /// A schedule comes to no number there.
+    pub fn keyframe(&self, round: u32, index: u64) -> Result<RenderSettings, FieldError> {
+        let zoom = &self.animation.zoom;
+        let later = round > 0;
+        let render = RenderSettings {
+            prompt: self.prompt(zoom.frame_of(index, self.len()))?,
+            iterations: if later { zoom.round_iterations } else { self.base.iterations },
+            init_weight: if later { zoom.tie } else { self.base.init_weight },
+            phase_iterations: 0,
+            ..self.base.clone()
+        };
+        match crate::check::settings(&render).into_iter().next() {
+            Some(error) => Err(error.under("render")),
+            None => Ok(render),
+        }
+    }
+
+    /// How keyframe `index` + 1 lies in keyframe `index`.
+    ///
+    /// # Errors
+    /// A schedule comes to no number there, or to one that leaves the picture.
+    pub fn nesting(&self, index: u64) -> Result<Nesting, FieldError> {
+        let zoom = &self.animation.zoom;
+        let frame = zoom.frame_of(index, self.len());
+        let moment = self.moment(frame as f64);
+        let value = |name: &str, schedule: &Schedule| {
+            let field = format!("animation.zoom.{name}");
+            schedule.at(&moment).map_err(|error| at_field(&field, error))
+        };
+        let nesting = Nesting {
+            step: zoom.step,
+            angle: value("angle", &zoom.angle)?,
+            center: [value("center_x", &zoom.center_x)?, value("center_y", &zoom.center_y)?],
+        };
+        super::check::nesting(&nesting, frame)?;
+        Ok(nesting)
+    }
+
     /// The shots in their order; together they are all frames.
     pub fn shots(&self) -> &[Shot] {
         &self.shots
@@ -140,6 +181,14 @@ impl Timeline {
     /// Every schedule, with its field's name.
     pub fn schedules(&self) -> Vec<(&'static str, Schedule)> {
         let (m, f) = (&self.animation.motion, &self.animation.feedback);
+        if self.animation.mode == Mode::Zoom {
+            let zoom = &self.animation.zoom;
+            return vec![
+                ("animation.zoom.angle", zoom.angle.clone()),
+                ("animation.zoom.center_x", zoom.center_x.clone()),
+                ("animation.zoom.center_y", zoom.center_y.clone()),
+            ];
+        }
         let [iterations, step_size, init_weight] = self.settings();
         vec![
             ("animation.motion.zoom", m.zoom.clone()),
@@ -183,6 +232,13 @@ impl Timeline {
         if index >= self.len() {
             let message = format!("no frame {index}; the last is {}", self.len() - 1);
             return Err(FieldError::new("animation.frames", message));
+        }
+        if self.animation.mode == Mode::Zoom {
+            let refine = self.animation.zoom.refine;
+            let render = self.keyframe(1, self.animation.zoom.depth(index, self.len()).base)?;
+            let render =
+                RenderSettings { prompt: self.prompt(index)?, iterations: refine.max(1), ..render };
+            return Ok(FrameSpec { index, render, step: None });
         }
         let moment = self.moment(index as f64);
         let value = |field: &str, schedule: &Schedule| {

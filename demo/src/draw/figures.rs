@@ -1,5 +1,7 @@
 //! The figures: each fills a box of [-1, 1]² with a silhouette of its own.
 
+use vqfarm_core::rng::Stream;
+
 use super::canvas::{Canvas, Rgb};
 use crate::scene::{Colour, Subject};
 
@@ -20,6 +22,20 @@ pub fn paint(colour: Colour) -> Rgb {
         Colour::Pink => Rgb(246.0, 124.0, 176.0),
         Colour::White => Rgb(250.0, 248.0, 242.0),
         Colour::Black => Rgb(32.0, 30.0, 40.0),
+    }
+}
+
+/// Draws patches of a figure's colours, heaped up in its box.
+pub fn blot(c: &mut Canvas, main: Rgb, stream: &mut Stream) {
+    let dark = main.0 + main.1 + main.2 < 200.0;
+    let others =
+        [if dark { main.lighter(0.22) } else { main.darker(0.25) }, CREAM, WOOD, LEAF, INK];
+    for n in 0..4 + stream.below(5) {
+        let at = (stream.range(-0.55, 0.55) as f32, stream.range(-0.6, 0.6) as f32);
+        let radii = (stream.range(0.15, 0.55) as f32, stream.range(0.15, 0.55) as f32);
+        let other = n > 0 && stream.chance(0.35);
+        let colour = if other { others[stream.below(5) as usize] } else { main };
+        c.soft_ellipse(at, radii, colour, stream.range(0.6, 1.0) as f32);
     }
 }
 

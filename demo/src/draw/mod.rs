@@ -26,6 +26,22 @@ const PAPERS: u32 = 4;
 /// # Panics
 /// When `size` is 0 or above 8,192.
 pub fn paint(scene: &Scene, size: u32, stream: &mut Stream) -> Vec<u8> {
+    paint_with(scene, size, stream, figures::draw)
+}
+
+/// The same scene with a blot in its own colours in the place of each figure: what a loop makes
+/// that has found out where something is wanted, but not what.
+pub fn blotted(scene: &Scene, size: u32, stream: &mut Stream) -> Vec<u8> {
+    let mut shapes = stream.clone();
+    paint_with(scene, size, stream, |c, _, colour| figures::blot(c, colour, &mut shapes))
+}
+
+fn paint_with(
+    scene: &Scene,
+    size: u32,
+    stream: &mut Stream,
+    mut draw: impl FnMut(&mut Canvas, Subject, Rgb),
+) -> Vec<u8> {
     assert!((1..=8192).contains(&size), "a picture of {size} pixels a side");
     let mut c = Canvas {
         pixmap: Pixmap::new(size, size).expect("the size was checked"),
@@ -47,7 +63,7 @@ pub fn paint(scene: &Scene, size: u32, stream: &mut Stream) -> Vec<u8> {
             if (figure.subject == Subject::Mountain) == behind {
                 let mirror = if place.mirrored { -place.half } else { place.half };
                 c.transform = unit.pre_translate(place.x, place.y).pre_scale(mirror, place.half);
-                figures::draw(&mut c, figure.subject, figures::paint(figure.colour));
+                draw(&mut c, figure.subject, figures::paint(figure.colour));
             }
         }
     }

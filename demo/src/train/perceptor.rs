@@ -51,6 +51,8 @@ struct Batch {
     tokens: Tensor,
     /// [N, N], a large negative number where a caption is true of another's picture.
     excluded: Tensor,
+    /// One scene of each group with blots for figures, which no caption describes.
+    blots: Vec<u8>,
 }
 
 impl Batch {
@@ -72,9 +74,15 @@ impl Batch {
             }));
         }
         let n = samples.len() as i64;
+        let some = samples.iter().skip(k as usize % GROUP).step_by(GROUP);
+        let blots = some.zip(0..).flat_map(|(sample, i)| {
+            data::blotted(seed, k as u32 * groups + i, &sample.scene, SIZE)
+        });
+        let blots = blots.collect();
         Self {
             tokens: vocabulary.encode(samples.iter().map(|s| s.caption.text.as_str())),
             excluded: Tensor::from_slice(&excluded).view([n, n]),
+            blots,
             pixels: samples.into_iter().flat_map(|s| s.pixels).collect(),
         }
     }
@@ -131,7 +139,9 @@ pub fn train(options: Options) -> Result<()> {
         // One of each group also as a ruin, which no caption describes.
         let (group, place) = (GROUP as i64, (Kind::Int64, o.device));
         let some = Tensor::arange_start_step(step % group, o.batch, group, place);
-        let mut images = Tensor::cat(&[&images, &ruin(&images.index_select(0, &some))], 0);
+        let blots = super::to_images(&batch.blots, o.batch / group, o.device);
+        let ruins = ruin(&images.index_select(0, &some));
+        let mut images = Tensor::cat(&[&images, &ruins, &blots], 0);
         let hazy = Tensor::randperm(o.batch, place).narrow(0, 0, HAZY.min(o.batch));
         if let Some(pool) = &mut pool {
             (0..dreams::COUNT).filter(|s| dreams::era(step, *s).1).for_each(|s| pool.begin(s));

@@ -1,0 +1,173 @@
+//! The keyframes of a zoom: what they are tied to, and the frames composed of them.
+
+use std::ops::Range;
+
+use image::RgbImage;
+use tokio::task::spawn_blocking;
+use vqfarm_core::animation::{Mode, Nesting, Timeline};
+use vqfarm_core::event::Event;
+use vqfarm_core::keys;
+use vqfarm_core::plan::{self, Content};
+use vqfarm_core::render::RenderSettings;
+use vqfarm_engine::nest;
+use vqfarm_storage::frame;
+
+use crate::attempt::Attempt;
+use crate::job::{JobFault, OpenJob};
+use crate::paint::Painted;
+use crate::publish::{Stored, look, put};
+use crate::run::Shift;
+use crate::segment::SegmentFault;
+use crate::stop::Stop;
+
+/// Keyframes that a frame shows, at most: what lies deeper is too small to be seen.
+const SEEN: u64 = 4;
+
+/// Where a keyframe of a round is stored.
+pub(crate) fn key(round: u32, index: u64) -> String {
+    keys::work(&plan::keyframes(round), index, "png")
+}
+
+/// How a keyframe is rendered.
+pub(crate) fn settings(
+    job: &OpenJob,
+    round: u32,
+    index: u64,
+) -> Result<RenderSettings, SegmentFault> {
+    Ok(timeline(job)?.keyframe(round, index).map_err(fault)?)
+}
+
+/// Whether the job's frames are composed and nothing more.
+pub(crate) fn only_composed(job: &OpenJob) -> bool {
+    timeline(job).is_ok_and(|timeline| {
+        let animation = timeline.animation();
+        animation.mode == Mode::Zoom && animation.zoom.refine == 0
+    })
+}
+
+fn timeline(job: &OpenJob) -> Result<&Timeline, SegmentFault> {
+    match &job.plan.content {
+        Content::Film(timeline) => Ok(timeline),
+        Content::Sweep(_) => Err(SegmentFault::NoFilm),
+    }
+}
+
+fn fault(error: vqfarm_core::job::FieldError) -> JobFault {
+    JobFault::Plan(error.into())
+}
+
+/// The start of a keyframe in a round after the first: as it was, tied to its neighbours.
+pub(crate) async fn tied(job: &OpenJob, round: u32, index: u64) -> Result<RgbImage, SegmentFault> {
+    let timeline = timeline(job)?;
+    let zoom = &timeline.animation().zoom;
+    let own = read(job, round - 1, index).await?;
+    let nesting =
+        |index| -> Result<Nesting, SegmentFault> { Ok(timeline.nesting(index).map_err(fault)?) };
+    let around = match index.checked_sub(1) {
+        Some(outer) => Some((read(job, round - 1, outer).await?, nesting(outer)?)),
+        None => None,
+    };
+    let inner = match index + 1 < zoom.keyframes(timeline.len()) {
+        true => Some((read(job, round - 1, index + 1).await?, nesting(index)?)),
+        false => None,
+    };
+    let rim = zoom.rim;
+    blocking(move || {
+        let around = around.as_ref().map(|(picture, nesting)| (picture, nesting));
+        let inner = inner.as_ref().map(|(picture, nesting)| (picture, nesting));
+        nest::tied(around, &own, inner, rim)
+    })
+    .await
+}
+
+/// A frame as the keyframes of the last round show it.
+pub(crate) async fn composed(
+    job: &OpenJob,
+    timeline: &Timeline,
+    frame: u64,
+) -> Result<RgbImage, SegmentFault> {
+    let zoom = &timeline.animation().zoom;
+    let depth = zoom.depth(frame, timeline.len());
+    let last = zoom.keyframes(timeline.len()).min(depth.base + SEEN);
+    let mut pictures = Vec::new();
+    let mut nestings = Vec::new();
+    for index in depth.base..last {
+        pictures.push(read(job, zoom.rounds - 1, index).await?);
+        if index + 1 < last {
+            nestings.push(timeline.nesting(index).map_err(fault)?);
+        }
+    }
+    let rim = zoom.rim;
+    blocking(move || {
+        let pictures: Vec<&RgbImage> = pictures.iter().collect();
+        nest::compose(&pictures, &nestings, depth.along, rim)
+    })
+    .await
+}
+
+async fn blocking(
+    compute: impl FnOnce() -> vqfarm_engine::Result<RgbImage> + Send + 'static,
+) -> Result<RgbImage, SegmentFault> {
+    let made = spawn_blocking(move || {
+        // Rounds differently on other numbers of threads.
+        tch::set_num_threads(1);
+        compute()
+    });
+    Ok(made
+        .await
+        .map_err(|e| SegmentFault::Compose(e.to_string()))?
+        .map_err(|e| SegmentFault::Compose(e.to_string()))?)
+}
+
+async fn read(job: &OpenJob, round: u32, index: u64) -> Result<RgbImage, SegmentFault> {
+    let key = key(round, index);
+    let bytes = job.store.get(&key).await.map_err(JobFault::from)?;
+    let decoded = bytes.and_then(|bytes| frame::decode(&bytes).ok());
+    match decoded.filter(|(info, _)| info.spec == job.record.spec_hash && info.index == index) {
+        Some((_, picture)) => Ok(picture),
+        None => Err(SegmentFault::Keyframe(key)),
+    }
+}
+
+impl Shift {
+    /// Composes and stores frames of a zoom, and commits their task.
+    pub(crate) async fn compose(&self, attempt: &Attempt, job: &OpenJob, frames: Range<u64>) {
+        for index in frames {
+            let composed = tokio::select! {
+                composed = self.compose_one(job, index) => composed,
+                () = self.brake.reached(Stop::Now) => {
+                    return self.hand_back(attempt, Some(job)).await;
+                }
+            };
+            if let Err(fault) = composed {
+                return self.give_up(attempt, Some(job), fault.to_string(), true).await;
+            }
+            if attempt.is_unwanted() {
+                return self.end(attempt, Some(job), "dropped").await;
+            }
+        }
+        self.commit_segment(attempt, job).await;
+    }
+
+    async fn compose_one(&self, job: &OpenJob, index: u64) -> Result<(), SegmentFault> {
+        let key = keys::frame(index);
+        if matches!(look(job, &key).await?, Stored::Frame(_)) {
+            return Ok(());
+        }
+        let begin = std::time::Instant::now();
+        let timeline = timeline(job)?;
+        let picture = composed(job, timeline, index).await?;
+        let settings = timeline.frame(index).map_err(fault)?.render;
+        let info = job.frame_info(index, &settings, None);
+        let painted = Painted { picture, score: None };
+        let stored = put(&self.worker.meters, job, &key, info, painted).await?;
+        self.tell(Event::Frame {
+            cell: index,
+            path: stored.key,
+            score: None,
+            seconds: begin.elapsed().as_secs_f64(),
+            adopted: stored.adopted,
+        });
+        Ok(())
+    }
+}
