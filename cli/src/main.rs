@@ -4,6 +4,7 @@ mod failure;
 mod farm;
 mod job;
 mod models;
+mod plan;
 mod plot;
 mod render;
 mod style;
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Render(render::RenderArgs),
+    Plan(plan::PlanArgs),
     Plot(plot::PlotArgs),
     Models(models::ModelsArgs),
     Submit(Box<farm::SubmitArgs>),
@@ -66,6 +68,7 @@ enum Command {
 fn main() -> ExitCode {
     report(match Cli::parse().command {
         Command::Render(args) => return render::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Plot(args) => plot::run(args),
         Command::Models(args) => models::run(args),
         Command::Submit(args) => farm::block_on(farm::submit(*args)),

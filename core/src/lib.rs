@@ -4,6 +4,7 @@ pub mod animation;
 pub mod asset;
 pub mod check;
 pub mod clock;
+pub mod cost;
 pub mod event;
 pub mod fields;
 pub mod file;
