@@ -36,9 +36,9 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 
 train-demo: build
-	target/release/vqfarm-demo train generator --work out/train/generator --batch 4 --bf16 --steps 12000 --seed 1
+	target/release/vqfarm-demo train generator --work out/train/generator --batch 8 --bf16 --rate 6e-4 --steps 12000 --seed 1
 	target/release/vqfarm-demo export --work out/train --models out/train/models
-	target/release/vqfarm-demo train perceptor --work out/train/perceptor --batch 32 --bf16 --steps 8000 --seed 11 \
+	target/release/vqfarm-demo train perceptor --work out/train/perceptor --batch 32 --bf16 --radius 6 --steps 8000 --seed 11 \
 	  --generator out/train/models/demo-f8.safetensors
 	target/release/vqfarm-demo train perceptor --work out/train/judge --radius 0 --bf16 --steps 2000 --seed 12
 	target/release/vqfarm-demo export --work out/train --models assets/models

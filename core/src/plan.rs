@@ -86,7 +86,7 @@ pub enum Content {
     /// The cells of a sweep.
     Sweep(Sweep),
     /// The frames of an animation.
-    Film(Timeline),
+    Film(Box<Timeline>),
 }
 
 impl Plan {
@@ -112,7 +112,7 @@ impl Plan {
                     }
                     Mode::Zoom => zoom(animation),
                 };
-                (Content::Film(timeline), layers)
+                (Content::Film(Box::new(timeline)), layers)
             }
         };
         layers.push(Layer {

@@ -52,7 +52,7 @@ struct TrainArgs {
     /// Steps that the learning rate's schedule spans.
     #[arg(long, default_value_t = 6000)]
     steps: i64,
-    /// Scenes a step, a multiple of eight for a perceptor and of four for a generator.
+    /// Scenes a step, a multiple of four.
     #[arg(long, default_value_t = 64)]
     batch: i64,
     /// Peak learning rate.

@@ -47,7 +47,7 @@ pub(crate) fn only_composed(job: &OpenJob) -> bool {
 
 fn timeline(job: &OpenJob) -> Result<&Timeline, SegmentFault> {
     match &job.plan.content {
-        Content::Film(timeline) => Ok(timeline),
+        Content::Film(timeline) => Ok(&**timeline),
         Content::Sweep(_) => Err(SegmentFault::NoFilm),
     }
 }

@@ -91,7 +91,7 @@ impl Batch {
 /// Trains until the options' limits, continuing from a checkpoint.
 ///
 /// # Errors
-/// Files cannot be written, a checkpoint does not fit, or the batch is no multiple of eight.
+/// Files cannot be written, a checkpoint does not fit, or the batch is no multiple of four.
 pub fn train(options: Options) -> Result<()> {
     ensure!(
         options.batch > 0 && options.batch % dreams::COUNT == 0,
