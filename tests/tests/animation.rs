@@ -50,7 +50,7 @@ fn probe(bench: &Bench, file: &str) -> Value {
         &bench.path(file).display().to_string(),
     ]));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let told: Value = serde_json::from_str(&ran.stdout).expect("ffprobe speaks JSON");
     told["streams"][0].clone()
 }
 
@@ -61,7 +61,7 @@ fn decode(bench: &Bench, file: &str, size: usize) -> Vec<Vec<u8>> {
         .arg(bench.path(file))
         .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
         .output()
-        .unwrap();
+        .expect("ffmpeg is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout.chunks(size).map(<[u8]>::to_vec).collect()
 }
@@ -74,7 +74,7 @@ fn apart(a: &[u8], b: &[u8]) -> f64 {
 }
 
 fn pixels(png: &[u8]) -> Vec<u8> {
-    image::load_from_memory(png).unwrap().to_rgb8().into_raw()
+    image::load_from_memory(png).expect("a frame is a picture").to_rgb8().into_raw()
 }
 
 #[test]

@@ -34,7 +34,7 @@ round_iterations = 6
 "#;
 
 fn pixels(png: &[u8]) -> Vec<u8> {
-    image::load_from_memory(png).unwrap().to_rgb8().into_raw()
+    image::load_from_memory(png).expect("a frame is a picture").to_rgb8().into_raw()
 }
 
 #[test]

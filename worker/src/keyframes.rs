@@ -113,10 +113,8 @@ async fn blocking(
         tch::set_num_threads(1);
         compute()
     });
-    Ok(made
-        .await
-        .map_err(|e| SegmentFault::Compose(e.to_string()))?
-        .map_err(|e| SegmentFault::Compose(e.to_string()))?)
+    let failed = |error: String| SegmentFault::Compose(error);
+    made.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
 }
 
 async fn read(job: &OpenJob, round: u32, index: u64) -> Result<RgbImage, SegmentFault> {
