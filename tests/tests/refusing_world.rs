@@ -11,14 +11,17 @@ fn a_full_disk_is_said_with_its_file_and_costs_only_time() {
     let whole = bench.render(&["job.toml", "--out", "whole"]);
     assert_eq!(whole.status, 0, "{}", whole.stderr);
 
-    // A limit on the size of files is a disk that anybody may fill: the job's record fits
-    // into 3 × 512 bytes, a frame does not. Without the trap the signal would end the program.
-    let script = "trap '' XFSZ; ulimit -f 3; exec \"$@\"";
+    // A limit on the size of files is a disk that anybody may fill: the job's record just fits,
+    // a frame does not. Without the trap the signal would end the program.
+    let size = |file: &str| bench.path("whole").join(file).metadata().expect(file).len();
+    let blocks = size("job.json").div_ceil(512);
+    assert!(size("frames/000000.png") > blocks * 512, "a frame is larger than the record");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let mut full = bench.vqfarm(&[]);
     let vqfarm = full.get_program().to_owned();
     let mut limited = Command::new("sh");
     limited
-        .args(["-c", script, "sh"])
+        .args(["-c", &script, "sh"])
         .arg(vqfarm)
         .args(["render", "job.toml", "--out", "o"])
         .current_dir(bench.path("."))
