@@ -151,6 +151,12 @@ pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Ten
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, causal, None, false)
 }
 
+/// As [`attention`] without a mask, in steps each of which can be differentiated twice.
+pub(super) fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let scale = (q.size().last().copied().unwrap_or(1) as f64).powf(-0.5);
+    (q.matmul(&k.transpose(-2, -1)) * scale).softmax(-1, q.kind()).matmul(v)
+}
+
 /// x·σ(x).
 pub(super) fn swish(x: &Tensor, arithmetic: Arithmetic) -> Tensor {
     match arithmetic {

@@ -26,6 +26,7 @@ pub struct Weights<'a> {
     prefix: String,
     kind: Kind,
     arithmetic: Arithmetic,
+    twice: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -79,12 +80,19 @@ impl<'a> Weights<'a> {
     }
 
     fn of(source: Source<'a>, kind: Kind) -> Self {
-        Self { source, prefix: String::new(), kind, arithmetic: Arithmetic::Original }
+        let prefix = String::new();
+        Self { source, prefix, kind, arithmetic: Arithmetic::Original, twice: false }
     }
 
     /// The same weights for a network that computes by [`Arithmetic::Fast`].
     pub fn fast(self) -> Self {
         Self { arithmetic: Arithmetic::Fast, ..self }
+    }
+
+    /// The same weights for a transformer whose gradient has a gradient, for training: libtorch's
+    /// fused attention has none.
+    pub fn twice_differentiable(self) -> Self {
+        Self { twice: true, ..self }
     }
 
     /// The view below `name`: `w.at("encoder").get("conv_in.weight", …)`.
@@ -100,6 +108,11 @@ impl<'a> Weights<'a> {
     /// How the network computes.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
+    }
+
+    /// Whether the network's gradient must have a gradient.
+    pub(super) fn is_twice_differentiable(&self) -> bool {
+        self.twice
     }
 
     /// The tensor `name`, in the network's kind; -1 in `shape` accepts any size.

@@ -4,7 +4,7 @@ use tch::Tensor;
 use vqfarm_weights::clip::Activation;
 
 use crate::error::{EngineError, Result};
-use crate::net::layers::{LayerNorm, Linear, attention, swish};
+use crate::net::layers::{LayerNorm, Linear, attention, plain_attention, swish};
 use crate::net::{Arithmetic, Weights};
 
 struct ResidualAttentionBlock {
@@ -18,6 +18,7 @@ struct ResidualAttentionBlock {
     width: i64,
     activation: Activation,
     arithmetic: Arithmetic,
+    twice: bool,
 }
 
 /// QuickGELU's constant: x·σ(βx).
@@ -44,6 +45,7 @@ impl ResidualAttentionBlock {
             width,
             activation,
             arithmetic: w.arithmetic(),
+            twice: w.is_twice_differentiable(),
         })
     }
 
@@ -57,7 +59,10 @@ impl ResidualAttentionBlock {
     /// Attention's output among queries, keys and values [N, heads, T, d], as [N, T, width].
     fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Tensor {
         let (n, tokens) = (q.size()[0], q.size()[2]);
-        let out = attention(q, k, v, causal);
+        let out = match self.twice && !causal {
+            true => plain_attention(q, k, v),
+            false => attention(q, k, v, causal),
+        };
         self.out_proj.forward(&out.transpose(1, 2).reshape([n, tokens, self.width]))
     }
 
