@@ -46,6 +46,10 @@ fn visit(job: &mut Job, see: &mut dyn FnMut(String, &mut String)) {
     for (i, prompt) in job.render.image_prompts.iter_mut().enumerate() {
         see(format!("render.image_prompts[{i}].image"), &mut prompt.image);
     }
+    let sources = job.animation.iter_mut().flat_map(|animation| &mut animation.source);
+    for (i, picture) in sources.flat_map(|source| &mut source.pictures).enumerate() {
+        see(format!("animation.source.pictures[{i}]"), picture);
+    }
     for (name, axis) in job.sweep.iter_mut().flat_map(|sweep| &mut sweep.axes.0) {
         let Axis::List(values) = axis else { continue };
         for (i, value) in values.iter_mut().enumerate() {

@@ -65,6 +65,8 @@ pub enum TaskSpec {
     Cell(Box<Cell>),
     /// Frames of an animation, one after the other.
     Segment(Range<u64>),
+    /// A frame of an animation that follows from no other.
+    Frame(u64),
     /// A keyframe of a zoom, in its first round (0) or a later one.
     Keyframe {
         round: u32,
@@ -96,21 +98,17 @@ impl Plan {
         let (content, mut layers) = match &job.animation {
             None => {
                 let sweep = job.cells()?;
-                let cells = Layer {
-                    name: "render".into(),
-                    tasks: sweep.len(),
-                    dependency: Dependency::Independent,
-                    work: Work::Render { frames: 0..sweep.len(), each: 1 },
-                };
+                let cells = each_by_itself(sweep.len());
                 (Content::Sweep(sweep), vec![cells])
             }
             Some(animation) => {
                 let timeline = Timeline::new(job, animation)?;
                 let layers = match animation.mode {
-                    Mode::Feedback => {
+                    Mode::Zoom => zoom(animation),
+                    Mode::Feedback | Mode::Video if timeline.is_chain() => {
                         shots(timeline.shots(), u64::from(animation.feedback.segment))
                     }
-                    Mode::Zoom => zoom(animation),
+                    Mode::Feedback | Mode::Video => vec![each_by_itself(animation.frames)],
                 };
                 (Content::Film(Box::new(timeline)), layers)
             }
@@ -160,6 +158,7 @@ impl Plan {
         };
         Ok(match &self.content {
             Content::Sweep(sweep) => TaskSpec::Cell(Box::new(sweep.cell(frames.start)?)),
+            Content::Film(timeline) if timeline.is_independent() => TaskSpec::Frame(frames.start),
             Content::Film(_) => TaskSpec::Segment(frames),
         })
     }
@@ -230,6 +229,16 @@ impl Layer {
         let Work::Render { frames, each } = &self.work else { return None };
         let start = frames.start + index * each;
         Some(start..(start + each).min(frames.end))
+    }
+}
+
+/// Frames that need nothing of one another.
+fn each_by_itself(frames: u64) -> Layer {
+    Layer {
+        name: "render".into(),
+        tasks: frames,
+        dependency: Dependency::Independent,
+        work: Work::Render { frames: 0..frames, each: 1 },
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::guard::guard;
 use crate::image_io;
 use crate::warp::{Edge, Motion, warp};
-use crate::zoom::legacy_zoom;
+use crate::zoom::{lanczos_resize, legacy_zoom};
 
 /// Radius of what unsharp masking takes for a blur, in pixels.
 const SHARPEN_RADIUS: f32 = 1.0;
@@ -39,6 +39,17 @@ pub fn next_start(
         add_noise(&mut picture, step.noise, key);
     }
     Ok(picture)
+}
+
+/// The picture that a frame of a painted film starts from: its `own` of the source, brought to
+/// the size of the frame `before`, with a `share` (0 to 1) of that mixed in.
+pub fn blended(own: &RgbImage, before: &RgbImage, share: f64) -> RgbImage {
+    let (width, height) = before.dimensions();
+    let mut mixed = lanczos_resize(own, width, height);
+    for (byte, before) in mixed.iter_mut().zip(before.iter()) {
+        *byte = to_byte(f64::from(*byte) * (1.0 - share) + f64::from(*before) * share);
+    }
+    mixed
 }
 
 /// The picture after the camera's move.
@@ -155,6 +166,15 @@ mod tests {
 
     fn next(step: &Step, reference: &RgbImage, frame: u32) -> RgbImage {
         next_start(&picture(), step, reference, (1, frame)).unwrap()
+    }
+
+    #[test]
+    fn a_share_of_the_frame_before_is_mixed_in() {
+        let (own, before) = (RgbImage::from_pixel(9, 5, image::Rgb([200; 3])), picture());
+        let same = |share| blended(&own, &before, share);
+        assert_eq!(same(1.0), before);
+        assert_eq!(same(0.0), RgbImage::from_pixel(32, 24, image::Rgb([200; 3])));
+        assert_eq!(same(0.25).get_pixel(8, 0).0, [164, 150, 165]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc as channel;
 use tracing::Instrument;
+use vqfarm_core::animation::Start;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
 use vqfarm_core::keys;
@@ -251,11 +252,20 @@ impl Shift {
 
     async fn look_into(&self, attempt: &Arc<Attempt>, job: &Arc<OpenJob>) -> Result<Next, Trouble> {
         let task = attempt.ticket.task;
+        let mut source = None;
         let (index, key, settings, is_frame) = match job.plan.task(task.layer, task.index) {
             Ok(TaskSpec::Cell(cell)) => (cell.index, keys::frame(cell.index), cell.render, true),
             Ok(TaskSpec::Keyframe { round, index }) => {
                 let settings = keyframes::settings(job, round, index)?;
                 (index, keyframes::key(round, index), settings, false)
+            }
+            Ok(TaskSpec::Frame(frame)) => {
+                let film = job.film().ok_or(SegmentFault::NoFilm)?;
+                let spec = film.frame(frame).map_err(|e| JobFault::Plan(e.into()))?;
+                if let Start::Source { picture, .. } = spec.start {
+                    source = Some(picture);
+                }
+                (frame, keys::frame(frame), spec.render, true)
             }
             Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
@@ -267,11 +277,20 @@ impl Shift {
         let models = job.models(&settings);
         self.fetch(&models).await?;
         let mut picture = job.picture(&settings).await?;
-        if let Ok(TaskSpec::Keyframe { round, index }) = job.plan.task(task.layer, task.index) {
-            picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-            if round > 0 {
-                picture.init = Some(keyframes::tied(job, round, index).await?);
+        match job.plan.task(task.layer, task.index) {
+            Ok(TaskSpec::Keyframe { round, index }) => {
+                picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+                if round > 0 {
+                    picture.init = Some(keyframes::tied(job, round, index).await?);
+                }
             }
+            Ok(TaskSpec::Frame(index)) => {
+                picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+                if let Some(key) = source {
+                    picture.init = Some(job.source(&key).await?);
+                }
+            }
+            _ => (),
         }
         let (attempt, job) = (attempt.clone(), job.clone());
         let task = Task { attempt, job, index, key, is_frame, models, picture };

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageReader, Limits, RgbImage};
 use sha2::{Digest, Sha256};
+use vqfarm_core::animation::Timeline;
 use vqfarm_core::check::MAX_SIDE;
 use vqfarm_core::id::{JobId, TaskId};
-use vqfarm_core::plan::{Plan, PlanError};
+use vqfarm_core::plan::{Content, Plan, PlanError};
 use vqfarm_core::record::JobRecord;
 use vqfarm_core::render::{Init, RenderSettings};
 use vqfarm_engine::picture::Picture;
@@ -63,6 +64,14 @@ impl OpenJob {
         self.plan.layers.get(usize::from(task.layer))?.frames_of(task.index)
     }
 
+    /// The film that the job makes, if it makes one.
+    pub fn film(&self) -> Option<&Timeline> {
+        match &self.plan.content {
+            Content::Film(film) => Some(film),
+            Content::Sweep(_) => None,
+        }
+    }
+
     /// What a frame says of itself.
     pub fn frame_info(
         &self,
@@ -107,6 +116,11 @@ impl OpenJob {
         Ok(picture)
     }
 
+    /// The picture of a film's source under `key`. It is needed once, so it is not kept.
+    pub async fn source(&self, key: &str) -> Result<RgbImage, JobFault> {
+        Ok(self.read(key).await?.to_rgb8())
+    }
+
     async fn asset(&self, key: &str) -> Result<Arc<DynamicImage>, JobFault> {
         let known = |job: &Self| {
             let pictures = job.pictures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +129,13 @@ impl OpenJob {
         if let Some(picture) = known(self) {
             return Ok(picture);
         }
+        let picture = Arc::new(self.read(key).await?);
+        let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        pictures.insert(key.to_owned(), picture.clone());
+        Ok(picture)
+    }
+
+    async fn read(&self, key: &str) -> Result<DynamicImage, JobFault> {
         let bytes = self.store.get(key).await?;
         let bytes = bytes.ok_or_else(|| JobFault::Missing(key.to_owned()))?;
         // Its name is its hash; see `keys::asset`.
@@ -123,10 +144,7 @@ impl OpenJob {
         if !key.contains(&found) {
             return Err(damaged(format!("it is damaged: its SHA-256 is {found}")));
         }
-        let picture = Arc::new(decode(&bytes).map_err(|e| damaged(e.to_string()))?);
-        let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
-        pictures.insert(key.to_owned(), picture.clone());
-        Ok(picture)
+        decode(&bytes).map_err(|e| damaged(e.to_string()))
     }
 }
 

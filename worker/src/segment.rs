@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use tokio::sync::mpsc;
-use vqfarm_core::animation::{FrameSpec, Mode};
+use vqfarm_core::animation::{FrameSpec, Start};
 use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
-use vqfarm_engine::feedback::next_start;
+use vqfarm_engine::feedback::{blended, next_start};
 use vqfarm_engine::picture::Picture;
 use vqfarm_storage::frame;
 
@@ -74,8 +74,14 @@ impl Segment {
                 let spec = timeline.frame(index).map_err(|e| JobFault::Plan(e.into()))?;
                 let mut picture = job.picture(&spec.render).await?;
                 picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-                if timeline.animation().mode == Mode::Zoom {
-                    picture.init = Some(keyframes::composed(job, timeline, index).await?);
+                match &spec.start {
+                    Start::Composed => {
+                        picture.init = Some(keyframes::composed(job, timeline, index).await?);
+                    }
+                    Start::Source { picture: key, .. } => {
+                        picture.init = Some(job.source(key).await?);
+                    }
+                    Start::Fresh | Start::Moved(_) => (),
                 }
                 missing.push((spec, picture));
             }
@@ -85,8 +91,7 @@ impl Segment {
         let made: Vec<u64> = missing.iter().map(|(spec, _)| spec.index).collect();
         let mut stored = BTreeMap::new();
         for (spec, _) in &missing {
-            let Some(step) = &spec.step else { continue };
-            for index in [spec.index - 1, step.reference] {
+            for index in spec.start.needs(spec.index) {
                 if !made.contains(&index) && !stored.contains_key(&index) {
                     stored.insert(index, read(job, index).await?);
                 }
@@ -144,9 +149,9 @@ pub(crate) fn run<'a>(
     }
     for (spec, mut picture) in frames {
         let begin = Instant::now();
-        let start = start_of(&spec, &stored);
+        let start = start_of(&spec, picture.init.take(), &stored);
         let result = start.and_then(|start| {
-            picture.init = start.or(picture.init.take());
+            picture.init = start;
             let work = Work {
                 attempts: &[&attempt],
                 models: &models,
@@ -159,8 +164,8 @@ pub(crate) fn run<'a>(
         let failed = result.is_err();
         let result = result.map(|painted| {
             // What lies further back than the colours' frame is not needed any more.
-            let reference = spec.step.as_ref().map_or(spec.index, |step| step.reference);
-            stored.retain(|&index, _| index >= reference.min(spec.index));
+            let needed = spec.start.needs(spec.index).into_iter().min();
+            stored.retain(|&index, _| index >= needed.unwrap_or(spec.index));
             stored.insert(spec.index, painted.picture.clone());
             MadeFrame { spec, painted, took }
         });
@@ -172,22 +177,30 @@ pub(crate) fn run<'a>(
     ControlFlow::Continue(())
 }
 
-/// What a frame starts from; none where it starts a shot.
+/// What a frame starts from, given its own picture if it has one; none where it starts a shot.
 fn start_of(
     spec: &FrameSpec,
+    own: Option<RgbImage>,
     stored: &BTreeMap<u64, RgbImage>,
 ) -> Result<Option<RgbImage>, Failure> {
-    let Some(step) = &spec.step else { return Ok(None) };
-    let lost = |index: u64| Failure::Error {
-        message: SegmentFault::Before(index).to_string(),
-        retryable: true,
+    let frame = |index: u64| {
+        stored.get(&index).ok_or_else(|| Failure::Error {
+            message: SegmentFault::Before(index).to_string(),
+            retryable: true,
+        })
     };
-    let before = stored.get(&(spec.index - 1)).ok_or_else(|| lost(spec.index - 1))?;
-    let reference = stored.get(&step.reference).ok_or_else(|| lost(step.reference))?;
-    let key = (spec.render.seed, u32::try_from(spec.index).unwrap_or(u32::MAX));
-    next_start(before, step, reference, key)
-        .map(Some)
-        .map_err(|error| Failure::Error { message: error.to_string(), retryable: false })
+    let made = match (&spec.start, own) {
+        (Start::Moved(step), _) => {
+            let (before, reference) = (frame(spec.index - 1)?, frame(step.reference)?);
+            let key = (spec.render.seed, u32::try_from(spec.index).unwrap_or(u32::MAX));
+            next_start(before, step, reference, key)
+        }
+        (Start::Source { blend, .. }, Some(own)) if *blend > 0.0 => {
+            Ok(blended(&own, frame(spec.index - 1)?, *blend))
+        }
+        (_, own) => return Ok(own),
+    };
+    made.map(Some).map_err(|error| Failure::Error { message: error.to_string(), retryable: false })
 }
 
 impl Shift {

@@ -202,8 +202,9 @@ fn side_by_side(plan: &Plan, done: &BTreeSet<u64>) -> usize {
     let left = match &plan.content {
         Content::Sweep(sweep) => sweep.len() - done.len() as u64,
         Content::Film(timeline) => match timeline.animation().mode {
-            Mode::Feedback => timeline.shots().len() as u64,
             Mode::Zoom => timeline.animation().zoom.keyframes(timeline.len()),
+            Mode::Feedback | Mode::Video if timeline.is_chain() => timeline.shots().len() as u64,
+            Mode::Feedback | Mode::Video => timeline.len() - done.len() as u64,
         },
     };
     usize::try_from(left).unwrap_or(usize::MAX).max(1)

@@ -1,7 +1,8 @@
 //! What is wrong with an animation.
 
 use super::{
-    Animation, MAX_FRAMES, MAX_SEGMENT, Mode, Motion, Nesting, Step, Timeline, WarpMethod, Zoom,
+    Animation, Feedback, MAX_FRAMES, MAX_SEGMENT, Mode, Motion, Nesting, Source, Step, Timeline,
+    WarpMethod, Zoom,
 };
 use crate::job::{FieldError, Job};
 
@@ -48,6 +49,15 @@ impl Animation {
             let message = "this is for mode = \"zoom\"; the camera is in [animation.motion]";
             errors.push(FieldError::new("animation.zoom", message));
         }
+        match (&self.source, self.mode) {
+            (source, Mode::Video) => self.check_source(source.as_ref(), &mut errors),
+            (Some(_), _) => {
+                let message =
+                    "this is for mode = \"video\"; to start from a picture use render.init";
+                errors.push(FieldError::new("animation.source", message));
+            }
+            (None, _) => (),
+        }
         if !errors.is_empty() {
             return errors;
         }
@@ -80,6 +90,45 @@ impl Animation {
 }
 
 impl Animation {
+    fn check_source(&self, source: Option<&Source>, errors: &mut Vec<FieldError>) {
+        let mut wrong = |field: &str, message: String, help: &str| {
+            let help = Some(help.to_owned()).filter(|help| !help.is_empty());
+            errors.push(FieldError {
+                help,
+                ..FieldError::new(format!("animation.{field}"), message)
+            });
+        };
+        let Some(source) = source else {
+            let message = "a video is painted over a film or pictures".into();
+            return wrong("source", message, "say which: [animation.source] path = \"clip.mp4\"");
+        };
+        let pictures = source.pictures.len() as u64;
+        if source.path.is_some() {
+            let message = "a film or folder that nobody has taken apart into frames".into();
+            wrong("source.path", message, "vqfarm render and vqfarm submit do that");
+        } else if pictures == 0 {
+            let message = "no pictures".into();
+            wrong("source", message, "name a film or a folder as path, or list pictures");
+        } else if pictures < self.frames {
+            let message = format!("{} frames of a source that has {pictures}", self.frames);
+            wrong("frames", message, "leave the field out to paint all");
+        }
+        if !(source.start.is_finite() && source.start >= 0.0) {
+            wrong("source.start", format!("{} seconds; write 0 or more", source.start), "");
+        }
+        let Motion { iterations, step_size, init_weight, .. } = &self.motion;
+        let (iterations, step_size) = (iterations.clone(), step_size.clone());
+        let init_weight = init_weight.clone();
+        if self.motion != (Motion { iterations, step_size, init_weight, ..Motion::default() }) {
+            let message = "a video has the camera of its source; only iterations, step_size and \
+                           init_weight are for it";
+            wrong("motion", message.into(), "");
+        }
+        if self.feedback != (Feedback { segment: self.feedback.segment, ..Feedback::default() }) {
+            wrong("feedback", "of this table only segment is for a video".into(), "");
+        }
+    }
+
     fn check_zoom(&self, errors: &mut Vec<FieldError>) {
         let zoom = &self.zoom;
         let mut wrong = |field: &str, message: String| {

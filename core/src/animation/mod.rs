@@ -3,6 +3,7 @@
 mod check;
 mod motion;
 mod prompts;
+mod source;
 mod timeline;
 mod zoom;
 
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::motion::{Edge, Motion, Warp, WarpMethod};
 pub use self::prompts::{PromptKey, Prompts};
-pub use self::timeline::{FrameSpec, Shot, Step, Timeline};
+pub use self::source::{Fit, Source};
+pub use self::timeline::{FrameSpec, Shot, Start, Step, Timeline};
 pub use self::zoom::{Depth, Direction, Nesting, Zoom};
 use crate::schedule::Schedule;
 
@@ -43,6 +45,9 @@ pub struct Animation {
     pub feedback: Feedback,
     #[serde(default)]
     pub zoom: Zoom,
+    /// What a video is painted over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 /// How frames follow from one another.
@@ -54,6 +59,8 @@ pub enum Mode {
     /// Keyframes that lie in one another are made at the same time; frames are composed from
     /// them.
     Zoom,
+    /// Each frame starts from a picture of a film that is there.
+    Video,
 }
 
 /// What happens to a frame, beside the camera's move, before the next one starts from it.

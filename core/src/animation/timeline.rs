@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::prompts::{self, TimedPart};
-use super::{Animation, ColorReference, Mode, Nesting, Warp};
+use super::{Animation, ColorReference, Mode, Nesting, Source, Warp};
 use crate::job::{FieldError, Job};
 use crate::render::RenderSettings;
 use crate::schedule::{Moment, Schedule, ValueError};
@@ -18,8 +18,31 @@ pub struct FrameSpec {
     pub index: u64,
     /// Prompt, iterations and all other settings as they are at this frame.
     pub render: RenderSettings,
-    /// None for the first frame of a shot, which starts as a picture of a sweep does.
-    pub step: Option<Step>,
+    pub start: Start,
+}
+
+/// What a frame starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// What the settings say, as a picture of a sweep: the first frame of a shot.
+    Fresh,
+    /// The frame before, moved.
+    Moved(Step),
+    /// What the keyframes of a zoom show.
+    Composed,
+    /// A picture of the source, with a share (0 to 1) of the frame before mixed in.
+    Source { picture: String, blend: f64 },
+}
+
+impl Start {
+    /// The other frames that frame `index` needs.
+    pub fn needs(&self, index: u64) -> Vec<u64> {
+        match self {
+            Self::Moved(step) => vec![index - 1, step.reference],
+            Self::Source { blend, .. } if *blend > 0.0 => vec![index - 1],
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// From the frame before to the start of this one.
@@ -99,6 +122,20 @@ impl Timeline {
 
     pub fn animation(&self) -> &Animation {
         &self.animation
+    }
+
+    /// Whether frames follow from the ones before them.
+    pub fn is_chain(&self) -> bool {
+        match self.animation.mode {
+            Mode::Feedback => true,
+            Mode::Zoom => false,
+            Mode::Video => self.animation.source.as_ref().is_some_and(Source::is_chain),
+        }
+    }
+
+    /// Whether each frame is a picture by itself.
+    pub fn is_independent(&self) -> bool {
+        self.animation.mode == Mode::Video && !self.is_chain()
     }
 
     /// How the film is encoded.
@@ -190,6 +227,14 @@ impl Timeline {
             ];
         }
         let [iterations, step_size, init_weight] = self.settings();
+        if let Some(source) = &self.animation.source {
+            return vec![
+                ("animation.source.blend", source.blend.clone()),
+                ("animation.motion.iterations", iterations),
+                ("animation.motion.step_size", step_size),
+                ("animation.motion.init_weight", init_weight),
+            ];
+        }
         vec![
             ("animation.motion.zoom", m.zoom.clone()),
             ("animation.motion.angle", m.angle.clone()),
@@ -210,7 +255,11 @@ impl Timeline {
     fn settings(&self) -> [Schedule; 3] {
         let motion = &self.animation.motion;
         let (first, following) = (f64::from(self.base.iterations), FOLLOWING);
-        let iterations = || Schedule::text(format!("0:({first}) hold, 1:({following})"));
+        let iterations = || match self.animation.mode {
+            // Each frame is a picture of its own.
+            Mode::Video => first.into(),
+            _ => Schedule::text(format!("0:({first}) hold, 1:({following})")),
+        };
         [
             motion.iterations.clone().unwrap_or_else(iterations),
             motion.step_size.clone().unwrap_or(self.base.step_size.into()),
@@ -238,7 +287,7 @@ impl Timeline {
             let render = self.keyframe(1, self.animation.zoom.depth(index, self.len()).base)?;
             let render =
                 RenderSettings { prompt: self.prompt(index)?, iterations: refine.max(1), ..render };
-            return Ok(FrameSpec { index, render, step: None });
+            return Ok(FrameSpec { index, render, start: Start::Composed });
         }
         let moment = self.moment(index as f64);
         let value = |field: &str, schedule: &Schedule| {
@@ -267,8 +316,32 @@ impl Timeline {
             let message = format!("{} (at frame {index})", error.message);
             return Err(FieldError { message, ..error }.under(outer));
         }
-        let step = if index == first { None } else { Some(self.step(index, first, value)?) };
-        Ok(FrameSpec { index, render, step })
+        let start = match &self.animation.source {
+            Some(source) => self.source(source, index, first, value)?,
+            None if index == first => Start::Fresh,
+            None => Start::Moved(self.step(index, first, value)?),
+        };
+        Ok(FrameSpec { index, render, start })
+    }
+
+    fn source(
+        &self,
+        source: &Source,
+        index: u64,
+        first: u64,
+        value: impl Fn(&str, &Schedule) -> Result<f64, FieldError>,
+    ) -> Result<Start, FieldError> {
+        let field = "animation.source.blend";
+        let blend = if index == first { 0.0 } else { value(field, &source.blend)? };
+        if !(0.0..=1.0).contains(&blend) {
+            let message = format!("comes to {blend} at frame {index}; it must be from 0 to 1");
+            return Err(FieldError::new(field, message));
+        }
+        let picture = usize::try_from(index).ok().and_then(|index| source.pictures.get(index));
+        let picture = picture.cloned().ok_or_else(|| {
+            FieldError::new("animation.source", format!("there is no picture for frame {index}"))
+        })?;
+        Ok(Start::Source { picture, blend })
     }
 
     fn step(
