@@ -29,7 +29,7 @@ pub struct Log {
 }
 
 impl Farm {
-    /// The job's files as they are now: its record, the pictures it uses, frames but for those
+    /// The job's files as they are now: its record, the files it uses, frames but for those
     /// in `have`, outputs last.
     pub async fn files(
         &self,

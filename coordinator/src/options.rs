@@ -109,7 +109,7 @@ pub struct Options {
           value_parser = clap::value_parser!(u32).range(1..=64 << 10))]
     pub most_job_kib: u32,
 
-    /// The largest message in MiB: a submit with its pictures
+    /// The largest message in MiB: a submit with its pictures and its sound
     #[arg(long, value_name = "MIB", default_value_t = 128, env = "VQFARM_MOST_MESSAGE_MIB",
           value_parser = clap::value_parser!(u32).range(1..=1 << 10))]
     pub most_message_mib: u32,

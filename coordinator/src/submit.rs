@@ -6,6 +6,7 @@ use bytes::Bytes;
 use image::ImageFormat;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use vqfarm_core::asset::{AssetKind, MAX_BYTES};
 use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::id::{JobId, ModelName, RequestId, Tag, UserName};
 use vqfarm_core::job::{FieldError, Job};
@@ -13,7 +14,8 @@ use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::{Plan, PlanError, Work};
 use vqfarm_core::record::{JobControl, JobRecord, ModelRecord};
-use vqfarm_core::video::FFMPEG_TAG;
+use vqfarm_core::sound::SoundFormat;
+use vqfarm_core::video::{FFMPEG_TAG, Video};
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{
     JobSnapshot, JobState, LayerSnapshot, LayerSpec, Needs, QueueError, Submission, TaskCounts,
@@ -27,7 +29,7 @@ use crate::farm::{Farm, to_json};
 pub struct Submit {
     /// The resolved job as JSON.
     pub job: String,
-    /// Pictures by the names that the job uses.
+    /// Pictures and sounds by the names that the job uses.
     pub assets: HashMap<String, Bytes>,
     pub request: RequestId,
     pub priority: i32,
@@ -102,7 +104,7 @@ impl Farm {
         Ok(Submitted { job: self.queue.job(id).await?, existed })
     }
 
-    /// The job, valid and within the farm's limits, with all its pictures at hand.
+    /// The job, valid and within the farm's limits, with all its files at hand.
     fn check(&self, submit: &Submit) -> Result<Job> {
         if submit.job.len() > self.limits.job {
             let message = format!(
@@ -123,7 +125,8 @@ impl Farm {
             .assets()
             .into_iter()
             .filter_map(|asset| {
-                let why = check_asset(&asset.path, submit.assets.get(&asset.path)).err()?;
+                let bytes = submit.assets.get(&asset.path);
+                let why = check_asset(asset.kind, &asset.path, bytes).err()?;
                 Some(FieldError::new(asset.field, why))
             })
             .collect();
@@ -132,7 +135,7 @@ impl Farm {
         }
         let used: BTreeSet<String> = job.assets().into_iter().map(|asset| asset.path).collect();
         if let Some(name) = submit.assets.keys().find(|name| !used.contains(*name)) {
-            let message = format!("the picture {name:?} came along, but no field refers to it");
+            let message = format!("the file {name:?} came along, but no field refers to it");
             return Err(Error::refused(Reason::BadRequest, message));
         }
         Ok(job)
@@ -245,7 +248,7 @@ pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
         },
         // It runs on the processor and needs frames only, and ffmpeg for a film.
         Work::Stitch => {
-            let film = plan.video().is_some_and(|video| video.codec.needs_ffmpeg());
+            let film = plan.video().is_some_and(Video::needs_ffmpeg);
             let tags = film.then(|| Tag::new(FFMPEG_TAG)).into_iter().flatten().collect();
             Needs { tags, ..Needs::default() }
         }
@@ -281,22 +284,35 @@ fn job_id(farm: &str, request: &RequestId) -> JobId {
 const READ: [ImageFormat; 4] =
     [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
 
-/// A picture's name is its contents' hash: nothing else is written, least of all elsewhere.
-fn check_asset(name: &str, bytes: Option<&Bytes>) -> Result<(), String> {
-    let parts = name.strip_prefix("assets/").and_then(|rest| rest.split_once('.'));
-    let named = parts.filter(|(hash, extension)| {
-        hash.len() == 64 && ["png", "jpg", "webp", "gif"].contains(extension)
-    });
-    let Some((hash, _)) = named else {
-        return Err(format!("{name:?} is not the name of a picture that came along"));
+/// A file's name is its contents' hash: nothing else is written, least of all elsewhere.
+fn check_asset(kind: AssetKind, name: &str, bytes: Option<&Bytes>) -> Result<(), String> {
+    let (what, extensions): (_, Vec<&str>) = match kind {
+        AssetKind::Picture => ("picture", vec!["png", "jpg", "webp", "gif"]),
+        AssetKind::Sound => ("sound", SoundFormat::ALL.map(SoundFormat::extension).into()),
     };
-    let Some(bytes) = bytes else { return Err(format!("the picture {name:?} did not come along")) };
-    let format = image::guess_format(bytes).ok();
-    if !format.is_some_and(|format| READ.contains(&format)) {
-        return Err(format!("{name:?} is not a picture; PNG, JPEG, WebP and GIF are read"));
+    let parts = name.strip_prefix("assets/").and_then(|rest| rest.split_once('.'));
+    let named =
+        parts.filter(|(hash, extension)| hash.len() == 64 && extensions.contains(extension));
+    let Some((hash, _)) = named else {
+        return Err(format!("{name:?} is not the name of a {what} that came along"));
+    };
+    let Some(bytes) = bytes else { return Err(format!("the {what} {name:?} did not come along")) };
+    if bytes.len() as u64 > MAX_BYTES {
+        let (is, most) = (bytes.len() >> 20, MAX_BYTES >> 20);
+        return Err(format!("a {what} of {is} MiB; at most {most} MiB are taken"));
+    }
+    let (known, kinds) = match kind {
+        AssetKind::Picture => {
+            let format = image::guess_format(bytes).ok();
+            (format.is_some_and(|format| READ.contains(&format)), "PNG, JPEG, WebP and GIF")
+        }
+        AssetKind::Sound => (SoundFormat::of(bytes).is_some(), SoundFormat::NAMES),
+    };
+    if !known {
+        return Err(format!("{name:?} is not a {what}; {kinds} are taken"));
     }
     let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if found == hash { Ok(()) } else { Err(format!("the picture {name:?} was altered on its way")) }
+    if found == hash { Ok(()) } else { Err(format!("the {what} {name:?} was altered on its way")) }
 }
 
 /// The job as it would be when nothing has run.
@@ -335,25 +351,50 @@ mod tests {
         assert_eq!(&job_id("a", &named).to_string()[12..13], "8");
     }
 
+    fn hash(bytes: &[u8]) -> String {
+        Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
     #[test]
-    fn pictures_go_by_their_contents_and_nowhere_else() {
+    fn files_go_by_their_contents_and_nowhere_else() {
+        let check =
+            |name: &str, bytes: Option<&Bytes>| check_asset(AssetKind::Picture, name, bytes);
         let bytes = Bytes::from_static(b"GIF89a picture");
-        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        assert!(check_asset(&keys::asset(&hash, "png"), Some(&bytes)).is_ok());
+        let hash = hash(&bytes);
+        assert!(check(&keys::asset(&hash, "png"), Some(&bytes)).is_ok());
         for bad in [
             "../../etc/passwd".to_owned(),
             "assets/../job.json".to_owned(),
             format!("assets/{hash}.png/../x"),
             format!("assets/{hash}.exe"),
+            format!("assets/{hash}.mp3"),
             format!("assets/{}.png", "0".repeat(64)),
             format!("frames/{hash}.png"),
         ] {
-            assert!(check_asset(&bad, Some(&bytes)).is_err(), "{bad}");
+            assert!(check(&bad, Some(&bytes)).is_err(), "{bad}");
         }
-        assert!(check_asset(&keys::asset(&hash, "png"), None).is_err());
+        assert!(check(&keys::asset(&hash, "png"), None).is_err());
+    }
+
+    #[test]
+    fn a_file_must_be_what_its_field_asks_for() {
+        let told = |kind, bytes: &Bytes, extension| {
+            check_asset(kind, &keys::asset(&hash(bytes), extension), Some(bytes))
+        };
         let text = Bytes::from_static(b"a text");
-        let hash: String = Sha256::digest(&text).iter().map(|b| format!("{b:02x}")).collect();
-        let refused = check_asset(&keys::asset(&hash, "png"), Some(&text)).unwrap_err();
+        let refused = told(AssetKind::Picture, &text, "png").unwrap_err();
         assert!(refused.contains("is not a picture"), "{refused}");
+        let list = Bytes::from_static(b"#EXTM3U\nhttp://host/x.ts");
+        let refused = told(AssetKind::Sound, &list, "mp3").unwrap_err();
+        assert!(refused.contains("is not a sound; MP3, "), "{refused}");
+
+        let sound = Bytes::from_static(b"fLaC and so on");
+        assert_eq!(told(AssetKind::Sound, &sound, "flac"), Ok(()));
+        assert!(told(AssetKind::Picture, &sound, "png").is_err());
+        assert!(told(AssetKind::Sound, &sound, "png").is_err());
+        let mut long = vec![0; MAX_BYTES as usize + 1];
+        long[..4].copy_from_slice(b"fLaC");
+        let refused = told(AssetKind::Sound, &long.into(), "flac").unwrap_err();
+        assert!(refused.contains("at most 64 MiB"), "{refused}");
     }
 }

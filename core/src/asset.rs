@@ -1,4 +1,4 @@
-//! The pictures that a job refers to: where they are named, and how to point them elsewhere.
+//! The files that a job refers to: where they are named, and how to point them elsewhere.
 
 use serde_json::Value;
 
@@ -6,9 +6,22 @@ use crate::job::Job;
 use crate::render::Init;
 use crate::sweep::Axis;
 
-/// A picture that a job needs.
+/// Larger files are refused.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+/// What a file must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AssetKind {
+    /// PNG, JPEG, WebP or GIF.
+    Picture,
+    /// One of [`crate::sound::SoundFormat`].
+    Sound,
+}
+
+/// A file that a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {
+    pub kind: AssetKind,
     /// The field that names it, as `render.init.image` or `sweep.axes.mask[2]`.
     pub field: String,
     /// In a job file a path beside it; in a resolved job a [`crate::keys::asset`].
@@ -16,19 +29,19 @@ pub struct Asset {
 }
 
 impl Job {
-    /// Every picture that the job refers to, in `[render]` and on the axes. The same path
-    /// may be there more than once.
+    /// Every file that the job refers to: pictures in `[render]` and on the axes, the film's
+    /// soundtrack. The same path may be there more than once.
     pub fn assets(&self) -> Vec<Asset> {
         let mut assets = Vec::new();
-        visit(&mut self.clone(), &mut |field, path| {
-            assets.push(Asset { field, path: path.clone() });
+        visit(&mut self.clone(), &mut |kind, field, path| {
+            assets.push(Asset { kind, field, path: path.clone() });
         });
         assets
     }
 
     /// Replaces each path by what `name` says of it; `None` leaves it as it is.
     pub fn rewrite_assets(&mut self, name: impl Fn(&str) -> Option<String>) {
-        visit(self, &mut |_, path| {
+        visit(self, &mut |_, _, path| {
             if let Some(name) = name(path) {
                 *path = name;
             }
@@ -36,7 +49,14 @@ impl Job {
     }
 }
 
-fn visit(job: &mut Job, see: &mut dyn FnMut(String, &mut String)) {
+fn visit(job: &mut Job, see: &mut dyn FnMut(AssetKind, String, &mut String)) {
+    visit_pictures(job, &mut |field, path| see(AssetKind::Picture, field, path));
+    if let Some(path) = &mut job.output.video.soundtrack {
+        see(AssetKind::Sound, "output.video.soundtrack".into(), path);
+    }
+}
+
+fn visit_pictures(job: &mut Job, see: &mut dyn FnMut(String, &mut String)) {
     if let Init::Image(path) = &mut job.render.init {
         see("render.init.image".into(), path);
     }
@@ -89,7 +109,7 @@ mod tests {
     use crate::file::{Document, Limits};
 
     #[test]
-    fn pictures_are_found_everywhere_and_can_move() {
+    fn files_are_found_everywhere_and_can_move() {
         let text = r#"
             version = 1
             [render]
@@ -102,6 +122,8 @@ mod tests {
             mask = ["f.png"]
             image_prompts = [[{ image = "g.png" }], []]
             seed = [1]
+            [output.video]
+            soundtrack = "h.ogg"
         "#;
         let document = Document::parse("job.toml", text.as_bytes()).unwrap();
         let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
@@ -118,12 +140,20 @@ mod tests {
                 "sweep.axes.init.image[1] e.png",
                 "sweep.axes.mask[0] f.png",
                 "sweep.axes.image_prompts[0][0].image g.png",
+                "output.video.soundtrack h.ogg",
             ]
         );
+        let sounds = job.assets().into_iter().filter(|asset| asset.kind == AssetKind::Sound);
+        assert_eq!(sounds.count(), 1);
+        let hash = job.spec_hash();
+        job.output.video.soundtrack = None;
+        assert_eq!(job.spec_hash(), hash, "the sound is no part of the pictures");
+        job.output.video.soundtrack = Some("h.ogg".into());
         job.rewrite_assets(|path| (path != "b.png").then(|| format!("jobs/1/{path}")));
         let last = job.cells().unwrap().cell(2).unwrap().render;
         assert_eq!(last.init, Init::Image("jobs/1/e.png".into()));
         assert_eq!(last.image_prompts[0].image, "jobs/1/g.png");
         assert_eq!(job.render.mask.as_deref(), Some("b.png"));
+        assert_eq!(job.output.video.soundtrack.as_deref(), Some("jobs/1/h.ogg"));
     }
 }

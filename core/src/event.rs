@@ -41,6 +41,9 @@ pub enum Event {
     },
     /// A cell could not be rendered.
     Failed { cell: u64, reason: String },
+    /// All frames are there and a film is made of them: `done` of the `of` frames that it shows
+    /// are in it. Told first with 0, last when the film is whole.
+    Stitching { done: u64, of: u64 },
     /// The last line of a render, also of one that was interrupted.
     Summary(Summary),
     /// The last line when nothing could be rendered.
@@ -66,7 +69,7 @@ pub struct Summary {
     pub frames_dir: String,
     pub contact_sheet: Option<String>,
     pub gallery: Option<String>,
-    /// Of an animation.
+    /// Of an animation: the film, or the ZIP of its frames.
     pub video: Option<String>,
     pub scores: Option<String>,
 }

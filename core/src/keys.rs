@@ -47,8 +47,8 @@ pub fn work_folder(layer: &str) -> String {
     format!("work/{layer}")
 }
 
-/// A picture that the job refers to, named by its contents: the same job says the same wherever
-/// it is stored.
+/// A file that the job refers to, named by its contents: the same job says the same wherever it
+/// is stored.
 pub fn asset(sha256: &str, extension: &str) -> String {
     format!("assets/{sha256}.{extension}")
 }

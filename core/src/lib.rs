@@ -20,6 +20,7 @@ pub mod render;
 pub mod requires;
 pub mod rng;
 pub mod schedule;
+pub mod sound;
 pub mod sweep;
 mod tree;
 pub mod video;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::path_stays;
 use crate::job::FieldError;
 
 /// The tag of workers that have ffmpeg.
@@ -32,6 +33,15 @@ pub struct Video {
     pub ping_pong: bool,
     /// Write each frame's number and prompt into the picture.
     pub labels: bool,
+    /// A sound file, heard from the film's beginning to its end or the sound's. In a job file a
+    /// path beside it; in a resolved job a [`crate::keys::asset`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soundtrack: Option<String>,
+    /// Seconds into the soundtrack at which the film begins.
+    pub soundtrack_start: f64,
+    /// Encode on an NVIDIA GPU where the worker can (H.264, HEVC, AV1). Off, because then the
+    /// same frames give the same file, and a better one of its size.
+    pub hardware: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,11 +61,21 @@ pub enum Codec {
     /// Needs no ffmpeg.
     Gif,
     Webp,
+    /// Numbered PNGs in one ZIP, as they are stored. Needs no ffmpeg but for frames in between.
+    Png,
 }
 
 impl Codec {
-    pub const ALL: [Self; 7] =
-        [Self::H264, Self::Hevc, Self::Av1, Self::Vp9, Self::Prores, Self::Gif, Self::Webp];
+    pub const ALL: [Self; 8] = [
+        Self::H264,
+        Self::Hevc,
+        Self::Av1,
+        Self::Vp9,
+        Self::Prores,
+        Self::Gif,
+        Self::Webp,
+        Self::Png,
+    ];
 
     /// Where the film lies in storage.
     pub fn key(self) -> &'static str {
@@ -65,11 +85,18 @@ impl Codec {
             Self::Prores => "out/video.mov",
             Self::Gif => "out/video.gif",
             Self::Webp => "out/video.webp",
+            Self::Png => "out/frames.zip",
         }
     }
 
-    pub fn needs_ffmpeg(self) -> bool {
-        self != Self::Gif
+    /// Whether there is room for sound beside the pictures.
+    pub fn has_sound(self) -> bool {
+        !matches!(self, Self::Gif | Self::Webp | Self::Png)
+    }
+
+    /// Whether NVIDIA's GPUs have an encoder for it.
+    fn has_hardware(self) -> bool {
+        matches!(self, Self::H264 | Self::Hevc | Self::Av1)
     }
 
     /// Whether the format itself can say that it is played again and again.
@@ -82,7 +109,7 @@ impl Codec {
         match self {
             Self::H264 | Self::Hevc => Some(51),
             Self::Av1 | Self::Vp9 => Some(63),
-            Self::Prores | Self::Gif | Self::Webp => None,
+            Self::Prores | Self::Gif | Self::Webp | Self::Png => None,
         }
     }
 }
@@ -90,6 +117,8 @@ impl Codec {
 /// Rates that players take.
 const RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
 const MAX_REPEAT: u32 = 1_000;
+/// Seconds: a day.
+const MAX_START: f64 = 86_400.0;
 
 impl Video {
     /// Everything that is wrong; fields are named from `output.video` on.
@@ -120,6 +149,9 @@ impl Video {
         if self.pixel_format.as_ref().is_some_and(|text| !plain(text)) {
             wrong("pixel_format", "write ffmpeg's name of a pixel format, as yuv420p".into());
         }
+        if self.pixel_format.is_some() && matches!(self.codec, Codec::Gif | Codec::Png) {
+            wrong("pixel_format", "this codec has one of its own; leave it out".into());
+        }
         match self.repeat {
             Some(0) if !self.codec.can_loop() => {
                 wrong("repeat", "only GIF and WebP can go on for ever".into());
@@ -129,7 +161,52 @@ impl Video {
             }
             _ => (),
         }
+        match &self.soundtrack {
+            Some(path) if !path_stays(path) => {
+                let rule = "use a relative path without `..`";
+                wrong("soundtrack", format!("{path:?} leads away from the job file; {rule}"));
+            }
+            Some(_) if !self.codec.has_sound() => {
+                let message = "GIF, WebP and PNG have no sound; take another codec or leave it out";
+                wrong("soundtrack", message.into());
+            }
+            None if self.soundtrack_start != 0.0 => {
+                wrong(
+                    "soundtrack_start",
+                    "there is no soundtrack; name one or leave it out".into(),
+                );
+            }
+            _ => (),
+        }
+        if !(0.0..=MAX_START).contains(&self.soundtrack_start) {
+            let start = self.soundtrack_start;
+            let message =
+                format!("{start} is out of range; it must be from 0 to {MAX_START} seconds");
+            wrong("soundtrack_start", message);
+        }
+        if self.hardware && !self.codec.has_hardware() {
+            let message = "GPUs encode h264, hevc and av1; take one of them or leave it out";
+            wrong("hardware", message.into());
+        }
         errors
+    }
+
+    /// Whether it takes ffmpeg to make the film.
+    pub fn needs_ffmpeg(&self) -> bool {
+        match self.codec {
+            Codec::Gif => false,
+            Codec::Png => self.interpolate_to.is_some(),
+            _ => true,
+        }
+    }
+
+    /// How many frames the film has when it shows `shown` of the job's at `fps` a second. However
+    /// many are made up in between, it lasts as long.
+    pub fn length(&self, shown: u64, fps: f64) -> u64 {
+        match self.interpolate_to {
+            Some(rate) => ((shown as f64 * rate / fps).round() as u64).max(1),
+            None => shown,
+        }
     }
 
     /// The frames in the order in which they are shown, of `count` that there are.
@@ -173,5 +250,53 @@ mod tests {
         assert_eq!(fields(&bad), all.map(|field| format!("output.video.{field}")));
         let gif = Video { codec: Codec::Gif, crf: Some(3), interpolate_to: Some(60.0), ..bad };
         assert!(fields(&gif).iter().any(|field| field.ends_with("interpolate_to")));
+        let png = Codec::Png;
+        let png = Video { codec: png, pixel_format: Some("rgb24".into()), ..Video::default() };
+        assert_eq!(fields(&png), ["output.video.pixel_format"]);
+        for codec in Codec::ALL {
+            let gpu = Video { codec, hardware: true, ..Video::default() };
+            let refused = !["h264", "hevc", "av1"].contains(&name(codec).as_str());
+            assert_eq!(fields(&gpu) == ["output.video.hardware"], refused, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn sound_needs_a_file_beside_the_job_and_a_container_with_room() {
+        let refused = |codec: Codec, path: Option<&str>, start: f64| -> Vec<String> {
+            let soundtrack = path.map(str::to_owned);
+            let video = Video { codec, soundtrack, soundtrack_start: start, ..Video::default() };
+            video.check().iter().map(ToString::to_string).collect()
+        };
+        for codec in Codec::ALL {
+            let silent = ["gif", "webp", "png"].contains(&name(codec).as_str());
+            let told = refused(codec, Some("sound/a song.mp3"), 12.5);
+            assert_eq!(told.is_empty(), !silent, "{told:?}");
+            assert!(told.iter().all(|told| told.starts_with("output.video.soundtrack: ")));
+        }
+        for path in ["/etc/passwd", "../song.mp3", "http://host/song.mp3", "a/../../b", ""] {
+            let told = refused(Codec::H264, Some(path), 0.0);
+            assert!(told[0].contains("leads away"), "{path}: {told:?}");
+        }
+        for start in [-1.0, f64::NAN, f64::INFINITY, 1e6] {
+            let told = refused(Codec::H264, Some("song.mp3"), start);
+            assert!(told[0].starts_with("output.video.soundtrack_start: "), "{told:?}");
+        }
+        assert!(refused(Codec::H264, None, 3.0)[0].contains("there is no soundtrack"));
+    }
+
+    #[test]
+    fn frames_in_between_make_a_film_no_longer() {
+        let film = |interpolate_to| Video { interpolate_to, ..Video::default() };
+        assert_eq!(film(None).length(12, 6.0), 12);
+        assert_eq!(film(Some(24.0)).length(12, 6.0), 48);
+        assert_eq!(film(Some(7.3)).length(12, 6.0), 15);
+        assert_eq!(film(Some(0.1)).length(12, 6.0), 1);
+        let png = |interpolate_to| Video { codec: Codec::Png, ..film(interpolate_to) };
+        assert!(!png(None).needs_ffmpeg() && png(Some(24.0)).needs_ffmpeg());
+    }
+
+    fn name(codec: Codec) -> String {
+        let name = serde_json::to_value(codec).unwrap();
+        name.as_str().unwrap().to_owned()
     }
 }

@@ -24,8 +24,8 @@ pub enum StoreError {
     /// Something must be there and is not.
     #[error("`{0}` is not in storage")]
     Missing(String),
-    /// A file on this machine cannot be written.
-    #[error("cannot write {path}: {source}")]
+    /// A file on this machine cannot be read or written.
+    #[error("cannot use the file {path}: {source}")]
     File { path: String, source: std::io::Error },
     /// The store lets two writers create the same object, so frames could be overwritten.
     #[error("{0} ignores create-only writes: a frame could be overwritten. Use another store")]

@@ -3,6 +3,7 @@
 //! Keys are relative to the root, so that a farm's `jobs/<id>/` and the folder of a standalone
 //! render have the same layout (see [`vqfarm_core::keys`]).
 
+use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
@@ -32,6 +35,11 @@ pub enum Put {
 const PAUSE: Duration = Duration::from_millis(200);
 /// Attempts at a create-only write.
 const WRITES: u32 = 3;
+/// Large objects travel in parts of this many bytes, each with its own attempts. Parts that S3
+/// takes have at least 5 MiB.
+pub(crate) const PART: u64 = 8 << 20;
+/// Parts under way at the same time.
+pub(crate) const AT_ONCE: usize = 4;
 
 /// The objects of one job.
 #[derive(Clone, Debug)]
@@ -133,6 +141,36 @@ impl JobStore {
         Ok(())
     }
 
+    /// The same from a file, of which only parts are in memory at a time.
+    ///
+    /// # Errors
+    /// The file cannot be read or the store fails; then what was there before still is.
+    pub async fn replace_with_file(&self, key: &str, file: &FilePath) -> Result<()> {
+        let fail =
+            |source: io::Error| StoreError::File { path: file.display().to_string(), source };
+        let mut reading = File::open(file).await.map_err(fail)?;
+        let mut part = Vec::new();
+        (&mut reading).take(PART).read_to_end(&mut part).await.map_err(fail)?;
+        if (part.len() as u64) < PART {
+            return self.replace(key, part.into()).await;
+        }
+        let path = self.path(key);
+        let upload = self.in_time("write", key, self.objects.put_multipart(&path)).await?;
+        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART as usize);
+        while !part.is_empty() {
+            let sent = parts.wait_for_capacity(AT_ONCE).await;
+            sent.map_err(|source| object("write", key, source))?;
+            parts.put(std::mem::take(&mut part).into());
+            if let Err(error) = (&mut reading).take(PART).read_to_end(&mut part).await {
+                // Tidying up may fail too; the file is what is wrong.
+                let _ = parts.abort().await;
+                return Err(fail(error));
+            }
+        }
+        parts.finish().await.map_err(|source| object("write", key, source))?;
+        Ok(())
+    }
+
     /// Removes an object; none there is no error.
     pub async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key);
@@ -230,6 +268,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         keeps_the_first_of_two_creates(JobStore::folder(dir.path()).unwrap()).await;
         assert_eq!(std::fs::read_dir(dir.path().join("frames")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_any_size_takes_the_place_of_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("film");
+        for store in [JobStore::memory(), JobStore::folder(&dir.path().join("out")).unwrap()] {
+            for size in [0, 5, PART, 2 * PART + 12_345, 3] {
+                let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+                std::fs::write(&file, &bytes).unwrap();
+                store.replace_with_file("out/video.mp4", &file).await.unwrap();
+                assert!(store.get("out/video.mp4").await.unwrap().unwrap() == bytes, "{size}");
+            }
+            let none = store.replace_with_file("out/video.mp4", &dir.path().join("none")).await;
+            assert!(matches!(none, Err(StoreError::File { .. })));
+            assert_eq!(store.size("out/video.mp4").await.unwrap(), Some(3));
+        }
+        let left = std::fs::read_dir(dir.path().join("out/out")).unwrap().count();
+        assert_eq!(left, 1, "nothing half-written stays");
     }
 
     #[test]

@@ -11,13 +11,7 @@ use vqfarm_core::keys;
 
 use crate::Storage;
 use crate::error::{Result, StoreError};
-use crate::job_store::{Put, object};
-
-/// Large objects travel in parts of this many bytes, each with its own attempts. Parts that S3
-/// takes have at least 5 MiB.
-const PART: u64 = 8 << 20;
-/// Parts under way at the same time.
-const AT_ONCE: usize = 4;
+use crate::job_store::{AT_ONCE, PART, Put, object};
 
 /// A model on its way into storage. Dropped before [`ModelUpload::finish`], nothing is stored.
 pub struct ModelUpload {

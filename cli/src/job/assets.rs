@@ -1,4 +1,4 @@
-//! Pictures that a job refers to: checked and named by their contents.
+//! Files that a job refers to: checked and named by their contents.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,32 +7,32 @@ use std::path::Path;
 
 use image::{ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
+use vqfarm_core::asset::{AssetKind, MAX_BYTES};
 use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
+use vqfarm_core::sound::SoundFormat;
 
-/// A picture under its key in storage.
+/// A file under its key in storage.
 pub struct Asset {
     pub key: String,
     pub bytes: Vec<u8>,
 }
 
-/// Larger picture files are refused.
-const MAX_BYTES: u64 = 64 << 20;
 /// Wider and higher pictures are refused: a small file can decode to gigabytes.
 const MAX_SIDE: u32 = 16_384;
 
-/// Reads the pictures of a job and points it at their keys; also says which cannot be read.
+/// Reads the files of a job and points it at their keys; also says which cannot be read.
 pub fn resolve(job: &mut Job, beside: &Path) -> (Vec<Asset>, Vec<FieldError>) {
     let mut keys = BTreeMap::new();
     let mut assets: Vec<Asset> = Vec::new();
     let mut errors = Vec::new();
     for wanted in job.assets() {
-        if keys.contains_key(&wanted.path) {
+        if keys.contains_key(&(wanted.kind, wanted.path.clone())) {
             continue;
         }
-        match read(&beside.join(&wanted.path)) {
+        match read(&beside.join(&wanted.path), wanted.kind) {
             Ok(asset) => {
-                keys.insert(wanted.path, asset.key.clone());
+                keys.insert((wanted.kind, wanted.path), asset.key.clone());
                 if assets.iter().all(|other| other.key != asset.key) {
                     assets.push(asset);
                 }
@@ -43,18 +43,33 @@ pub fn resolve(job: &mut Job, beside: &Path) -> (Vec<Asset>, Vec<FieldError>) {
             }
         }
     }
+    // A path is of one kind: what is a picture is no sound.
+    let keys: BTreeMap<_, _> = keys.into_iter().map(|((_, path), key)| (path, key)).collect();
     job.rewrite_assets(|path| keys.get(path).cloned());
     (assets, errors)
 }
 
-fn read(path: &Path) -> Result<Asset, String> {
+fn read(path: &Path, kind: AssetKind) -> Result<Asset, String> {
     let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_BYTES {
-        return Err(format!("a picture of {} MiB; at most 64 are read", size >> 20));
+        let most = MAX_BYTES >> 20;
+        return Err(format!("a file of {} MiB; at most {most} MiB are taken", size >> 20));
     }
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    let extension = match kind {
+        AssetKind::Picture => picture(&bytes)?,
+        AssetKind::Sound => SoundFormat::of(&bytes)
+            .ok_or_else(|| format!("not a sound file; {} are taken", SoundFormat::NAMES))?
+            .extension(),
+    };
+    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(Asset { key: keys::asset(&sha256, extension), bytes })
+}
+
+/// The usual ending of such a picture, which must be whole.
+fn picture(bytes: &[u8]) -> Result<&'static str, String> {
     let mut reader =
-        ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     let extension = match reader.format() {
         Some(ImageFormat::Png) => "png",
         Some(ImageFormat::Jpeg) => "jpg",
@@ -67,6 +82,5 @@ fn read(path: &Path) -> Result<Asset, String> {
     limits.max_image_height = Some(MAX_SIDE);
     reader.limits(limits);
     reader.decode().map_err(|e| format!("not a whole picture: {e}"))?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-    Ok(Asset { key: keys::asset(&sha256, extension), bytes })
+    Ok(extension)
 }

@@ -41,7 +41,7 @@ pub struct JobArgs {
     pub models: Option<PathBuf>,
 }
 
-/// A resolved job and the pictures it needs.
+/// A resolved job and the files it needs.
 pub struct Resolved {
     pub job: Job,
     pub assets: Vec<Asset>,

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::job::assets::Asset;
 use crate::job::{self, Resolved};
 
-/// A resolved job, the pictures it needs, and the folder of its results.
+/// A resolved job, the files it needs, and the folder of its results.
 pub struct Loaded {
     pub job: Job,
     pub assets: Vec<Asset>,
@@ -88,7 +88,7 @@ fn check_out(out: &Path, job: &Job) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the pictures into the folder of the results, each whole or not at all.
+/// Writes those files into the folder of the results, each whole or not at all.
 pub fn store_assets(loaded: &Loaded) -> io::Result<()> {
     for asset in &loaded.assets {
         let path = loaded.out.join(&asset.key);
