@@ -1,6 +1,6 @@
 //! Files that a job refers to: checked and named by their contents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
@@ -21,13 +21,26 @@ pub struct Asset {
 /// Wider and higher pictures are refused: a small file can decode to gigabytes.
 const MAX_SIDE: u32 = 16_384;
 
-/// Reads the files of a job and points it at their keys; also says which cannot be read.
-pub fn resolve(job: &mut Job, beside: &Path) -> (Vec<Asset>, Vec<FieldError>) {
+impl Asset {
+    /// Named by its contents.
+    pub fn new(extension: &str, bytes: Vec<u8>) -> Self {
+        let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        Self { key: keys::asset(&sha256, extension), bytes }
+    }
+}
+
+/// Reads the files of a job and points it at their keys; also says which cannot be read. What
+/// is in `assets` already the job knows by its key.
+pub fn resolve(
+    job: &mut Job,
+    beside: &Path,
+    mut assets: Vec<Asset>,
+) -> (Vec<Asset>, Vec<FieldError>) {
+    let known: BTreeSet<String> = assets.iter().map(|asset| asset.key.clone()).collect();
     let mut keys = BTreeMap::new();
-    let mut assets: Vec<Asset> = Vec::new();
     let mut errors = Vec::new();
     for wanted in job.assets() {
-        if keys.contains_key(&(wanted.kind, wanted.path.clone())) {
+        if known.contains(&wanted.path) || keys.contains_key(&(wanted.kind, wanted.path.clone())) {
             continue;
         }
         match read(&beside.join(&wanted.path), wanted.kind) {
@@ -62,8 +75,7 @@ fn read(path: &Path, kind: AssetKind) -> Result<Asset, String> {
             .ok_or_else(|| format!("not a sound file; {} are taken", SoundFormat::NAMES))?
             .extension(),
     };
-    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-    Ok(Asset { key: keys::asset(&sha256, extension), bytes })
+    Ok(Asset::new(extension, bytes))
 }
 
 /// The usual ending of such a picture, which must be whole.

@@ -1,6 +1,7 @@
 //! From a job file and flags to a resolved job, the same for this machine and for a farm.
 
 pub mod assets;
+mod source;
 
 use std::fs;
 use std::io;
@@ -86,10 +87,14 @@ pub fn load(args: &JobArgs, library: &Library) -> Result<Resolved, Failure> {
     for assignment in &args.set {
         set(document.set(assignment))?;
     }
+    let taken = source::take_apart(&mut document, &beside);
+    let taken = taken.or_else(|(field, reason)| {
+        refuse(&document, vec![FieldError::new(field, reason)]).map(|()| Vec::new())
+    })?;
     let read_beside = |path: &str| fs::read(beside.join(path));
     let mut job =
         document.job(Limits::default(), read_beside).map_err(|e| Failure::Usage(e.to_string()))?;
-    let (assets, missing) = assets::resolve(&mut job, &beside);
+    let (assets, missing) = assets::resolve(&mut job, &beside, taken);
     refuse(&document, missing)?;
     Ok(Resolved { job, assets, document })
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 pub use self::problem::{JobError, Place, Problem};
 use crate::check;
@@ -133,6 +134,28 @@ impl Document {
     /// Gives the field at `path` this text as it is; messages call it `flag`.
     pub fn set_text(&mut self, flag: &str, path: &str, text: &str) -> Result<(), JobError> {
         self.put(flag.to_owned(), path, Value::Text(text.to_owned()))
+    }
+
+    /// The field at `path` as it is written, if it is there and fits the type.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        T::deserialize(self.root.node_of(path)?).ok()
+    }
+
+    /// Writes out what the field at `instead_of` stands for: gives the field at `path` this
+    /// value, whose mistakes are shown where the other one stands.
+    pub fn resolve(&mut self, instead_of: &str, path: &str, value: &serde_json::Value) {
+        let mark = self.root.mark_of(instead_of).clone();
+        let names: Vec<&str> = path.split('.').collect();
+        let Some((name, outer)) = names.split_last() else { return };
+        self.remove(path);
+        let node = marked(Node::from(value), &mark);
+        self.root.put_entry(outer, Entry { name: (*name).into(), mark, node });
+    }
+
+    /// Takes out the field at `path`.
+    pub fn remove(&mut self, path: &str) {
+        let steps: Vec<Step> = path.split('.').map(|name| Step::Name(name.into())).collect();
+        self.root.remove(&steps);
     }
 
     fn put(&mut self, flag: String, path: &str, value: Value) -> Result<(), JobError> {
