@@ -38,8 +38,12 @@ noise = 0.01
 sharpen = 0.2
 "#;
 
-/// What ffprobe says of the one stream of a film.
+/// What ffprobe says of a film's pictures, the first of its streams.
 fn probe(bench: &Bench, file: &str) -> Value {
+    probe_all(bench, file)["streams"][0].clone()
+}
+
+fn probe_all(bench: &Bench, file: &str) -> Value {
     let ran = finish(Command::new("ffprobe").args([
         "-v",
         "error",
@@ -50,8 +54,14 @@ fn probe(bench: &Bench, file: &str) -> Value {
         &bench.path(file).display().to_string(),
     ]));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let told: Value = serde_json::from_str(&ran.stdout).expect("ffprobe speaks JSON");
-    told["streams"][0].clone()
+    serde_json::from_str(&ran.stdout).expect("ffprobe speaks JSON")
+}
+
+/// Three seconds of a tone, in a file beside the job.
+fn sing(bench: &Bench, file: &str) {
+    let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:duration=3"];
+    let ran = finish(Command::new("ffmpeg").args(tone).arg(bench.path(file)));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
 }
 
 /// The film's pictures as ffmpeg decodes them, RGB.
@@ -207,7 +217,60 @@ fn other_films_of_the_same_frames_render_nothing_again() {
 }
 
 #[test]
-fn without_ffmpeg_a_gif_is_made_and_other_films_are_refused_before_anything_is_rendered() {
+fn a_film_gets_its_sound_after_its_frames_and_is_told_of_on_the_way() {
+    let bench = Bench::new(FILM);
+    assert_eq!(bench.render(&["job.toml", "--out", "o"]).status, 0);
+    let before = bench.frames("o");
+    sing(&bench, "song.mp3");
+    let sound = "output.video.soundtrack=song.mp3";
+    let ran = bench.render(&["job.toml", "--out", "o", "--set", sound, "--json"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let events = events(&ran.stdout);
+    assert_eq!(summary(&events).rendered, 0);
+    assert!(events.contains(&Event::Stitching { done: 12, of: 12 }), "{events:?}");
+    assert_eq!(bench.frames("o"), before, "no frame is another one for it");
+
+    let told = probe_all(&bench, "o/out/video.mp4");
+    let codec = |stream: usize| told["streams"][stream]["codec_name"].clone();
+    assert_eq!((codec(0), codec(1)), ("h264".into(), "aac".into()));
+    let assets = std::fs::read_dir(bench.path("o/assets")).unwrap();
+    let assets: Vec<_> = assets.map(|asset| asset.unwrap().file_name()).collect();
+    assert_eq!(assets.len(), 1);
+    assert!(assets[0].to_string_lossy().ends_with(".mp3"), "{assets:?}");
+}
+
+#[test]
+fn a_film_that_cannot_be_is_refused_before_anything_is_rendered() {
+    let bench = Bench::new(FILM);
+    sing(&bench, "song.ogg");
+    std::fs::write(bench.path("list.mp3"), "#EXTM3U\nhttp://host/x.ts\n").unwrap();
+    std::fs::write(bench.path("empty.mp3"), "ID3 and nothing more").unwrap();
+    let cases: [(&[&str], &str); 9] = [
+        (&["soundtrack=none.mp3"], "No such file"),
+        (&["soundtrack=list.mp3"], "not a sound file; MP3, "),
+        (&["soundtrack=job.toml"], "not a sound file; MP3, "),
+        (&["soundtrack=empty.mp3"], "the soundtrack cannot be used"),
+        (&["soundtrack=/etc/passwd"], "leads away from the job file"),
+        (&["soundtrack=song.ogg", "codec=webp"], "GIF, WebP and PNG have no sound"),
+        (&["soundtrack=song.ogg", "soundtrack_start=9"], "it ends before second 9"),
+        (&["codec=vp9", "hardware=true"], "GPUs encode h264, hevc and av1"),
+        (&["pixel_format=nonsense"], "ffmpeg ended with"),
+    ];
+    for (fields, said) in cases {
+        let mut arguments = vec!["job.toml".to_owned(), "--out".into(), "o".into()];
+        for field in fields {
+            arguments.extend(["--set".into(), format!("output.video.{field}")]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ran = bench.render(&arguments);
+        assert_eq!(ran.status, 2, "{fields:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{fields:?}: {}", ran.stderr);
+        assert!(bench.frames("o").is_empty() && !bench.path("o/out").exists(), "{fields:?}");
+    }
+}
+
+#[test]
+fn without_ffmpeg_gifs_and_pngs_are_made_and_other_films_are_refused_before_anything_is_rendered() {
     let bench = Bench::new(FILM);
     let render = |more: &[&str]| {
         let arguments = [&["render", "job.toml", "--out", "o"], more].concat();
@@ -222,4 +285,7 @@ fn without_ffmpeg_a_gif_is_made_and_other_films_are_refused_before_anything_is_r
     assert_eq!(gif.status, 0, "{}", gif.stderr);
     let bytes = std::fs::read(bench.path("o/out/video.gif")).unwrap();
     assert!(bytes.starts_with(b"GIF89a"));
+    let png = render(&["--set", "output.video.codec=png"]);
+    assert_eq!(png.status, 0, "{}", png.stderr);
+    assert!(png.stdout.contains("out/frames.zip"), "{}", png.stdout);
 }

@@ -1,5 +1,7 @@
 //! A film on the farm: its chains stay in order whoever dies, and come out as on one machine.
 
+use std::process::Command;
+
 use vqfarm_tests::farm::{Farm, Setup, until};
 
 const FRAMES: usize = 12;
@@ -108,4 +110,24 @@ fn a_film_waits_for_a_worker_that_has_ffmpeg_and_says_so() {
         (jobs[0]["state"] == "done").then_some(())
     });
     farm.audit();
+}
+
+#[test]
+fn a_soundtrack_goes_with_the_job_to_whoever_makes_the_film() {
+    let farm = Farm::new(Setup::with_s3());
+    let _one = farm.worker("one", &[]);
+    let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:duration=3"];
+    let sung = Command::new("ffmpeg").args(tone).arg(farm.path("song.flac")).status();
+    assert!(sung.expect("ffmpeg is installed").success());
+    let sound = "[output.video]\nsoundtrack = \"song.flac\"\nhardware = true\n";
+    let job = farm.submit(&format!("{}{sound}", film(4)), FRAMES);
+    farm.prove(&job);
+    farm.vqfarm_ok(&["fetch", "last", "got"]);
+    let asked = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"];
+    let film = farm.path("got/out/video.mp4");
+    let told = Command::new("ffprobe").args(asked).arg(film).output().expect("ffprobe");
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "h264\naac\n");
+    // The picture is too small for any GPU, and who looks for the reason finds it.
+    let logs = farm.vqfarm_ok(&["logs", "last", "0", "--layer", "stitch"]);
+    assert!(logs.contains("without a GPU"), "{logs}");
 }

@@ -332,8 +332,9 @@ impl Shift {
 
     async fn stitch(&self, attempt: &Attempt, job: &Arc<OpenJob>) {
         let no_failures = HashMap::new();
+        let mut tell = |event: &Event| self.tell(event.clone());
         let stitched = tokio::select! {
-            stitched = stitch::stitch(job, &no_failures) => stitched,
+            stitched = stitch::stitch(job, &no_failures, &mut tell) => stitched,
             () = self.brake.reached(Stop::Now) => return self.hand_back(attempt, Some(job)).await,
         };
         match stitched {

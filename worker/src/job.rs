@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use image::{DynamicImage, ImageReader, Limits, RgbImage};
 use sha2::{Digest, Sha256};
 use vqfarm_core::animation::Timeline;
@@ -33,10 +34,10 @@ pub enum JobFault {
     Unknown(JobId),
     #[error("job.json of job {job} cannot be used: {reason}")]
     Record { job: JobId, reason: String },
-    #[error("the picture {0} is not in storage")]
+    #[error("the file {0} is not in storage")]
     Missing(String),
-    #[error("the picture {key} cannot be read: {reason}")]
-    Picture { key: String, reason: String },
+    #[error("the file {key} cannot be used: {reason}")]
+    Asset { key: String, reason: String },
 }
 
 /// A job that is being worked on.
@@ -136,16 +137,28 @@ impl OpenJob {
     }
 
     async fn read(&self, key: &str) -> Result<DynamicImage, JobFault> {
+        let bytes = self.asset_bytes(key).await?;
+        decode(&bytes).map_err(|error| unusable(key, error.to_string()))
+    }
+
+    /// A file that the job refers to, by its key.
+    ///
+    /// # Errors
+    /// It is not in storage, or not what its name says.
+    pub async fn asset_bytes(&self, key: &str) -> Result<Bytes, JobFault> {
         let bytes = self.store.get(key).await?;
         let bytes = bytes.ok_or_else(|| JobFault::Missing(key.to_owned()))?;
         // Its name is its hash; see `keys::asset`.
         let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        let damaged = |reason: String| JobFault::Picture { key: key.to_owned(), reason };
         if !key.contains(&found) {
-            return Err(damaged(format!("it is damaged: its SHA-256 is {found}")));
+            return Err(unusable(key, format!("it is damaged: its SHA-256 is {found}")));
         }
-        decode(&bytes).map_err(|e| damaged(e.to_string()))
+        Ok(bytes)
     }
+}
+
+fn unusable(key: &str, reason: String) -> JobFault {
+    JobFault::Asset { key: key.to_owned(), reason }
 }
 
 /// A picture of any known format, told by its content; transparency shows white.

@@ -29,7 +29,7 @@ use crate::jobs::Jobs;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
 use crate::run::{Told, Worker};
-use crate::stitch;
+use crate::stitch::{self, Tell};
 use crate::stop::{Brake, Stop};
 use vqfarm_storage::{Found, JobStore, check};
 
@@ -76,9 +76,6 @@ impl Halt {
     }
 }
 
-/// Whom the events are told to.
-pub type Tell<'a> = dyn FnMut(&Event) + Send + 'a;
-
 /// Renders a job into a folder, going on from what is there. `tell` hears of everything, of a
 /// summary or an error last; `stop` turning true ends the render early, with all finished
 /// frames stored.
@@ -108,11 +105,7 @@ async fn try_render(
     let device = device::choose(&request.device).map_err(Halt::refused)?;
     let models = hashes(&request.job, &request.library).map_err(Halt::refused)?;
     let job = Arc::new(open(&request, models).await?);
-    if job.plan.video().is_some_and(|video| video.codec.needs_ffmpeg())
-        && !stitch::film::has_ffmpeg().await
-    {
-        return Err(Halt::refused(stitch::StitchError::NoFfmpeg));
-    }
+    stitch::film::check(&job).await.map_err(Halt::refused)?;
     let done = stored_frames(&job, tell).await?;
     // Only now is it sure that the folder is this job's.
     write_record(&job).await?;
@@ -170,7 +163,7 @@ async fn try_render(
         Ended::Job(JobState::Done) => true,
         Ended::Job(_) => {
             // The queue stitches complete jobs only; people want to see what there is.
-            stitch::stitch(&job, &failures).await.map_err(Halt::failed)?;
+            stitch::stitch(&job, &failures, tell).await.map_err(Halt::failed)?;
             true
         }
         Ended::Interrupted => false,

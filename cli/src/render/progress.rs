@@ -13,6 +13,8 @@ pub struct Progress {
     bars: MultiProgress,
     total: Option<Total>,
     cells: BTreeMap<u64, ProgressBar>,
+    /// Frames of the film that is made of the frames.
+    film: Option<ProgressBar>,
     quiet: bool,
 }
 
@@ -35,7 +37,7 @@ impl Progress {
         if quiet {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self { bars, total: None, cells: BTreeMap::new(), quiet }
+        Self { bars, total: None, cells: BTreeMap::new(), film: None, quiet }
     }
 
     pub fn show(&mut self, event: &Event) {
@@ -70,6 +72,7 @@ impl Progress {
                 self.finish_cell(*cell);
                 self.say(&format!("{}: cell {cell}: {reason}", style::error("failed")));
             }
+            Event::Stitching { done, of } => self.stitch(*done, *of),
             Event::Summary(_) | Event::Error { .. } => (),
         }
     }
@@ -81,6 +84,9 @@ impl Progress {
         }
         if let Some(total) = self.total.take() {
             total.bar.finish_and_clear();
+        }
+        if let Some(film) = self.film.take() {
+            film.finish_and_clear();
         }
     }
 
@@ -103,6 +109,17 @@ impl Progress {
         if let Some(total) = &mut self.total {
             total.iterations(step, u64::from(iterations));
         }
+    }
+
+    fn stitch(&mut self, done: u64, of: u64) {
+        let bars = &self.bars;
+        let bar = self.film.get_or_insert_with(|| {
+            let bar = bars.add(ProgressBar::new(of));
+            bar.set_style(style_of("  {prefix:<12} {bar:24} {pos}/{len}  {eta} left"));
+            bar.set_prefix("film");
+            bar
+        });
+        bar.set_position(done);
     }
 
     /// Removes a cell's line and says how many of its iterations were counted, if any.

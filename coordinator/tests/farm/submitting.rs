@@ -156,6 +156,48 @@ async fn pictures_come_along_under_their_own_hash_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_films_sound_comes_along_as_pictures_do() {
+    const FILM: &str = r#"
+[render]
+prompt = "a red sun"
+generator = "demo-f8"
+perceptors = ["demo-clip"]
+[animation]
+mode = "feedback"
+frames = 4
+[output.video]
+soundtrack = "NAME"
+"#;
+    let farm = TestFarm::start().await;
+    let before = files(farm.dir.path());
+    let named = |bytes: &[u8], extension| {
+        let hash: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        keys::asset(&hash, extension)
+    };
+    let with = |name: &str, bytes: &[u8]| SubmitRequest {
+        job: resolved(&FILM.replace("NAME", name)),
+        assets: [(name.to_owned(), bytes.to_vec())].into(),
+        ..request(SWEEP)
+    };
+    let (sound, picture, list) = (b"fLaC and so on", b"GIF89a picture", b"#EXTM3U\nhttp://host/");
+    for (bytes, extension, said) in [
+        (picture.as_slice(), "gif", "is not the name of a sound"),
+        (picture, "mp3", "is not a sound; MP3, "),
+        (list, "mp3", "is not a sound; MP3, "),
+    ] {
+        let refusal = farm.refused(with(&named(bytes, extension), bytes)).await;
+        assert_eq!(refusal.fields[0].field, "output.video.soundtrack");
+        assert!(refusal.fields[0].message.contains(said), "{refusal:?}");
+    }
+    assert_eq!(files(farm.dir.path()), before);
+
+    let name = named(sound, "flac");
+    let taken = farm.client.clone().submit(with(&name, sound)).await.unwrap();
+    let id: JobId = taken.into_inner().job.unwrap().id.parse().unwrap();
+    assert_eq!(farm.farm.storage.job(id).get(&name).await.unwrap().unwrap(), sound.as_slice());
+}
+
+#[tokio::test]
 async fn too_much_is_refused_with_the_limit() {
     let flags = ["--most-job-kib", "4", "--most-message-mib", "1", "--most-cells", "7"];
     let farm = TestFarm::with(&flags).await;

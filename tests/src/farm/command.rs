@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -100,6 +101,11 @@ impl Farm {
     /// Writes a job file beside the models.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.bench.path(name), text).expect("the job file is written");
+    }
+
+    /// A file beside the job file.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.bench.path(name)
     }
 
     /// Submits a job of so many cells.

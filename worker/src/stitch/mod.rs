@@ -18,12 +18,14 @@ use bytes::Bytes;
 use image::{ImageFormat, RgbImage};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
+use vqfarm_core::animation::Timeline;
+use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
 use vqfarm_queue::{Queue, QueueError, Retry, Ticket};
 
 use self::grid::{Wanted, arrange};
-use crate::job::OpenJob;
+use crate::job::{JobFault, OpenJob};
 use crate::publish::PublishError;
 use vqfarm_storage::StoreError;
 use vqfarm_storage::frame;
@@ -49,15 +51,22 @@ pub enum StitchError {
     Sheet(#[from] image::ImageError),
     #[error(transparent)]
     Cell(#[from] vqfarm_core::job::FieldError),
+    #[error(transparent)]
+    Job(#[from] JobFault),
     #[error("cannot look at a frame: {0}")]
     Look(#[from] PublishError),
     #[error("this machine has no ffmpeg, which makes the film; install it, or use codec = \"gif\"")]
     NoFfmpeg,
+    #[error("the soundtrack cannot be used: {0}")]
+    Sound(String),
     #[error("the film cannot be made: {0}")]
     Film(std::io::Error),
     #[error("the thread that stitches died: {0}")]
     Thread(#[from] JoinError),
 }
+
+/// Whom events are told to.
+pub type Tell<'a> = dyn FnMut(&Event) + Send + 'a;
 
 /// Keys of what was written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,28 +81,24 @@ pub struct Outputs {
 }
 
 /// Makes the outputs from the stored frames; older ones are replaced, each as a whole.
-/// `failures` says why cells have no frame.
+/// `failures` says why cells have no frame; `tell` hears how far a film is.
 ///
 /// # Errors
 /// A frame is missing without a failure, or damaged; storage fails.
 pub async fn stitch(
     job: &Arc<OpenJob>,
     failures: &HashMap<u64, String>,
+    tell: &mut Tell<'_>,
 ) -> Result<Outputs, StitchError> {
     let (table, size) = collect::collect(job, failures).await?;
     let store = &job.store;
     let scores = scores::csv(&table)?;
     if let Content::Film(timeline) = &job.plan.content {
-        let (video, fps) = (timeline.video(), timeline.film_fps());
-        let there: Vec<u64> =
-            table.cells.iter().filter(|c| c.image.is_some()).map(|c| c.index).collect();
-        let order = video.order(there.len() as u64);
-        let order = order.into_iter().filter_map(|n| there.get(n as usize).copied()).collect();
-        let film = film::encode(job, order, video, fps).await?;
-        let key = video.codec.key();
-        store.replace(key, film).await?;
+        let cells = table.cells.iter().filter(|cell| cell.image.is_some());
+        let there = cells.map(|cell| cell.index).collect();
+        let video = make_film(job, timeline, there, tell).await?;
         store.replace(keys::SCORES, scores.into()).await?;
-        let (video, scores) = (Some(key.to_owned()), keys::SCORES.to_owned());
+        let (video, scores) = (Some(video), keys::SCORES.to_owned());
         return Ok(Outputs { video, scores, ..Outputs::default() });
     }
     let gallery = gallery::page(&table)?;
@@ -126,6 +131,22 @@ pub async fn stitch(
     store.replace(keys::GALLERY, gallery.into()).await?;
     let (gallery, scores) = (Some(keys::GALLERY.to_owned()), keys::SCORES.to_owned());
     Ok(Outputs { contact_sheets, gallery, video: None, scores })
+}
+
+/// Makes and stores the film of the frames that are there; answers with its key.
+async fn make_film(
+    job: &OpenJob,
+    timeline: &Timeline,
+    there: Vec<u64>,
+    tell: &mut Tell<'_>,
+) -> Result<String, StitchError> {
+    let video = timeline.video();
+    let order = video.order(there.len() as u64);
+    let order = order.into_iter().filter_map(|n| there.get(n as usize).copied()).collect();
+    let film = film::encode(job, timeline, order, tell).await?;
+    let key = video.codec.key();
+    job.store.replace_with_file(key, &film.file).await?;
+    Ok(key.to_owned())
 }
 
 /// Throws damaged frames away and lets their cells be rendered anew, before the stitching
