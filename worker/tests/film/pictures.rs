@@ -57,6 +57,11 @@ async fn every_codec_shows_every_frame_at_its_size_and_rate() {
         assert_eq!(streams.len(), 1, "{codec}");
         let names = ["codec_name", "width", "height", "pix_fmt", "r_frame_rate", "nb_read_frames"];
         assert_eq!(facts(&streams[0], names), [name, "64", "48", format, "6/1", "12"], "{codec}");
+        if codec != "gif" {
+            let colour = ["color_space", "color_primaries", "color_transfer", "color_range"];
+            let told = facts(&streams[0], colour);
+            assert_eq!(told, ["bt709", "bt709", "bt709", "tv"], "{codec}");
+        }
         assert_shows(&reel, &decode(&film, SIZE), &ALL, codec);
     }
     let (shown, lasts) = read_webp(&reel.film(json!({ "codec": "webp" })).await);

@@ -180,11 +180,14 @@ pub fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
 /// Each picture must be close to the frame of its number, and to no other.
 pub fn assert_shows(reel: &Reel, shown: &[RgbImage], order: &[u64], name: &str) {
     assert_eq!(shown.len(), order.len(), "{name}");
+    // A GIF has 256 colours, which are few for these.
+    let least = if name == "gif" { 26.0 } else { 34.0 };
     for (at, (picture, &index)) in shown.iter().zip(order).enumerate() {
         let source = &reel.pictures[index as usize];
         let ratio = psnr(picture, source);
-        assert!(ratio > 30.0, "{name}: picture {at} is {ratio:.1} dB from frame {index}");
+        assert!(ratio > least, "{name}: picture {at} is {ratio:.1} dB from frame {index}");
         let next = &reel.pictures[(index as usize + 1) % reel.pictures.len()];
-        assert!(psnr(picture, next) < ratio - 6.0, "{name}: picture {at} is frame {index}");
+        let told_apart = psnr(picture, next) < ratio - 3.0;
+        assert!(told_apart, "{name}: picture {at} could be the frame after {index}");
     }
 }

@@ -79,12 +79,16 @@ impl Recipe<'_> {
         if matches!(self.video.codec, Codec::Webp | Codec::Png) {
             return filters;
         }
-        // Most codecs keep colour for pairs of pixels: an odd side gets one more.
-        let (width, height) = self.size;
-        if width % 2 == 1 || height % 2 == 1 {
-            filters.push("pad=ceil(iw/2)*2:ceil(ih/2)*2".into());
+        // Most codecs keep colour for pairs of pixels: an odd side gets one more, as the last.
+        let (right, bottom) = (self.size.0 % 2, self.size.1 % 2);
+        if right + bottom > 0 {
+            filters.push(format!("pad=iw+{right}:ih+{bottom}"));
+            filters.push(format!("fillborders=right={right}:bottom={bottom}:mode=smear"));
         }
         filters.push("scale=out_color_matrix=bt709:out_range=tv".into());
+        // Not the encoder's options of these names: ProRes does not heed them.
+        let colour = "color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv";
+        filters.push(format!("setparams={colour}"));
         filters
     }
 
@@ -130,9 +134,6 @@ impl Recipe<'_> {
         };
         let mut all = words(&encoder);
         all.extend(["-pix_fmt".into(), video.pixel_format.as_deref().unwrap_or(format).into()]);
-        if !matches!(video.codec, Codec::Webp | Codec::Png) {
-            all.extend(words("-color_primaries bt709 -color_trc bt709 -colorspace bt709"));
-        }
         all
     }
 
