@@ -413,6 +413,18 @@ impl FarmService for Grpc {
         Ok(Response::new(v1::FindModelsResponse { models }))
     }
 
+    async fn put_assets(
+        &self,
+        request: Request<v1::PutAssetsRequest>,
+    ) -> Answer<v1::PutAssetsResponse> {
+        self.admit(&request, Role::Submitter)?;
+        let asked = request.into_inner();
+        let request = RequestId::new(asked.request_id).map_err(Error::from)?;
+        let assets = asked.assets.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes)));
+        self.farm.put_assets(&request, assets.collect()).await?;
+        Ok(Response::new(v1::PutAssetsResponse {}))
+    }
+
     async fn put_model(
         &self,
         request: Request<Streaming<v1::PutModelRequest>>,

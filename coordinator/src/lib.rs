@@ -4,6 +4,7 @@
 //! [`Options`](options::Options) → [`Service`] → [`Service::run`]. Everything that it does to a
 //! farm is a method of [`Farm`], whoever asks.
 
+mod assets;
 mod audit;
 mod control;
 mod convert;

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use image::ImageFormat;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-use vqfarm_core::asset::{AssetKind, MAX_BYTES};
 use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::id::{JobId, ModelName, RequestId, Tag, UserName};
 use vqfarm_core::job::{FieldError, Job};
@@ -14,7 +12,6 @@ use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::{Plan, PlanError, Work};
 use vqfarm_core::record::{JobControl, JobRecord, ModelRecord};
-use vqfarm_core::sound::SoundFormat;
 use vqfarm_core::video::{FFMPEG_TAG, Video};
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{
@@ -22,6 +19,7 @@ use vqfarm_queue::{
 };
 use vqfarm_storage::Put;
 
+use crate::assets;
 use crate::error::{Error, Result};
 use crate::farm::{Farm, to_json};
 
@@ -58,14 +56,14 @@ impl Farm {
     /// The job is not valid or more than the farm takes, the request id stands for another job,
     /// or queue or storage fail.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted> {
-        let job = self.check(&submit)?;
+        let id = job_id(self.name.as_str(), &submit.request);
+        let job = self.check(&submit, id).await?;
         let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
         let models = self.models_of(&job, offered).await?;
         let plan = Plan::new(&job).map_err(|error| match error {
             PlanError::Field(error) => Error::fields(vec![error]),
             PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
         })?;
-        let id = job_id(self.name.as_str(), &submit.request);
         let record = JobRecord {
             id,
             user: submit.user,
@@ -104,8 +102,8 @@ impl Farm {
         Ok(Submitted { job: self.queue.job(id).await?, existed })
     }
 
-    /// The job, valid and within the farm's limits, with all its files at hand.
-    fn check(&self, submit: &Submit) -> Result<Job> {
+    /// The job `id`, valid and within the farm's limits, with all its files at hand.
+    async fn check(&self, submit: &Submit, id: JobId) -> Result<Job> {
         if submit.job.len() > self.limits.job {
             let message = format!(
                 "the job is {} KiB of JSON; this farm takes up to {} (job-kib of the coordinator)",
@@ -121,19 +119,31 @@ impl Farm {
         let job = Document::parse("job.json", submit.job.as_bytes())
             .and_then(|document| document.job(limits, no_files))
             .map_err(Error::BadJob)?;
-        let wrong: Vec<FieldError> = job
-            .assets()
-            .into_iter()
-            .filter_map(|asset| {
-                let bytes = submit.assets.get(&asset.path);
-                let why = check_asset(asset.kind, &asset.path, bytes).err()?;
-                Some(FieldError::new(asset.field, why))
-            })
-            .collect();
+        let used = job.assets();
+        let mut here: BTreeSet<String> = submit.assets.keys().cloned().collect();
+        if used.iter().any(|asset| !here.contains(&asset.path)) {
+            if submit.dry_run {
+                // They would be put here first.
+                here.extend(used.iter().map(|asset| asset.path.clone()));
+            }
+            here.extend(self.stored_assets(id).await?);
+        }
+        let wrong = used.iter().filter_map(|asset| {
+            let why = match submit.assets.get(&asset.path) {
+                Some(bytes) => assets::check(asset.kind, &asset.path, bytes),
+                None => assets::check_name(asset.kind, &asset.path).and_then(|_| {
+                    let there = here.contains(&asset.path);
+                    let what = asset.kind.name();
+                    if there { Ok(()) } else { Err(format!("the {what} did not come along")) }
+                }),
+            };
+            Some(FieldError::new(asset.field.clone(), why.err()?))
+        });
+        let wrong: Vec<FieldError> = wrong.collect();
         if !wrong.is_empty() {
             return Err(Error::fields(wrong));
         }
-        let used: BTreeSet<String> = job.assets().into_iter().map(|asset| asset.path).collect();
+        let used: BTreeSet<String> = used.into_iter().map(|asset| asset.path).collect();
         if let Some(name) = submit.assets.keys().find(|name| !used.contains(*name)) {
             let message = format!("the file {name:?} came along, but no field refers to it");
             return Err(Error::refused(Reason::BadRequest, message));
@@ -264,7 +274,7 @@ pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
 
 /// The job that a request stands for, whichever coordinator is asked and however often: a hash
 /// under the time that the request's id carries, if it carries one.
-fn job_id(farm: &str, request: &RequestId) -> JobId {
+pub(crate) fn job_id(farm: &str, request: &RequestId) -> JobId {
     let hash = Sha256::digest(format!("{farm}\n{request}"));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash[..16]);
@@ -278,41 +288,6 @@ fn job_id(farm: &str, request: &RequestId) -> JobId {
     }
     bytes[8] = 0x80 | bytes[8] & 0x3F;
     JobId::from_u128(u128::from_be_bytes(bytes))
-}
-
-/// Kinds of pictures that workers read.
-const READ: [ImageFormat; 4] =
-    [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
-
-/// A file's name is its contents' hash: nothing else is written, least of all elsewhere.
-fn check_asset(kind: AssetKind, name: &str, bytes: Option<&Bytes>) -> Result<(), String> {
-    let (what, extensions): (_, Vec<&str>) = match kind {
-        AssetKind::Picture => ("picture", vec!["png", "jpg", "webp", "gif"]),
-        AssetKind::Sound => ("sound", SoundFormat::ALL.map(SoundFormat::extension).into()),
-    };
-    let parts = name.strip_prefix("assets/").and_then(|rest| rest.split_once('.'));
-    let named =
-        parts.filter(|(hash, extension)| hash.len() == 64 && extensions.contains(extension));
-    let Some((hash, _)) = named else {
-        return Err(format!("{name:?} is not the name of a {what} that came along"));
-    };
-    let Some(bytes) = bytes else { return Err(format!("the {what} {name:?} did not come along")) };
-    if bytes.len() as u64 > MAX_BYTES {
-        let (is, most) = (bytes.len() >> 20, MAX_BYTES >> 20);
-        return Err(format!("a {what} of {is} MiB; at most {most} MiB are taken"));
-    }
-    let (known, kinds) = match kind {
-        AssetKind::Picture => {
-            let format = image::guess_format(bytes).ok();
-            (format.is_some_and(|format| READ.contains(&format)), "PNG, JPEG, WebP and GIF")
-        }
-        AssetKind::Sound => (SoundFormat::of(bytes).is_some(), SoundFormat::NAMES),
-    };
-    if !known {
-        return Err(format!("{name:?} is not a {what}; {kinds} are taken"));
-    }
-    let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if found == hash { Ok(()) } else { Err(format!("the {what} {name:?} was altered on its way")) }
 }
 
 /// The job as it would be when nothing has run.
@@ -349,52 +324,5 @@ mod tests {
         let named = RequestId::new("nightly-2026-11-24").unwrap();
         assert_eq!(job_id("a", &named), job_id("a", &named));
         assert_eq!(&job_id("a", &named).to_string()[12..13], "8");
-    }
-
-    fn hash(bytes: &[u8]) -> String {
-        Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-    }
-
-    #[test]
-    fn files_go_by_their_contents_and_nowhere_else() {
-        let check =
-            |name: &str, bytes: Option<&Bytes>| check_asset(AssetKind::Picture, name, bytes);
-        let bytes = Bytes::from_static(b"GIF89a picture");
-        let hash = hash(&bytes);
-        assert!(check(&keys::asset(&hash, "png"), Some(&bytes)).is_ok());
-        for bad in [
-            "../../etc/passwd".to_owned(),
-            "assets/../job.json".to_owned(),
-            format!("assets/{hash}.png/../x"),
-            format!("assets/{hash}.exe"),
-            format!("assets/{hash}.mp3"),
-            format!("assets/{}.png", "0".repeat(64)),
-            format!("frames/{hash}.png"),
-        ] {
-            assert!(check(&bad, Some(&bytes)).is_err(), "{bad}");
-        }
-        assert!(check(&keys::asset(&hash, "png"), None).is_err());
-    }
-
-    #[test]
-    fn a_file_must_be_what_its_field_asks_for() {
-        let told = |kind, bytes: &Bytes, extension| {
-            check_asset(kind, &keys::asset(&hash(bytes), extension), Some(bytes))
-        };
-        let text = Bytes::from_static(b"a text");
-        let refused = told(AssetKind::Picture, &text, "png").unwrap_err();
-        assert!(refused.contains("is not a picture"), "{refused}");
-        let list = Bytes::from_static(b"#EXTM3U\nhttp://host/x.ts");
-        let refused = told(AssetKind::Sound, &list, "mp3").unwrap_err();
-        assert!(refused.contains("is not a sound; MP3, "), "{refused}");
-
-        let sound = Bytes::from_static(b"fLaC and so on");
-        assert_eq!(told(AssetKind::Sound, &sound, "flac"), Ok(()));
-        assert!(told(AssetKind::Picture, &sound, "png").is_err());
-        assert!(told(AssetKind::Sound, &sound, "png").is_err());
-        let mut long = vec![0; MAX_BYTES as usize + 1];
-        long[..4].copy_from_slice(b"fLaC");
-        let refused = told(AssetKind::Sound, &long.into(), "flac").unwrap_err();
-        assert!(refused.contains("at most 64 MiB"), "{refused}");
     }
 }

@@ -18,6 +18,16 @@ pub enum AssetKind {
     Sound,
 }
 
+impl AssetKind {
+    /// For messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Picture => "picture",
+            Self::Sound => "sound",
+        }
+    }
+}
+
 /// A file that a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {

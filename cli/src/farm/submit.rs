@@ -9,13 +9,14 @@ use clap::Args;
 use serde_json::json;
 use vqfarm_core::id::{RequestId, UserName};
 use vqfarm_proto::Refusal;
-use vqfarm_proto::v1::{Reason, SubmitRequest, SubmitResponse};
+use vqfarm_proto::v1::{PutAssetsRequest, Reason, SubmitRequest, SubmitResponse};
 
 use super::client::{ConnectArgs, Farm, is_passing};
 use super::status::sentence;
 use super::watch::watch_job;
 use super::{Outcome, models, show};
 use crate::failure::Failure;
+use crate::job::assets::Asset;
 use crate::job::{self, JobArgs, Resolved};
 use crate::style;
 
@@ -72,6 +73,8 @@ pub struct SubmitArgs {
     connect: ConnectArgs,
 }
 
+/// Bytes of files that travel in one message, beyond the first of them.
+const BATCH: usize = 16 << 20;
 /// How long a coordinator that broke off is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -90,20 +93,59 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
             anstream::eprintln!("{}: pushed to the farm", entry.name);
         }
     }
-    let assets = resolved.assets.iter();
-    let message = SubmitRequest {
+    let mut batches = batches(&resolved.assets);
+    let last = batches.pop().unwrap_or_default();
+    let mut message = SubmitRequest {
         job: serde_json::to_string(&resolved.job).context("cannot write the job as JSON")?,
-        assets: assets.map(|a| (a.key.clone(), a.bytes.clone())).collect::<HashMap<_, _>>(),
+        assets: last,
         request_id: request.to_string(),
         priority: args.priority,
         user: user.to_string(),
         dry_run: args.dry_run,
         offered: missing.iter().map(models::describe).collect(),
     };
+    if !batches.is_empty() && !args.dry_run {
+        // Nothing is sent ahead of a job that would be refused.
+        message.dry_run = true;
+        send(farm.clone(), &args.connect, message.clone(), &resolved).await?;
+        message.dry_run = false;
+        put_assets(&mut farm, &args.connect, &request, batches).await?;
+    }
     let answer = send(farm, &args.connect, message, &resolved).await?;
     tell(&args, &answer)?;
     let id = answer.job.unwrap_or_default().id;
     if args.watch { watch_job(&args.connect, &id, args.json).await } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// Files in portions that fit into a message each, the job's own beside the last of them.
+fn batches(assets: &[Asset]) -> Vec<HashMap<String, Vec<u8>>> {
+    let mut batches: Vec<HashMap<String, Vec<u8>>> = Vec::new();
+    let mut room = 0;
+    for asset in assets {
+        if batches.is_empty() || asset.bytes.len() > room {
+            batches.push(HashMap::new());
+            room = BATCH;
+        }
+        room = room.saturating_sub(asset.bytes.len());
+        batches.last_mut().and_then(|batch| batch.insert(asset.key.clone(), asset.bytes.clone()));
+    }
+    batches
+}
+
+async fn put_assets(
+    farm: &mut Farm,
+    connect: &ConnectArgs,
+    request: &RequestId,
+    batches: Vec<HashMap<String, Vec<u8>>>,
+) -> Result<(), Failure> {
+    let all = batches.len();
+    for (sent, assets) in batches.into_iter().enumerate() {
+        let request_id = request.to_string();
+        let put = farm.put_assets(PutAssetsRequest { request_id, assets }).await;
+        put.map_err(|status| connect.explain(status))?;
+        anstream::eprintln!("files: {} of {all} portions sent ahead", sent + 1);
+    }
+    Ok(())
 }
 
 /// Submits; asks again under the same request id while the coordinator is away.
