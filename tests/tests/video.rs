@@ -84,7 +84,10 @@ fn a_clip_is_painted_frame_by_frame_and_keeps_its_rate_and_sound() {
     let streams = probe(&bench.path("o/out/video.mp4"));
     let kinds: Vec<_> = streams.iter().map(|s| s["codec_name"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["h264", "aac"]);
-    assert_eq!((&streams[0]["nb_read_frames"], &streams[0]["avg_frame_rate"]), (&"8".into(), &"8/1".into()));
+    assert_eq!(
+        (&streams[0]["nb_read_frames"], &streams[0]["avg_frame_rate"]),
+        (&"8".into(), &"8/1".into())
+    );
     assert_eq!((&streams[0]["width"], &streams[0]["height"]), (&32.into(), &24.into()));
 
     // The resolved job has pictures in the frame's shape and nothing of the path.
@@ -118,16 +121,24 @@ fn an_init_weight_holds_frames_to_the_source() {
     clip(&bench.path("clip.mp4"));
     let render = |out: &str, weight: &str| {
         let set = format!("render.init_weight={weight}");
-        let more = ["--set", &set, "--set", "render.iterations=12", "--set", "animation.frames=2"];
-        let ran = bench.render(&[&["job.toml", "--out", out][..], &more].concat());
+        let far = ["--set", "render.iterations=30", "--set", "render.step_size=0.3"];
+        let more = [&["--set", &set, "--set", "animation.frames=2"][..], &far].concat();
+        let ran = bench.render(&[&["job.toml", "--out", out][..], &more[..]].concat());
         assert_eq!(ran.status, 0, "{}", ran.stderr);
         frames(bench.pictures(out))
     };
     let (bound, free) = (render("bound", "1000"), render("free", "0"));
     // The first iteration's picture: what the generator makes of the source alone.
     let start = bench.render(&[
-        "job.toml", "--out", "start", "--set", "render.iterations=1", "--set",
-        "render.step_size=0.000001", "--set", "animation.frames=2",
+        "job.toml",
+        "--out",
+        "start",
+        "--set",
+        "render.iterations=1",
+        "--set",
+        "render.step_size=0.000001",
+        "--set",
+        "animation.frames=2",
     ]);
     assert_eq!(start.status, 0, "{}", start.stderr);
     for (index, start) in frames(bench.pictures("start")).iter().enumerate() {
@@ -234,7 +245,10 @@ fn a_farm_paints_the_same_film_and_takes_more_pictures_than_a_message_holds() {
     assert!(again.stderr.contains("portions sent ahead"), "{}", again.stderr);
     // A job that is refused leaves nothing behind, whatever it would have brought along.
     let before = farm.stored.jobs();
-    farm.write("bad.toml", &pictures.replacen("mode = \"video\"", "mode = \"video\"\nframes = 4", 1));
+    farm.write(
+        "bad.toml",
+        &pictures.replacen("mode = \"video\"", "mode = \"video\"\nframes = 4", 1),
+    );
     assert_eq!(farm.vqfarm(&["submit", "bad.toml"]).status, 2);
     assert_eq!(farm.stored.jobs(), before);
 }
