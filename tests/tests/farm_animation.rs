@@ -114,7 +114,7 @@ fn a_film_waits_for_a_worker_that_has_ffmpeg_and_says_so() {
 
 #[test]
 fn a_soundtrack_goes_with_the_job_to_whoever_makes_the_film() {
-    let farm = Farm::new(Setup::with_s3());
+    let farm = Farm::new(Setup::default());
     let _one = farm.worker("one", &[]);
     let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:duration=3"];
     let sung = Command::new("ffmpeg").args(tone).arg(farm.path("song.flac")).status();

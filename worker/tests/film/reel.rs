@@ -114,7 +114,7 @@ impl Reel {
 fn colour(x: u32, y: u32, n: u64) -> [u8; 3] {
     let (x, y, n) = (f64::from(x), f64::from(y), n as f64);
     let wave = |phase: f64| (128.0 + 90.0 * phase.sin()) as u8;
-    [wave((x - 3.0 * n) / 11.0), wave((y + 2.0 * n) / 13.0), wave(n / 2.0)]
+    [wave((x - 6.0 * n) / 11.0), wave((y + 4.0 * n) / 13.0), wave(n / 2.0)]
 }
 
 /// The standard output of a command that succeeds.
