@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use image::RgbImage;
 use vqfarm_core::animation::{Mode, Timeline};
+use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::record::JobRecord;
 use vqfarm_core::{keys, plan};
 
@@ -21,13 +22,18 @@ impl Film {
     /// The folder holds no film, or not all of one.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(keys::JOB_RECORD);
-        let record = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         let record: JobRecord =
-            serde_json::from_slice(&record).with_context(|| format!("read {}", path.display()))?;
-        let animation = record.spec.animation.as_ref();
+            serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
+        // Checked as every job is: the file may come from elsewhere.
+        let spec = serde_json::to_vec(&record.spec)?;
+        let no_files = |_: &str| Err(std::io::Error::other("a stored job refers to no files"));
+        let job =
+            Document::parse(&path.to_string_lossy(), &spec)?.job(Limits::default(), no_files)?;
+        let animation = job.animation.as_ref();
         let animation = animation.with_context(|| format!("{} is no film", folder.display()))?;
-        let timeline = Timeline::new(&record.spec, animation)?;
-        let size = record.spec.render.size;
+        let timeline = Timeline::new(&job, animation)?;
+        let size = timeline.size();
         let frames = (0..timeline.len()).map(keys::frame);
         let frames = pictures(folder, frames, size)?;
         let zoom = &animation.zoom;
