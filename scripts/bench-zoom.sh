@@ -30,6 +30,7 @@ trap 'exit 130' INT TERM
 start() { # start WORKERS: a new farm
   rm -rf "${dir:?}/$1"
   mkdir -p "$dir/$1"
+  : >"$dir/$1/farm.log"
   WORKERS=$1 THREADS=1 FARM_DIR=$dir/$1 PORT=$port BIN=$bin scripts/farm.sh 2>"$dir/$1/farm.log" &
   farm=$!
   until grep -q "^farm: ready" "$dir/$1/farm.log"; do
