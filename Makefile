@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup build farm demo test test-faults lint bench bench-queue train-demo measure-demo
+.PHONY: setup build farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -31,6 +31,10 @@ bench: build
 bench-queue: setup
 	cargo run --release -p vqfarm-queue --example bench
 
+# A short zoom on real farms of one and two workers, beside what its plan says.
+bench-zoom: build
+	scripts/bench-zoom.sh
+
 lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -45,3 +49,9 @@ train-demo: build
 
 measure-demo: build
 	target/release/vqfarm-demo measure --models assets/models --out out/measure
+
+# A zoom and a chain of the same scene and camera: how steady, how true to the prompt, how seamless.
+measure-zoom: build
+	target/release/vqfarm render examples/measure-zoom.toml --out out/measure/zoom
+	target/release/vqfarm render examples/measure-feedback.toml --out out/measure/feedback
+	target/release/vqfarm-demo measure-zoom --zoom out/measure/zoom --feedback out/measure/feedback

@@ -5,6 +5,7 @@
 #
 #   scripts/farm.sh                 VQFARM_ADDR and ports as below
 #   WORKERS=4 scripts/farm.sh       more workers
+#   THREADS=1 scripts/farm.sh       so many CPU threads for each
 #   FARM_DIR=/var/tmp/farm PORT=7171 scripts/farm.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -110,7 +111,7 @@ start coordinator "$bin/vqfarm-coordinator" --listen "127.0.0.1:$port"
 until_ready coordinator "$bin/vqfarm" status
 for n in $(seq "$workers"); do
   # The machine's cores are shared out; each worker has at least one.
-  threads=$(($(nproc) / workers))
+  threads=${THREADS:-$(($(nproc) / workers))}
   start "worker-$n" "$bin/vqfarm-worker" run --device cpu --id "worker-$n" \
     --threads $((threads > 0 ? threads : 1))
 done

@@ -4,6 +4,7 @@ pub mod caption;
 pub mod data;
 pub mod draw;
 pub mod export;
+pub mod films;
 pub mod measure;
 pub mod models;
 pub mod render;

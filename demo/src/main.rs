@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
 use vqfarm_demo::train::{generator, perceptor, run::Options};
-use vqfarm_demo::{data, export, measure, render, scene::Split, sheet};
+use vqfarm_demo::{data, export, films, measure, render, scene::Split, sheet};
 
 #[derive(Parser)]
 #[command(version, about = "Draws scenes, trains the demo models on them, measures the models")]
@@ -26,6 +26,8 @@ enum Command {
     Export(ExportArgs),
     /// Measure the models on held-out scenes and prompts.
     Measure(MeasureArgs),
+    /// Measure a finished zoom beside a finished chain of the same scene and camera.
+    MeasureZoom(MeasureZoomArgs),
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -119,6 +121,24 @@ struct MeasureArgs {
 }
 
 #[derive(clap::Args)]
+struct MeasureZoomArgs {
+    /// The folder in which `vqfarm render` left the zoom.
+    #[arg(long, default_value = "out/measure/zoom")]
+    zoom: PathBuf,
+    /// The folder of the film with mode = \"feedback\".
+    #[arg(long, default_value = "out/measure/feedback")]
+    feedback: PathBuf,
+    /// Directory of the model files.
+    #[arg(long, default_value = "assets/models")]
+    models: PathBuf,
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// Print the figures as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 struct ScenesArgs {
     /// How many scenes.
     #[arg(long, default_value_t = 64)]
@@ -147,6 +167,7 @@ fn main() -> Result<()> {
         Command::Scenes(args) => scenes(&args),
         Command::Train(args) => train(args),
         Command::Measure(args) => report(&args),
+        Command::MeasureZoom(args) => report_zoom(&args),
         Command::Export(args) => {
             std::fs::create_dir_all(&args.models)
                 .with_context(|| format!("make {}", args.models.display()))?;
@@ -178,6 +199,17 @@ fn report(args: &MeasureArgs) -> Result<()> {
     println!("prompt in the first three  {:6.1} %", r.prompt_in_first_3_of_32);
     println!("a picture took             {:6.2} s", r.seconds_per_picture);
     println!("sheets in {}", args.out.display());
+    Ok(())
+}
+
+fn report_zoom(args: &MeasureZoomArgs) -> Result<()> {
+    tch::set_num_threads(1);
+    let report = films::compare(&args.zoom, &args.feedback, &args.models, args.device)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{report}");
+    }
     Ok(())
 }
 

@@ -137,7 +137,7 @@ fn encode_texts(clip: &Clip, texts: &[&str]) -> Result<Tensor> {
 }
 
 /// Cosines of pictures and texts, [pictures, texts], on the CPU.
-fn cosines(clip: &Clip, images: &Tensor, texts: &[&str]) -> Result<Tensor> {
+pub(crate) fn cosines(clip: &Clip, images: &Tensor, texts: &[&str]) -> Result<Tensor> {
     let side = clip.resolution();
     let texts = encode_texts(clip, texts)?;
     Ok(tch::no_grad(|| {

@@ -58,13 +58,7 @@ fn moved(picture: &RgbImage, by: &animation::Warp) -> Result<RgbImage> {
         let shift = [by.translate_x, by.translate_y].map(|pixels| pixels.round() as i64);
         return legacy_zoom(picture, by.zoom, shift);
     }
-    let motion = Motion {
-        zoom: by.zoom,
-        angle: by.angle,
-        translate_x: by.translate_x,
-        translate_y: by.translate_y,
-        center: by.center,
-    };
+    let motion = Motion::from(by);
     if motion == Motion::default() {
         return Ok(picture.clone());
     }

@@ -22,6 +22,7 @@ pub mod perception;
 pub mod picture;
 mod prompts;
 pub mod session;
+pub mod similarity;
 mod text_repair;
 pub mod tokenizer;
 pub mod warp;

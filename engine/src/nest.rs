@@ -13,137 +13,85 @@ use vqfarm_core::animation::Nesting;
 use crate::error::{EngineError, Result};
 use crate::guard::guard;
 use crate::image_io;
+use crate::similarity::Similarity;
 
 /// The smallest side of a band in pixels.
 const COARSEST: i64 = 6;
 /// Samples of a pixel in each direction, at most, where a picture is shown smaller.
 const FINEST: i64 = 8;
 
-/// p ↦ a·p + b on points (x, y) about a picture's middle, y down, as complex numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Similarity {
-    a: [f64; 2],
-    b: [f64; 2],
+/// A picture of a zoom.
+#[derive(Clone, Copy)]
+pub struct Nested<'a> {
+    pub picture: &'a RgbImage,
+    /// How the next one lies in it; none in the last.
+    pub next: Option<Nesting>,
 }
 
-fn times(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
-    [a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]]
-}
-
-fn inverse(a: [f64; 2]) -> [f64; 2] {
-    let length = a[0] * a[0] + a[1] * a[1];
-    [a[0] / length, -a[1] / length]
-}
-
-impl Similarity {
-    const SAME: Self = Self { a: [1.0, 0.0], b: [0.0, 0.0] };
-
-    /// To the power `u` of what places one picture in another of this size.
-    fn placing(nesting: &Nesting, (width, height): (i64, i64), u: f64) -> Self {
-        // The picture turns clockwise when what is looked at turns the other way.
-        let turn = -nesting.angle.to_radians();
-        let to = |u: f64| {
-            let shrink = nesting.step.powf(-u);
-            [shrink * (turn * u).cos(), shrink * (turn * u).sin()]
-        };
-        let [x, y] = nesting.center;
-        let middle = [(x - 0.5) * (width - 1) as f64, (y - 0.5) * (height - 1) as f64];
-        let a = to(1.0);
-        // The point that stays where it is.
-        let fixed = times(middle, inverse([1.0 - a[0], -a[1]]));
-        let a = to(u);
-        let moved = times(a, fixed);
-        Self { a, b: [fixed[0] - moved[0], fixed[1] - moved[1]] }
-    }
-
-    /// This after `first`.
-    fn after(self, first: Self) -> Self {
-        let b = times(self.a, first.b);
-        Self { a: times(self.a, first.a), b: [b[0] + self.b[0], b[1] + self.b[1]] }
-    }
-
-    fn inverse(self) -> Self {
-        let a = inverse(self.a);
-        let b = times(a, self.b);
-        Self { a, b: [-b[0], -b[1]] }
-    }
-
-    /// How many of its pixels lie in one of the view's.
-    fn shrinking(self) -> f64 {
-        self.a[0].hypot(self.a[1])
-    }
-}
-
-/// What a camera sees that is `along` (0 to 1) on the way from `pictures[0]` into
-/// `pictures[1]`. `nestings[j]` says how picture j + 1 lies in picture j. The rim in which a
-/// picture passes into the one around it is `rim` of half its side, and closes as the camera
-/// gets to it, so that nothing jumps when it has arrived.
+/// What a camera sees that is `along` (0 to 1) on the way from `pictures[at]` into the next one.
+///
+/// Each picture passes into the one around it over a rim that is `rim` of half its side, or as
+/// wide as leaves the next one untouched if that is less. So its rim is out of sight when the camera
+/// gets to the next one, one picture around that of `at` is enough, and what the camera nears
+/// stays as it is, so that nothing jumps.
 ///
 /// # Errors
-/// Pictures of different sizes, as many nestings as pictures; libtorch fails.
-pub fn compose(
-    pictures: &[&RgbImage],
-    nestings: &[Nesting],
-    along: f64,
-    rim: f64,
-) -> Result<RgbImage> {
-    let rims = (1..pictures.len()).map(|j| rim * (j as f64 - along).clamp(0.0, 1.0));
-    nested(pictures, nestings, along, &rims.collect::<Vec<_>>())
-}
-
-/// The start of a keyframe's next round: its rim passes into what the one around it shows there,
-/// and its middle is the next one, if there is one.
-///
-/// # Errors
-/// As [`compose`].
-pub fn tied(
-    around: Option<(&RgbImage, &Nesting)>,
-    own: &RgbImage,
-    inner: Option<(&RgbImage, &Nesting)>,
-    rim: f64,
-) -> Result<RgbImage> {
-    let mut pictures: Vec<&RgbImage> = around.iter().map(|(picture, _)| *picture).collect();
-    let mut nestings: Vec<Nesting> = around.iter().map(|(_, nesting)| **nesting).collect();
-    let along = pictures.len() as f64;
-    pictures.push(own);
-    pictures.extend(inner.iter().map(|(picture, _)| *picture));
-    nestings.extend(inner.iter().map(|(_, nesting)| **nesting));
-    nested(&pictures, &nestings, along, &vec![rim; pictures.len() - 1])
-}
-
-/// `rims[j]` is that of picture j + 1.
-fn nested(
-    pictures: &[&RgbImage],
-    nestings: &[Nesting],
-    along: f64,
-    rims: &[f64],
-) -> Result<RgbImage> {
-    let Some(first) = pictures.first().filter(|_| nestings.len() + 1 == pictures.len()) else {
-        return Err(EngineError::Failed("as many nestings as pictures but one".into()));
+/// There is no picture `at`, one before the last says nothing of the next one, pictures have
+/// different sizes; libtorch fails.
+pub fn compose(pictures: &[Nested], at: usize, along: f64, rim: f64) -> Result<RgbImage> {
+    let refused = |why: &str| EngineError::Failed(why.into());
+    let camera = pictures.get(at).ok_or_else(|| refused("no picture where the camera is"))?;
+    let (width, height) = camera.picture.dimensions();
+    if pictures.iter().any(|nested| nested.picture.dimensions() != (width, height)) {
+        return Err(refused("pictures that nest have different sizes"));
+    }
+    let size = (i64::from(width), i64::from(height));
+    let places = pictures[..pictures.len() - 1].iter().map(|nested| {
+        let next =
+            nested.next.ok_or_else(|| refused("a picture does not say how the next lies"))?;
+        Ok(Similarity::placing(&next, size, 1.0))
+    });
+    let places: Vec<Similarity> = places.collect::<Result<_>>()?;
+    let view = match &camera.next {
+        Some(next) => Similarity::placing(next, size, along),
+        None => Similarity::SAME,
     };
-    if pictures.iter().any(|picture| picture.dimensions() != first.dimensions()) {
-        return Err(EngineError::Failed("pictures that nest have different sizes".into()));
+    // Of each picture, what the camera sees of it.
+    let mut views = vec![view; pictures.len()];
+    for j in (0..at).rev() {
+        views[j] = places[j].after(views[j + 1]);
     }
-    let size = (i64::from(first.width()), i64::from(first.height()));
-    let tensors: Vec<Tensor> =
-        pictures.iter().map(|p| image_io::to_tensor(p, Device::Cpu)).collect::<Result<_>>()?;
+    for j in at + 1..pictures.len() {
+        views[j] = places[j - 1].inverse().after(views[j - 1]);
+    }
+    let tensors: Vec<Tensor> = pictures
+        .iter()
+        .map(|nested| image_io::to_tensor(nested.picture, Device::Cpu))
+        .collect::<Result<_>>()?;
     let seen = guard(|| {
         tch::no_grad(|| {
-            let mut view = match nestings.first() {
-                Some(nesting) => Similarity::placing(nesting, size, along),
-                None => Similarity::SAME,
-            };
-            let mut seen = sample(&tensors[0], view);
-            for (j, nesting) in nestings.iter().enumerate() {
-                view = Similarity::placing(nesting, size, 1.0).inverse().after(view);
-                let layer = sample(&tensors[j + 1], view);
-                seen = blend(&seen, &layer, &mask(view, size, rims[j]));
+            let mut seen = sample(&tensors[0], views[0]);
+            for (j, nested) in pictures.iter().enumerate().skip(1) {
+                let rim = nested.next.map_or(rim, |next| rim.min(room(&next, size)));
+                let own = sample(&tensors[j], views[j]);
+                seen = blend(&seen, &own, &mask(views[j], size, rim));
             }
             seen.clamp(0.0, 1.0)
         })
     })?;
     let mut made = image_io::to_pictures(&seen)?;
-    made.pop().ok_or_else(|| EngineError::Failed("no picture came of it".into()))
+    made.pop().ok_or_else(|| refused("no picture came of it"))
+}
+
+/// How wide a picture's rim may be, in parts of half its side, before it touches the next one.
+fn room(next: &Nesting, size: (i64, i64)) -> f64 {
+    let place = Similarity::placing(next, size, 1.0);
+    let (x, y) = (size.0 as f64 / 2.0, size.1 as f64 / 2.0);
+    let reach = [[x, y], [-x, y], [x, -y], [-x, -y]].map(|corner| {
+        let corner = place.apply(corner);
+        (corner[0].abs() / x).max(corner[1].abs() / y)
+    });
+    (1.0 - reach.into_iter().fold(0.0, f64::max)).max(0.0)
 }
 
 /// The points of a view [h, w] in a picture's own coordinates about its middle, each pixel of the
@@ -165,7 +113,8 @@ fn sample(picture: &Tensor, view: Similarity) -> Tensor {
     }
     let size = picture.size();
     let (height, width) = (size[2], size[3]);
-    let fine = (view.shrinking().ceil() as i64).clamp(1, FINEST);
+    // As many as its pixels lie in one of the view's.
+    let fine = (view.scale().ceil() as i64).clamp(1, FINEST);
     let (x, y) = points(view, (width, height), fine);
     let half = |n: i64| ((n - 1) as f64 / 2.0).max(0.5);
     let grid = Tensor::stack(&[x / half(width), y / half(height)], -1).to_kind(Kind::Float);
@@ -237,56 +186,66 @@ mod tests {
         sum / count
     }
 
-    #[test]
-    fn powers_of_a_placing_follow_from_one_another() {
-        let to = |u| Similarity::placing(&NESTING, (48, 32), u);
-        let (half, whole) = (to(0.5), to(1.0));
-        let twice = half.after(half);
-        for (one, other) in twice.a.iter().chain(&twice.b).zip(whole.a.iter().chain(&whole.b)) {
-            assert!((one - other).abs() < 1e-9);
-        }
-        let back = whole.inverse().after(whole);
-        assert!((back.a[0] - 1.0).abs() < 1e-9 && back.b[0].abs() < 1e-9);
-        // The next picture's middle lies where it should.
-        assert!((whole.b[0] - (0.45 - 0.5) * 47.0).abs() < 1e-9);
+    fn nested<'a>(pictures: &[&'a RgbImage]) -> Vec<Nested<'a>> {
+        let last = pictures.len() - 1;
+        let next = |j| (j < last).then_some(NESTING);
+        pictures.iter().enumerate().map(|(j, picture)| Nested { picture, next: next(j) }).collect()
     }
 
     #[test]
-    fn a_camera_begins_at_one_picture_and_ends_at_the_next_without_a_jump() {
-        let (outer, inner, innermost) = (picture(20), picture(120), picture(220));
-        let all = [&outer, &inner, &innermost];
-        let nestings = [NESTING; 2];
-        let start = compose(&all, &nestings, 0.0, 0.3).unwrap();
-        assert!(apart(&start, &outer, 0) > 1.0, "the inner ones are seen");
-        assert_eq!(start.get_pixel(1, 1), outer.get_pixel(1, 1));
-        let end = compose(&all, &nestings, 0.9999, 0.3).unwrap();
-        let next = compose(&[&inner, &innermost], &nestings[..1], 0.0, 0.3).unwrap();
-        assert!(apart(&end, &next, 1) < 1.0, "{}", apart(&end, &next, 1));
+    fn a_camera_ends_at_the_next_picture_as_it_begins_there() {
+        let [a, b, c, d] = [20, 90, 160, 230].map(picture);
+        let all = nested(&[&a, &b, &c, &d]);
+        let end = compose(&all[..3], 0, 0.9999, 0.3).unwrap();
+        let begin = compose(&all[..3], 1, 0.0, 0.3).unwrap();
+        assert!(apart(&end, &begin, 0) < 0.1, "{}", apart(&end, &begin, 0));
+        // What lies further out has left the view by then.
+        let end = compose(&all, 1, 0.9999, 0.3).unwrap();
+        let without = compose(&all[1..], 0, 0.9999, 0.3).unwrap();
+        assert_eq!(end, without);
+        let early = compose(&all, 1, 0.2, 0.3).unwrap();
+        assert!(apart(&early, &compose(&all[1..], 0, 0.2, 0.3).unwrap(), 0) > 1.0);
+    }
+
+    #[test]
+    fn rims_leave_room_for_the_next_picture() {
+        let room = |step, angle, center| room(&Nesting { step, angle, center }, (64, 64));
+        assert!((room(2.0, 0.0, [0.5; 2]) - 0.5).abs() < 1e-9);
+        assert!((room(2.0, 45.0, [0.5; 2]) - (1.0 - 0.5f64.sqrt())).abs() < 1e-9);
+        assert!(room(2.0, 0.0, [0.25, 0.5]) < 0.02);
+        assert!(room(1.2, 45.0, [0.5; 2]) == 0.0);
     }
 
     #[test]
     fn a_picture_that_nests_in_itself_is_composed_seamlessly() {
-        // A gradient about the middle is the same at each scale up to its brightness, so take
-        // one whose inner copy is what it shows there.
         let flat = RgbImage::from_pixel(48, 32, image::Rgb([90, 120, 150]));
-        for along in [0.0, 0.3, 0.7] {
-            let seen = compose(&[&flat, &flat, &flat], &[NESTING; 2], along, 0.3).unwrap();
+        for (at, along) in [(0, 0.0), (0, 0.3), (1, 0.0), (1, 0.7)] {
+            let seen = compose(&nested(&[&flat, &flat, &flat]), at, along, 0.3).unwrap();
             assert!(apart(&seen, &flat, 0) < 1.0);
         }
-        let tied = tied(Some((&flat, &NESTING)), &flat, Some((&flat, &NESTING)), 0.3).unwrap();
-        assert!(apart(&tied, &flat, 0) < 1.0);
     }
 
     #[test]
-    fn a_tied_picture_has_its_neighbours_in_middle_and_rim() {
+    fn a_picture_has_its_neighbours_in_middle_and_rim() {
         let grey = |level: u8| RgbImage::from_pixel(64, 64, image::Rgb([level; 3]));
         let (around, own, inner) = (grey(0), grey(100), grey(200));
-        let nesting = Nesting { step: 2.0, angle: 0.0, center: [0.5, 0.5] };
-        let tied = tied(Some((&around, &nesting)), &own, Some((&inner, &nesting)), 0.3).unwrap();
-        let at = |x, y| tied.get_pixel(x, y).0[0];
+        let next = Some(Nesting { step: 2.0, angle: 0.0, center: [0.5, 0.5] });
+        let all = [&around, &own, &inner].map(|picture| Nested { picture, next });
+        let seen = compose(&all, 1, 0.0, 0.3).unwrap();
+        let at = |x, y| seen.get_pixel(x, y).0[0];
         assert!(at(32, 32) > 180, "{}", at(32, 32));
         assert!(at(0, 0) < 40, "{}", at(0, 0));
         assert!((60..140).contains(&at(32, 12)), "{}", at(32, 12));
-        assert!(super::tied(None, &own, None, 0.3).unwrap() == own);
+        let alone = [Nested { picture: &own, next: None }];
+        assert!(compose(&alone, 0, 0.0, 0.3).unwrap() == own);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (one, other) = (picture(1), RgbImage::new(32, 32));
+        assert!(compose(&nested(&[&one, &other]), 0, 0.0, 0.3).is_err());
+        assert!(compose(&nested(&[&one]), 1, 0.0, 0.3).is_err());
+        let silent = [Nested { picture: &one, next: None }; 2];
+        assert!(compose(&silent, 0, 0.0, 0.3).is_err());
     }
 }

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use image::RgbImage;
 use tokio::task::spawn_blocking;
-use vqfarm_core::animation::{Mode, Nesting, Timeline};
+use vqfarm_core::animation::{Depth, Mode, Timeline};
 use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_core::plan::{self, Content};
 use vqfarm_core::render::RenderSettings;
-use vqfarm_engine::nest;
+use vqfarm_engine::nest::{self, Nested};
 use vqfarm_storage::frame;
 
 use crate::attempt::Attempt;
@@ -19,9 +19,6 @@ use crate::publish::{Stored, look, put};
 use crate::run::Shift;
 use crate::segment::SegmentFault;
 use crate::stop::Stop;
-
-/// Keyframes that a frame shows, at most: what lies deeper is too small to be seen.
-const SEEN: u64 = 4;
 
 /// Where a keyframe of a round is stored.
 pub(crate) fn key(round: u32, index: u64) -> String {
@@ -56,28 +53,11 @@ fn fault(error: vqfarm_core::job::FieldError) -> JobFault {
     JobFault::Plan(error.into())
 }
 
-/// The start of a keyframe in a round after the first: as it was, tied to its neighbours.
+/// The start of a keyframe in a round after the first: what the camera sees when it is there, of it
+/// and its neighbours.
 pub(crate) async fn tied(job: &OpenJob, round: u32, index: u64) -> Result<RgbImage, SegmentFault> {
-    let timeline = timeline(job)?;
-    let zoom = &timeline.animation().zoom;
-    let own = read(job, round - 1, index).await?;
-    let nesting =
-        |index| -> Result<Nesting, SegmentFault> { Ok(timeline.nesting(index).map_err(fault)?) };
-    let around = match index.checked_sub(1) {
-        Some(outer) => Some((read(job, round - 1, outer).await?, nesting(outer)?)),
-        None => None,
-    };
-    let inner = match index + 1 < zoom.keyframes(timeline.len()) {
-        true => Some((read(job, round - 1, index + 1).await?, nesting(index)?)),
-        false => None,
-    };
-    let rim = zoom.rim;
-    blocking(move || {
-        let around = around.as_ref().map(|(picture, nesting)| (picture, nesting));
-        let inner = inner.as_ref().map(|(picture, nesting)| (picture, nesting));
-        nest::tied(around, &own, inner, rim)
-    })
-    .await
+    let depth = Depth { base: index, along: 0.0 };
+    seen(job, timeline(job)?, round - 1, depth, 1).await
 }
 
 /// A frame as the keyframes of the last round show it.
@@ -88,19 +68,34 @@ pub(crate) async fn composed(
 ) -> Result<RgbImage, SegmentFault> {
     let zoom = &timeline.animation().zoom;
     let depth = zoom.depth(frame, timeline.len());
-    let last = zoom.keyframes(timeline.len()).min(depth.base + SEEN);
-    let mut pictures = Vec::new();
-    let mut nestings = Vec::new();
-    for index in depth.base..last {
-        pictures.push(read(job, zoom.rounds - 1, index).await?);
-        if index + 1 < last {
-            nestings.push(timeline.nesting(index).map_err(fault)?);
-        }
+    seen(job, timeline, zoom.rounds - 1, depth, zoom.deepest(timeline.size())).await
+}
+
+/// What the camera sees of the keyframes of a round: of the one where it is, the one around that,
+/// and so many that lie in it.
+async fn seen(
+    job: &OpenJob,
+    timeline: &Timeline,
+    round: u32,
+    depth: Depth,
+    inner: u64,
+) -> Result<RgbImage, SegmentFault> {
+    let zoom = &timeline.animation().zoom;
+    let keyframes = zoom.keyframes(timeline.len());
+    let first = depth.base.saturating_sub(1);
+    let mut seen = Vec::new();
+    for index in first..keyframes.min(depth.base + inner + 1) {
+        let next = match index + 1 < keyframes {
+            true => Some(timeline.nesting(index).map_err(fault)?),
+            false => None,
+        };
+        seen.push((read(job, round, index).await?, next));
     }
-    let rim = zoom.rim;
+    let (at, rim) = ((depth.base - first) as usize, zoom.rim);
     blocking(move || {
-        let pictures: Vec<&RgbImage> = pictures.iter().collect();
-        nest::compose(&pictures, &nestings, depth.along, rim)
+        let seen: Vec<Nested> =
+            seen.iter().map(|(picture, next)| Nested { picture, next: *next }).collect();
+        nest::compose(&seen, at, depth.along, rim)
     })
     .await
 }

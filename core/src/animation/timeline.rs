@@ -148,6 +148,11 @@ impl Timeline {
         self.video.fps.unwrap_or(self.animation.fps)
     }
 
+    /// Width and height of all frames, in pixels.
+    pub fn size(&self) -> [u32; 2] {
+        self.base.size
+    }
+
     /// How many frames; at least 1.
     #[allow(clippy::len_without_is_empty)] // An animation is never empty.
     pub fn len(&self) -> u64 {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
+/// Side of the smallest keyframe that frames show, in pixels.
+const SMALLEST: f64 = 8.0;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Zoom {
@@ -92,6 +95,13 @@ impl Zoom {
         };
         let each = u64::from(self.frames_per_step);
         Depth { base: from_start / each, along: (from_start % each) as f64 / each as f64 }
+    }
+
+    /// How many keyframes that lie in its own a frame of this size shows: what lies deeper is a
+    /// few pixels when the camera gets to the next one, and comes in unnoticed.
+    pub fn deepest(&self, [width, height]: [u32; 2]) -> u64 {
+        let sides = f64::from(width.min(height)) / SMALLEST;
+        1 + (sides.ln() / self.step.ln()).max(0.0) as u64
     }
 
     /// The frame that shows a keyframe as it is, or the one nearest to it.
