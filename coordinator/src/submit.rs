@@ -12,7 +12,7 @@ use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::{Plan, PlanError, Work};
-use vqfarm_core::record::{JobControl, JobRecord, ModelRecord};
+use vqfarm_core::record::{JobControl, JobRecord, ModelRecord, Source};
 use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{
@@ -36,6 +36,8 @@ pub struct Submit {
     pub dry_run: bool,
     /// Models that count as there in a dry run.
     pub offered: Vec<ModelRecord>,
+    /// Of a job that renders nothing: whose frames it stitches.
+    pub source: Option<Source>,
 }
 
 /// What became of it.
@@ -57,13 +59,14 @@ impl Farm {
     /// or queue or storage fail.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted> {
         let job = self.check(&submit)?;
-        let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
-        let models = self.models_of(&job, offered).await?;
-        let plan = Plan::new(&job).map_err(|error| match error {
-            PlanError::Field(error) => Error::fields(vec![error]),
-            PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
-        })?;
         let id = job_id(self.name.as_str(), &submit.request);
+        let (models, source) = match submit.source {
+            Some(asked) => self.frames_for(id, asked, &job).await?,
+            None => {
+                let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
+                (self.models_of(&job, offered).await?, None)
+            }
+        };
         let record = JobRecord {
             id,
             user: submit.user,
@@ -72,7 +75,12 @@ impl Farm {
             spec_hash: job.spec_hash(),
             spec: job,
             models,
+            source,
         };
+        let plan = record.plan().map_err(|error| match error {
+            PlanError::Field(error) => Error::fields(vec![error]),
+            PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
+        })?;
         let layers = layers(&record.spec, &plan);
         if submit.dry_run {
             let job = preview(&record, submit.priority, layers);
@@ -119,18 +127,19 @@ impl Farm {
         let job = Document::parse("job.json", submit.job.as_bytes())
             .and_then(|document| document.job(limits, no_files))
             .map_err(Error::BadJob)?;
-        let wrong: Vec<FieldError> = job
-            .assets()
-            .into_iter()
+        // What renders nothing needs no pictures.
+        let assets = if submit.source.is_some() { Vec::new() } else { job.assets() };
+        let wrong: Vec<FieldError> = assets
+            .iter()
             .filter_map(|asset| {
                 let why = check_asset(&asset.path, submit.assets.get(&asset.path)).err()?;
-                Some(FieldError::new(asset.field, why))
+                Some(FieldError::new(asset.field.clone(), why))
             })
             .collect();
         if !wrong.is_empty() {
             return Err(Error::fields(wrong));
         }
-        let used: BTreeSet<String> = job.assets().into_iter().map(|asset| asset.path).collect();
+        let used: BTreeSet<String> = assets.into_iter().map(|asset| asset.path).collect();
         if let Some(name) = submit.assets.keys().find(|name| !used.contains(*name)) {
             let message = format!("the picture {name:?} came along, but no field refers to it");
             return Err(Error::refused(Reason::BadRequest, message));
@@ -221,7 +230,10 @@ impl Farm {
                     key: keys::JOB_RECORD.into(),
                     reason: "it vanished".into(),
                 })?;
-                if first.spec == record.spec && first.user == record.user {
+                let same = |a: &JobRecord, b: &JobRecord| {
+                    (&a.spec, &a.user, a.source) == (&b.spec, &b.user, b.source)
+                };
+                if same(&first, &record) {
                     return Ok(first);
                 }
                 let message = format!(

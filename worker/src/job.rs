@@ -43,6 +43,8 @@ pub struct OpenJob {
     pub record: JobRecord,
     pub plan: Plan,
     pub store: JobStore,
+    /// Where its frames lie: beside the rest, or with the job whose frames it stitches.
+    pub frames: JobStore,
     pictures: Mutex<HashMap<String, Arc<DynamicImage>>>,
 }
 
@@ -50,8 +52,13 @@ impl OpenJob {
     /// # Errors
     /// The record's spec has no plan.
     pub fn new(record: JobRecord, store: JobStore) -> Result<Self, JobFault> {
-        let plan = Plan::new(&record.spec)?;
-        Ok(Self { record, plan, store, pictures: Mutex::default() })
+        let plan = record.plan()?;
+        Ok(Self { record, plan, frames: store.clone(), store, pictures: Mutex::default() })
+    }
+
+    /// The same with its frames elsewhere.
+    pub fn with_frames(self, frames: JobStore) -> Self {
+        Self { frames, ..self }
     }
 
     pub fn id(&self) -> JobId {

@@ -26,6 +26,9 @@ const AHEAD: usize = 8;
 /// Of ffmpeg's complaints so much is kept.
 const COMPLAINT: u64 = 4_000;
 
+/// A picture, and for how many frames of the film it is shown.
+type Shown = (RgbImage, u32);
+
 /// Whether this machine has ffmpeg.
 pub async fn has_ffmpeg() -> bool {
     let mut asked = Command::new(FFMPEG);
@@ -33,7 +36,8 @@ pub async fn has_ffmpeg() -> bool {
     asked.status().await.is_ok_and(|status| status.success())
 }
 
-/// Encodes the frames of `indices`, as stored, in this order.
+/// Encodes the frames of `indices`, as stored, in this order. One that is there several times in
+/// a row is read once.
 ///
 /// # Errors
 /// A frame cannot be read any more; ffmpeg is missing or fails.
@@ -43,17 +47,19 @@ pub async fn encode(
     video: &Video,
     fps: f64,
 ) -> Result<Bytes, StitchError> {
-    let frames = stream::iter(indices).map(|index| read(job, index, video.labels)).buffered(AHEAD);
+    let runs = indices.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32));
+    let runs: Vec<(u64, u32)> = runs.collect();
+    let frames = stream::iter(runs).map(|run| read(job, run, video.labels)).buffered(AHEAD);
     let mut frames = std::pin::pin!(frames);
     let Some(first) = frames.try_next().await? else { return Ok(Bytes::new()) };
     if video.codec == Codec::Gif {
-        let rest: Vec<RgbImage> = frames.try_collect().await?;
-        let pictures: Vec<RgbImage> = std::iter::once(first).chain(rest).collect();
+        let rest: Vec<Shown> = frames.try_collect().await?;
+        let pictures: Vec<Shown> = std::iter::once(first).chain(rest).collect();
         let repeat = video.repeat;
         return spawn_blocking(move || gif(pictures, fps, repeat)).await?;
     }
     // A film has one size: that of its first frame.
-    let size = first.dimensions();
+    let size = first.0.dimensions();
     let folder = tempfile::tempdir().map_err(StitchError::Film)?;
     let file = folder.path().join(video.codec.key().rsplit('/').next().unwrap_or("video"));
     let mut running = Command::new(FFMPEG)
@@ -76,14 +82,17 @@ pub async fn encode(
         let _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
         kept.map(|_| String::from_utf8_lossy(&text).trim().to_owned()).unwrap_or_default()
     });
-    let mut fed = input.write_all(first.as_raw()).await;
-    while fed.is_ok() {
-        let Some(picture) = frames.try_next().await? else { break };
+    let mut next = Some(first);
+    let mut fed = Ok(());
+    while let Some((picture, times)) = next {
         if picture.dimensions() != size {
             let message = "the frames of a film have different sizes";
             return Err(StitchError::Film(io::Error::other(message)));
         }
-        fed = input.write_all(picture.as_raw()).await;
+        for _ in 0..times {
+            fed = fed.and(input.write_all(picture.as_raw()).await);
+        }
+        next = if fed.is_ok() { frames.try_next().await? } else { None };
     }
     drop(input);
     let status = running.wait().await.map_err(StitchError::Film)?;
@@ -107,18 +116,21 @@ fn no_ffmpeg(error: io::Error) -> StitchError {
     }
 }
 
-async fn read(job: &OpenJob, index: u64, label: bool) -> Result<RgbImage, StitchError> {
-    let bytes = job.store.get(&keys::frame(index)).await?;
-    let bytes = bytes.ok_or_else(|| StitchError::Damaged(vec![index]))?;
-    spawn_blocking(move || {
-        let (info, mut picture) =
-            frame::decode(&bytes).map_err(|_| StitchError::Damaged(vec![index]))?;
+async fn read(
+    job: &OpenJob,
+    (index, times): (u64, u32),
+    label: bool,
+) -> Result<Shown, StitchError> {
+    let bytes = job.frames.get(&keys::frame(index)).await?;
+    let picture = spawn_blocking(move || {
+        let (info, mut picture) = frame::decode(&bytes?).ok()?;
         if label {
             write_label(&mut picture, &format!("{index}  {}", info.settings.prompt));
         }
-        Ok(picture)
-    })
-    .await?
+        Some((picture, times))
+    });
+    // It was whole a moment ago.
+    picture.await?.ok_or_else(|| StitchError::lost(job, vec![index]))
 }
 
 /// Writes a line along the lower edge, on a dark strip.
@@ -206,7 +218,7 @@ fn arguments(video: &Video, (width, height): (u32, u32), fps: f64) -> Vec<String
     all
 }
 
-fn gif(pictures: Vec<RgbImage>, fps: f64, repeat: Option<u32>) -> Result<Bytes, StitchError> {
+fn gif(pictures: Vec<Shown>, fps: f64, repeat: Option<u32>) -> Result<Bytes, StitchError> {
     let mut bytes = Cursor::new(Vec::new());
     {
         let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
@@ -216,9 +228,12 @@ fn gif(pictures: Vec<RgbImage>, fps: f64, repeat: Option<u32>) -> Result<Bytes, 
         })?;
         // A GIF counts hundredths of a second: each frame ends at the hundredth nearest to its
         // time, so that the film's length is right.
-        let end = |n: usize| (n as f64 * 100.0 / fps).round();
-        for (n, picture) in pictures.into_iter().enumerate() {
-            let hundredths = (end(n + 1) - end(n)).max(1.0) as u32;
+        let end = |n: u64| (n as f64 * 100.0 / fps).round();
+        let mut shown = 0;
+        for (picture, times) in pictures {
+            let begin = shown;
+            shown += u64::from(times);
+            let hundredths = (end(shown) - end(begin)).max(1.0) as u32;
             let delay = Delay::from_numer_denom_ms(hundredths * 10, 1);
             let picture = image::DynamicImage::ImageRgb8(picture).into_rgba8();
             encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay))?;
@@ -235,11 +250,16 @@ mod tests {
     fn a_gif_is_as_long_as_it_should_be() {
         use image::AnimationDecoder;
         let picture = |n: u8| RgbImage::from_pixel(8, 6, Rgb([n * 20, 90, 40]));
-        let bytes = gif((0..12).map(picture).collect(), 24.0, None).unwrap();
-        let decoder = image::codecs::gif::GifDecoder::new(Cursor::new(bytes)).unwrap();
-        let frames = decoder.into_frames().collect_frames().unwrap();
-        let total: u32 = frames.iter().map(|f| f.delay().numer_denom_ms().0).sum();
-        assert_eq!((frames.len(), total), (12, 500));
+        let delays = |pictures: Vec<Shown>| -> Vec<u32> {
+            let bytes = gif(pictures, 24.0, None).unwrap();
+            let decoder = image::codecs::gif::GifDecoder::new(Cursor::new(bytes)).unwrap();
+            let frames = decoder.into_frames().collect_frames().unwrap();
+            frames.iter().map(|frame| frame.delay().numer_denom_ms().0).collect()
+        };
+        let each = delays((0..12).map(|n| (picture(n), 1)).collect());
+        assert_eq!((each.len(), each.iter().sum::<u32>()), (12, 500));
+        // Held for half a second, then one for a quarter.
+        assert_eq!(delays(vec![(picture(0), 12), (picture(1), 6)]), [500, 250]);
     }
 
     #[test]
