@@ -258,8 +258,9 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
                      with; choose another folder"
                 )));
             }
-            // The name and the outputs may have changed; the pictures are the same.
-            JobRecord { spec: request.job.clone(), ..old }
+            // The name and the outputs may have changed; the pictures are the same. From now on
+            // they are here, even if only a stitching was fetched so far.
+            JobRecord { spec: request.job.clone(), source: None, ..old }
         }
         None => JobRecord {
             id: JobId::generate(),
