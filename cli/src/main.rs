@@ -7,7 +7,9 @@ mod models;
 mod plan;
 mod plot;
 mod render;
+mod stitch;
 mod style;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,8 @@ enum Command {
     Wait(farm::WaitArgs),
     Logs(farm::LogsArgs),
     Fetch(farm::FetchArgs),
+    Stitch(stitch::StitchArgs),
+    Preview(stitch::PreviewArgs),
     /// Begin no more tasks of a job until it is resumed
     Pause(farm::JobAction),
     /// Go on with a paused job
@@ -81,6 +85,8 @@ fn main() -> ExitCode {
         Command::Wait(args) => farm::block_on(farm::wait(args)),
         Command::Logs(args) => farm::block_on(farm::logs(args)),
         Command::Fetch(args) => farm::block_on(farm::fetch(args)),
+        Command::Stitch(args) => stitch::stitch(args),
+        Command::Preview(args) => stitch::preview(args),
         Command::Pause(args) => farm::block_on(farm::pause(args)),
         Command::Resume(args) => farm::block_on(farm::resume(args)),
         Command::Cancel(args) => farm::block_on(farm::cancel(args)),

@@ -48,6 +48,8 @@ pub enum ProblemKind {
     Counts,
     /// A done frame is missing, damaged or another job's.
     Frame,
+    /// A contact sheet, film or table that was made is missing.
+    Output,
     /// A lease without a worker.
     Lease,
     /// Work that nobody does though somebody could.
@@ -68,6 +70,7 @@ impl ProblemKind {
         match self {
             Self::Counts => "counts",
             Self::Frame => "frame",
+            Self::Output => "output",
             Self::Lease => "lease",
             Self::Idle => "idle",
             Self::Record => "record",
@@ -155,7 +158,7 @@ impl Farm {
             }
             Err(error) => return Err(error),
         };
-        let plan = match Plan::new(&record.spec) {
+        let plan = match record.plan() {
             Ok(plan) => plan,
             Err(error) => {
                 audit.add(Some(job.job), ProblemKind::Record, error.to_string());
@@ -199,9 +202,39 @@ impl Farm {
             }
         }
         for (index, why) in bad {
-            let repaired = repair && self.render_again(job, plan.maker(index)).await?;
+            let repaired = repair && self.do_again(job, plan.maker(index)).await?;
             let text = format!("{} {why}", keys::frame(index));
             let kind = ProblemKind::Frame;
+            audit.problems.push(Problem { job: Some(job.job), kind, text, repaired });
+        }
+        self.outputs(job, &plan, repair, audit).await
+    }
+
+    /// What has been stitched is stored.
+    async fn outputs(
+        &self,
+        job: &JobSnapshot,
+        plan: &Plan,
+        repair: bool,
+        audit: &mut Audit,
+    ) -> Result<()> {
+        let layers = (0..).zip(&plan.layers).zip(&job.layers);
+        for ((number, layer), found) in layers {
+            if layer.work != Work::Stitch || found.counts.done == 0 {
+                continue;
+            }
+            let mut missing = Vec::new();
+            for key in plan.outputs() {
+                if self.storage.job(job.job).size(key).await?.is_none() {
+                    missing.push(key);
+                }
+            }
+            if missing.is_empty() {
+                continue;
+            }
+            let repaired = repair && self.do_again(job, Some((number, 0))).await?;
+            let text = format!("{} is missing, though it was stitched", missing.join(", "));
+            let kind = ProblemKind::Output;
             audit.problems.push(Problem { job: Some(job.job), kind, text, repaired });
         }
         Ok(())
@@ -254,7 +287,7 @@ impl Farm {
         Ok(Missing::Frames(wanted.filter(|frame| !there.contains(frame)).collect()))
     }
 
-    async fn render_again(&self, job: &JobSnapshot, task: Option<(u8, u64)>) -> Result<bool> {
+    async fn do_again(&self, job: &JobSnapshot, task: Option<(u8, u64)>) -> Result<bool> {
         let Some((layer, index)) = task.filter(|_| job.state != JobState::Cancelled) else {
             return Ok(false);
         };

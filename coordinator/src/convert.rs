@@ -3,7 +3,7 @@
 use vqfarm_core::id::ModelName;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::Dependency;
-use vqfarm_core::record::ModelRecord;
+use vqfarm_core::record::{ModelRecord, Source};
 use vqfarm_proto::{RefusalReason, v1};
 use vqfarm_queue::WorkerSnapshot;
 use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapshot, TaskState};
@@ -13,6 +13,24 @@ use crate::error::{Error, Result};
 use crate::files::Log;
 use crate::status::{Activity, PartHealth};
 use crate::why::Reason;
+
+/// Whose frames a submit is about; none where it renders its own.
+pub fn source(frames_of: &str, partial: bool) -> Result<Option<Source>> {
+    match (frames_of, partial) {
+        ("", false) => Ok(None),
+        ("", true) => {
+            let message = "only what stitches the frames of another job can be partial";
+            Err(Error::refused(RefusalReason::BadRequest, message))
+        }
+        (text, partial) => match text.parse() {
+            Ok(job) => Ok(Some(Source { job, partial })),
+            Err(_) => {
+                let message = format!("frames_of: {text:?} is not a job's id in full");
+                Err(Error::refused(RefusalReason::BadRequest, message))
+            }
+        },
+    }
+}
 
 pub fn job(job: &JobSnapshot) -> v1::Job {
     v1::Job {

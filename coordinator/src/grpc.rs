@@ -78,6 +78,7 @@ impl FarmService for Grpc {
         let dry_run = asked.dry_run;
         let offered = asked.offered.into_iter().map(convert::model_record);
         let offered = offered.collect::<Result<Vec<_>, Error>>()?;
+        let source = convert::source(&asked.frames_of, asked.partial)?;
         let outcome = self
             .farm
             .submit(Submit {
@@ -88,6 +89,7 @@ impl FarmService for Grpc {
                 user,
                 dry_run,
                 offered,
+                source,
             })
             .await;
         let word = match (&outcome, dry_run) {

@@ -18,6 +18,7 @@ mod pace;
 mod reconcile;
 mod service;
 mod status;
+mod stitching;
 mod submit;
 mod tend;
 pub mod tokens;

@@ -27,7 +27,7 @@ pub struct Reconciled {
     pub jobs: u64,
     /// Those that the queue did not have.
     pub restored: u64,
-    /// Stored frames that count as done in these.
+    /// Stored frames of these.
     pub frames: u64,
     /// What could not be used, a sentence each.
     pub notes: Vec<String>,
@@ -35,7 +35,8 @@ pub struct Reconciled {
 
 /// What storage knows of a job, or why it is of no use.
 enum Stored {
-    Job(Box<Restoration>),
+    /// With how many frames of its own.
+    Job(Box<Restoration>, u64),
     Unusable(String),
 }
 
@@ -61,18 +62,17 @@ impl Farm {
         let mut jobs = Vec::new();
         for found in read {
             match found {
-                Stored::Job(job) => jobs.push(*job),
+                Stored::Job(job, frames) => jobs.push((*job, frames)),
                 Stored::Unusable(note) => report.notes.push(note),
             }
         }
         // In their order, so that age counts as before.
-        jobs.sort_by_key(|job| (job.submitted, job.submission.job));
-        for job in jobs {
+        jobs.sort_by_key(|(job, _)| (job.submitted, job.submission.job));
+        for (job, frames) in jobs {
             match self.queue.restore(&job).await {
                 Ok(true) => {
                     report.restored += 1;
-                    let frames = job.submission.done.iter().filter(|(layer, _)| *layer == 0);
-                    report.frames += frames.map(|(_, range)| range.end - range.start).sum::<u64>();
+                    report.frames += frames;
                 }
                 Ok(false) => (),
                 Err(vqfarm_queue::QueueError::Invalid(reason)) => {
@@ -123,7 +123,7 @@ impl Farm {
         if record.id != id {
             return unusable(format!("its job.json is that of job {}", record.id));
         }
-        let plan = match Plan::new(&record.spec) {
+        let plan = match record.plan() {
             Ok(plan) => plan,
             Err(error) => return unusable(error.to_string()),
         };
@@ -133,9 +133,9 @@ impl Farm {
             }
             control => control?,
         };
-        let done = self.stored_results(&record, &plan).await?;
+        let (done, frames) = self.stored_results(&record, &plan).await?;
         let request = RequestId::new(format!("restored-{id}"))?;
-        Ok(Stored::Job(Box::new(Restoration {
+        let job = Restoration {
             submission: Submission {
                 request,
                 job: id,
@@ -151,16 +151,17 @@ impl Farm {
                 (false, true) => Standing::Paused,
                 (false, false) => Standing::Active,
             },
-        })))
+        };
+        Ok(Stored::Job(Box::new(job), frames))
     }
 
-    /// The tasks whose results are stored. Whether each is whole is found out by whoever reads
+    /// The tasks whose results are stored, and the number of frames. Whether each is whole is found out by whoever reads
     /// it: the worker that stitches, or an audit.
     async fn stored_results(
         &self,
         record: &JobRecord,
         plan: &Plan,
-    ) -> Result<Vec<(u8, Range<u64>)>> {
+    ) -> Result<(Vec<(u8, Range<u64>)>, u64)> {
         let store = self.storage.job(record.id);
         let names = store.names(keys::FRAMES).await?;
         let frames = names.iter().filter_map(|name| keys::frame_index(name));
@@ -176,7 +177,7 @@ impl Farm {
             done.extend(ranges(&stored).into_iter().map(|range| (number, range)));
         }
         for (number, layer) in (0..).zip(&plan.layers).filter(|(_, l)| l.work == Work::Stitch) {
-            let mut there = frames.len() as u64 == plan.frames();
+            let mut there = plan.only_stitches() || frames.len() as u64 == plan.frames();
             for key in plan.outputs() {
                 there = there && store.size(key).await?.is_some();
             }
@@ -184,6 +185,6 @@ impl Farm {
                 done.push((number, 0..layer.tasks));
             }
         }
-        Ok(done)
+        Ok((done, frames.len() as u64))
     }
 }

@@ -11,7 +11,7 @@ use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::{Plan, PlanError, Work};
-use vqfarm_core::record::{JobControl, JobRecord, ModelRecord};
+use vqfarm_core::record::{JobControl, JobRecord, ModelRecord, Source};
 use vqfarm_core::video::{FFMPEG_TAG, Video};
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{
@@ -36,6 +36,8 @@ pub struct Submit {
     pub dry_run: bool,
     /// Models that count as there in a dry run.
     pub offered: Vec<ModelRecord>,
+    /// Of a job that renders nothing: whose frames it stitches.
+    pub source: Option<Source>,
 }
 
 /// What became of it.
@@ -58,12 +60,13 @@ impl Farm {
     pub async fn submit(&self, submit: Submit) -> Result<Submitted> {
         let id = job_id(self.name.as_str(), &submit.request);
         let job = self.check(&submit, id).await?;
-        let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
-        let models = self.models_of(&job, offered).await?;
-        let plan = Plan::new(&job).map_err(|error| match error {
-            PlanError::Field(error) => Error::fields(vec![error]),
-            PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
-        })?;
+        let (models, source) = match submit.source {
+            Some(asked) => self.frames_for(id, asked, &job).await?,
+            None => {
+                let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
+                (self.models_of(&job, offered).await?, None)
+            }
+        };
         let record = JobRecord {
             id,
             user: submit.user,
@@ -72,7 +75,12 @@ impl Farm {
             spec_hash: job.spec_hash(),
             spec: job,
             models,
+            source,
         };
+        let plan = record.plan().map_err(|error| match error {
+            PlanError::Field(error) => Error::fields(vec![error]),
+            PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
+        })?;
         let layers = layers(&record.spec, &plan);
         if submit.dry_run {
             let job = preview(&record, submit.priority, layers);
@@ -126,7 +134,12 @@ impl Farm {
                 // They would be put here first.
                 here.extend(used.iter().map(|asset| asset.path.clone()));
             }
-            here.extend(self.stored_assets(id).await?);
+            // What renders nothing has the files of the job whose frames it takes.
+            let of = match &submit.source {
+                Some(source) => self.frames_owner(source.job).await?,
+                None => id,
+            };
+            here.extend(self.stored_assets(of).await?);
         }
         let wrong = used.iter().filter_map(|asset| {
             let why = match submit.assets.get(&asset.path) {
@@ -234,7 +247,10 @@ impl Farm {
                     key: keys::JOB_RECORD.into(),
                     reason: "it vanished".into(),
                 })?;
-                if first.spec == record.spec && first.user == record.user {
+                let same = |a: &JobRecord, b: &JobRecord| {
+                    (&a.spec, &a.user, a.source) == (&b.spec, &b.user, b.source)
+                };
+                if same(&first, &record) {
                     return Ok(first);
                 }
                 let message = format!(

@@ -2,6 +2,7 @@
 
 pub mod animation;
 pub mod asset;
+mod bisect;
 pub mod check;
 pub mod clock;
 pub mod cost;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::animation::{Animation, COMPOSED, Mode, Shot, Timeline};
+use crate::bisect;
 use crate::job::{FieldError, Job};
 use crate::keys;
 use crate::render::RenderSettings;
@@ -50,12 +51,22 @@ pub struct Layer {
 /// What the tasks of a layer do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Together they optimise and store these frames, each task the next `each` of them.
-    Render { frames: Range<u64>, each: u64 },
+    /// Together they optimise and store these frames, each task `each` of them in a row.
+    Render { frames: Range<u64>, each: u64, order: Order },
     /// Each makes the keyframe of its number, in this round.
     Keyframes { round: u32 },
     /// The one task makes the outputs from all frames.
     Stitch,
+}
+
+/// In which order the tasks of a layer make its rows of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From the first to the last.
+    Ascending,
+    /// The first row, the middle one, the quarters and so on, so that the frames that are there
+    /// early show the whole of the film.
+    Bisected,
 }
 
 /// One task with all that is needed to do it.
@@ -98,7 +109,7 @@ impl Plan {
         let (content, mut layers) = match &job.animation {
             None => {
                 let sweep = job.cells()?;
-                let cells = each_by_itself(sweep.len());
+                let cells = each_by_itself(sweep.len(), Order::Ascending);
                 (Content::Sweep(sweep), vec![cells])
             }
             Some(animation) => {
@@ -108,18 +119,26 @@ impl Plan {
                     Mode::Feedback | Mode::Video if timeline.is_chain() => {
                         shots(timeline.shots(), u64::from(animation.feedback.segment))
                     }
-                    Mode::Feedback | Mode::Video => vec![each_by_itself(animation.frames)],
+                    Mode::Feedback | Mode::Video => {
+                        vec![each_by_itself(animation.frames, Order::Bisected)]
+                    }
                 };
                 (Content::Film(Box::new(timeline)), layers)
             }
         };
-        layers.push(Layer {
-            name: "stitch".into(),
-            tasks: 1,
-            dependency: Dependency::All,
-            work: Work::Stitch,
-        });
+        layers.push(stitching(Dependency::All));
         Ok(Self { layers, content })
+    }
+
+    /// The same job with nothing to do but to stitch: its frames are those of another one.
+    pub fn only_stitching(self) -> Self {
+        // There is no layer below to wait for.
+        Self { layers: vec![stitching(Dependency::Independent)], ..self }
+    }
+
+    /// Whether it renders nothing.
+    pub fn only_stitches(&self) -> bool {
+        self.layers.iter().all(|layer| layer.work == Work::Stitch)
     }
 
     /// How many frames the job has.
@@ -181,9 +200,11 @@ impl Plan {
         }
     }
 
-    /// What stitching writes, all of which are there when it is done.
+    /// What stitching writes, all of which are there when it is done. The gallery is only where
+    /// the frames are that it shows; nothing that can be set changes it.
     pub fn outputs(&self) -> Vec<&'static str> {
         match &self.content {
+            Content::Sweep(_) if self.only_stitches() => vec![keys::CONTACT_SHEET, keys::SCORES],
             Content::Sweep(_) => vec![keys::CONTACT_SHEET, keys::GALLERY, keys::SCORES],
             Content::Film(timeline) => vec![timeline.video().codec.key(), keys::SCORES],
         }
@@ -192,8 +213,9 @@ impl Plan {
     /// The task that makes a frame: its layer and its number there.
     pub fn maker(&self, frame: u64) -> Option<(u8, u64)> {
         (0..).zip(&self.layers).find_map(|(number, layer)| match &layer.work {
-            Work::Render { frames, each } if frames.contains(&frame) => {
-                Some((number, (frame - frames.start) / each))
+            Work::Render { frames, each, order } if frames.contains(&frame) => {
+                let row = (frame - frames.start) / each;
+                Some((number, order.task_of(row, layer.tasks)))
             }
             _ => None,
         })
@@ -226,19 +248,37 @@ impl Plan {
 impl Layer {
     /// The frames that a task makes; none where tasks make no frames.
     pub fn frames_of(&self, index: u64) -> Option<Range<u64>> {
-        let Work::Render { frames, each } = &self.work else { return None };
-        let start = frames.start + index * each;
+        let Work::Render { frames, each, order } = &self.work else { return None };
+        let start = frames.start + order.row_of(index, self.tasks) * each;
         Some(start..(start + each).min(frames.end))
     }
 }
 
 /// Frames that need nothing of one another.
-fn each_by_itself(frames: u64) -> Layer {
+fn each_by_itself(frames: u64, order: Order) -> Layer {
     Layer {
         name: "render".into(),
         tasks: frames,
         dependency: Dependency::Independent,
-        work: Work::Render { frames: 0..frames, each: 1 },
+        work: Work::Render { frames: 0..frames, each: 1, order },
+    }
+}
+
+impl Order {
+    /// Which row of frames a task makes.
+    fn row_of(self, task: u64, tasks: u64) -> u64 {
+        match self {
+            Self::Ascending => task,
+            Self::Bisected => bisect::place(task, tasks),
+        }
+    }
+
+    /// The task that makes a row.
+    fn task_of(self, row: u64, tasks: u64) -> u64 {
+        match self {
+            Self::Ascending => row,
+            Self::Bisected => bisect::turn(row, tasks),
+        }
     }
 }
 
@@ -260,7 +300,7 @@ fn zoom(animation: &Animation) -> Vec<Layer> {
         name: "render".into(),
         tasks: animation.frames.div_ceil(COMPOSED),
         dependency: Dependency::All,
-        work: Work::Render { frames: 0..animation.frames, each: COMPOSED },
+        work: Work::Render { frames: 0..animation.frames, each: COMPOSED, order: Order::Bisected },
     });
     layers
 }
@@ -280,9 +320,14 @@ fn shots(shots: &[Shot], each: u64) -> Vec<Layer> {
         name: name(n),
         tasks: (shot.frames.end - shot.frames.start).div_ceil(each),
         dependency: Dependency::Chain,
-        work: Work::Render { frames: shot.frames.clone(), each },
+        work: Work::Render { frames: shot.frames.clone(), each, order: Order::Ascending },
     };
     shots.iter().enumerate().map(layer).collect()
+}
+
+/// The layer above all others.
+fn stitching(dependency: Dependency) -> Layer {
+    Layer { name: "stitch".into(), tasks: 1, dependency, work: Work::Stitch }
 }
 
 /// Numbers of tasks as the fewest ranges, ascending.

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::id::{JobId, ModelName, UserName};
 use crate::job::Job;
 use crate::needs::Role;
+use crate::plan::{Plan, PlanError};
 
 /// What an operator decided about a job after its submit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,35 @@ pub struct JobRecord {
     pub spec_hash: String,
     /// SHA-256 of each model's weights, by name.
     pub models: BTreeMap<String, String>,
+    /// Of a job that renders nothing: whose frames it stitches. Its spec is that job's but for
+    /// `[output]`, so the frames carry its hash, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// Where the frames come from of a job that only stitches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// It has frames of its own.
+    pub job: JobId,
+    /// Stitch those that are there, a preview; else all must be.
+    pub partial: bool,
+}
+
+impl JobRecord {
+    /// What there is to do.
+    ///
+    /// # Errors
+    /// The spec has not been checked.
+    pub fn plan(&self) -> Result<Plan, PlanError> {
+        let plan = Plan::new(&self.spec)?;
+        Ok(if self.source.is_some() { plan.only_stitching() } else { plan })
+    }
+
+    /// Whether frames may be missing in what is stitched.
+    pub fn is_partial(&self) -> bool {
+        self.source.is_some_and(|source| source.partial)
+    }
 }
 
 /// What `models/names/<name>.json` of a farm holds: which weights the name means there.

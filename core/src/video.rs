@@ -1,5 +1,7 @@
 //! The film that is made of an animation's frames: the `[output.video]` table.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::check::path_stays;
@@ -220,9 +222,24 @@ impl Video {
     }
 }
 
+/// The film of the frames that are there, each until the next one's time, so that what is there
+/// is seen when it shall be. It begins with the first of them and ends with the last.
+pub fn held(there: &BTreeSet<u64>) -> Vec<u64> {
+    let ends = there.iter().skip(1).copied().chain(there.last().map(|last| last + 1));
+    let times = there.iter().zip(ends).map(|(&frame, end)| (frame, (end - frame) as usize));
+    times.flat_map(|(frame, times)| std::iter::repeat_n(frame, times)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_held_until_the_next_one_that_is_there() {
+        assert_eq!(held(&[2, 3, 6, 7].into()), [2, 3, 3, 3, 6, 7]);
+        assert_eq!(held(&(0..4).collect()), [0, 1, 2, 3]);
+        assert!(held(&BTreeSet::new()).is_empty());
+    }
 
     #[test]
     fn a_film_may_go_back_and_be_repeated() {

@@ -24,6 +24,8 @@ pub enum Reason {
     RequestUsed,
     /// The job is over and cannot change.
     Finished,
+    /// The job does not have yet what is asked for.
+    Unfinished,
     /// The farm is being put back together; try again soon.
     Closed,
     /// The queue's server has no room for new jobs.
@@ -39,7 +41,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [(Self, &str, Code); 14] = [
+    const ALL: [(Self, &str, Code); 15] = [
         (Self::NotFound, "NOT_FOUND", Code::NotFound),
         (Self::Ambiguous, "AMBIGUOUS", Code::InvalidArgument),
         (Self::BadJob, "BAD_JOB", Code::InvalidArgument),
@@ -47,6 +49,7 @@ impl Reason {
         (Self::TooLarge, "TOO_LARGE", Code::OutOfRange),
         (Self::RequestUsed, "REQUEST_USED", Code::AlreadyExists),
         (Self::Finished, "FINISHED", Code::FailedPrecondition),
+        (Self::Unfinished, "UNFINISHED", Code::FailedPrecondition),
         (Self::Closed, "CLOSED", Code::Unavailable),
         (Self::Full, "FULL", Code::ResourceExhausted),
         (Self::Unavailable, "UNAVAILABLE", Code::Unavailable),

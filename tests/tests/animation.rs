@@ -1,9 +1,7 @@
 //! Feedback films with the real programs: frames that follow from one another, whatever happens.
 
-use std::process::Command;
-
-use serde_json::Value;
 use vqfarm_core::event::Event;
+use vqfarm_tests::film::{decode, probe};
 use vqfarm_tests::{Bench, events, finish, summary};
 
 /// Two shots of a film for the tiny models.
@@ -38,42 +36,11 @@ noise = 0.01
 sharpen = 0.2
 "#;
 
-/// What ffprobe says of a film's pictures, the first of its streams.
-fn probe(bench: &Bench, file: &str) -> Value {
-    probe_all(bench, file)["streams"][0].clone()
-}
-
-fn probe_all(bench: &Bench, file: &str) -> Value {
-    let ran = finish(Command::new("ffprobe").args([
-        "-v",
-        "error",
-        "-count_frames",
-        "-show_streams",
-        "-of",
-        "json",
-        &bench.path(file).display().to_string(),
-    ]));
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-    serde_json::from_str(&ran.stdout).expect("ffprobe speaks JSON")
-}
-
 /// Three seconds of a tone, in a file beside the job.
 fn sing(bench: &Bench, file: &str) {
     let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:duration=3"];
     let ran = finish(Command::new("ffmpeg").args(tone).arg(bench.path(file)));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-}
-
-/// The film's pictures as ffmpeg decodes them, RGB.
-fn decode(bench: &Bench, file: &str, size: usize) -> Vec<Vec<u8>> {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(bench.path(file))
-        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-        .output()
-        .expect("ffmpeg is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout.chunks(size).map(<[u8]>::to_vec).collect()
 }
 
 /// Mean absolute difference of bytes.
@@ -97,13 +64,13 @@ fn a_film_has_every_frame_in_order_at_its_size_and_rate() {
     let film = summary.video.expect("the film is told of");
     assert!(film.ends_with("out/video.mp4") && summary.contact_sheet.is_none());
 
-    let stream = probe(&bench, "o/out/video.mp4");
+    let stream = probe(&bench.path("o/out/video.mp4"));
     let facts = ["codec_name", "width", "height", "r_frame_rate", "nb_read_frames"];
     let facts = facts.map(|fact| stream[fact].to_string().replace('"', ""));
     assert_eq!(facts, ["h264", "32", "32", "6/1", "12"]);
 
     let frames: Vec<Vec<u8>> = bench.pictures("o").values().map(|png| pixels(png)).collect();
-    let shown = decode(&bench, "o/out/video.mp4", frames[0].len());
+    let shown = decode(&bench.path("o/out/video.mp4"), frames[0].len());
     for (n, picture) in shown.iter().enumerate() {
         let distances: Vec<f64> = frames.iter().map(|frame| apart(frame, picture)).collect();
         // The tiny models' pictures are noise, of which video keeps half the colour.
@@ -207,7 +174,7 @@ fn other_films_of_the_same_frames_render_nothing_again() {
         ]);
         assert_eq!(ran.status, 0, "{codec}: {}", ran.stderr);
         assert_eq!(summary(&events(&ran.stdout)).rendered, 0);
-        let stream = probe(&bench, &format!("o/out/{file}"));
+        let stream = probe(&bench.path(&format!("o/out/{file}")));
         assert_eq!(
             (&stream["codec_name"], &stream["nb_read_frames"]),
             (&name.into(), &frames.into())

@@ -358,7 +358,10 @@ impl Shift {
                     Err(error) => self.give_up(attempt, Some(job), error.to_string(), true).await,
                 }
             }
-            Err(error) => self.give_up(attempt, Some(job), error.to_string(), true).await,
+            Err(error) => {
+                let (message, retryable) = (error.to_string(), error.is_retryable());
+                self.give_up(attempt, Some(job), message, retryable).await;
+            }
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct OpenJob {
     pub record: JobRecord,
     pub plan: Plan,
     pub store: JobStore,
+    /// Where its frames lie: beside the rest, or with the job whose frames it stitches.
+    pub frames: JobStore,
     pictures: Mutex<HashMap<String, Arc<DynamicImage>>>,
 }
 
@@ -52,8 +54,13 @@ impl OpenJob {
     /// # Errors
     /// The record's spec has no plan.
     pub fn new(record: JobRecord, store: JobStore) -> Result<Self, JobFault> {
-        let plan = Plan::new(&record.spec)?;
-        Ok(Self { record, plan, store, pictures: Mutex::default() })
+        let plan = record.plan()?;
+        Ok(Self { record, plan, frames: store.clone(), store, pictures: Mutex::default() })
+    }
+
+    /// The same with its frames elsewhere.
+    pub fn with_frames(self, frames: JobStore) -> Self {
+        Self { frames, ..self }
     }
 
     pub fn id(&self) -> JobId {
@@ -146,7 +153,7 @@ impl OpenJob {
     /// # Errors
     /// It is not in storage, or not what its name says.
     pub async fn asset_bytes(&self, key: &str) -> Result<Bytes, JobFault> {
-        let bytes = self.store.get(key).await?;
+        let bytes = self.frames.get(key).await?;
         let bytes = bytes.ok_or_else(|| JobFault::Missing(key.to_owned()))?;
         // Its name is its hash; see `keys::asset`.
         let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();

@@ -60,7 +60,12 @@ impl StoredJobs {
         if record.spec.spec_hash() != record.spec_hash {
             return Err(unreadable("its spec does not have its spec hash".into()));
         }
-        let job = Arc::new(OpenJob::new(record, store)?);
+        let frames = record.source.map(|source| self.storage.job(source.job));
+        let job = OpenJob::new(record, store)?;
+        let job = Arc::new(match frames {
+            Some(frames) => job.with_frames(frames),
+            None => job,
+        });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();

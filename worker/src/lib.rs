@@ -20,6 +20,7 @@ pub mod paint;
 mod panic;
 pub mod patience;
 pub mod publish;
+pub mod restitch;
 pub mod run;
 mod segment;
 pub mod standalone;

@@ -21,6 +21,7 @@ use vqfarm_worker::bench;
 use vqfarm_worker::farm::{self, RunArgs};
 use vqfarm_worker::lane::LANE;
 use vqfarm_worker::log::AttemptLogs;
+use vqfarm_worker::restitch;
 use vqfarm_worker::standalone::{self, End, Request};
 
 /// Renders for a farm; also what `vqfarm render` starts
@@ -40,6 +41,11 @@ enum Command {
     /// one JSON object a line; logs go to standard error. Run again, it goes on from what is
     /// there. Exit status: 0 done, 1 failed, 2 refused, 130 interrupted.
     Render(RenderArgs),
+    /// Make the outputs of a rendered folder again
+    ///
+    /// Reads the folder's job with other outputs as one line of JSON from standard input; renders
+    /// nothing and needs no models. Prints as `render` does, with the same exit statuses.
+    Stitch(StitchArgs),
     Bench(bench::BenchArgs),
 }
 
@@ -70,6 +76,21 @@ struct RenderArgs {
     stop_on_eof: bool,
 }
 
+#[derive(Debug, Args)]
+struct StitchArgs {
+    /// Folder of the frames, with their job.json
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+
+    /// Stitch the frames that are there, into this folder
+    #[arg(long, value_name = "DIR")]
+    preview: Option<PathBuf>,
+
+    /// Stop as if interrupted when standard input ends
+    #[arg(long)]
+    stop_on_eof: bool,
+}
+
 fn main() -> ExitCode {
     vqfarm_engine::device::keep_memory();
     let Cli { command } = match settings::load() {
@@ -84,14 +105,19 @@ fn main() -> ExitCode {
             false => default(panic),
         }
     }));
-    let args = match command {
-        Command::Run(args) => return work(*args),
-        Command::Render(args) => args,
-        Command::Bench(args) => return measure(&args),
-    };
+    match command {
+        Command::Run(args) => work(*args),
+        Command::Render(args) => alone(|| render(args)),
+        Command::Stitch(args) => alone(|| stitch(args)),
+        Command::Bench(args) => measure(&args),
+    }
+}
+
+/// Does what one command asked for, with logs on standard error.
+fn alone(work: impl FnOnce() -> Result<End>) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match render(args) {
+    match work() {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
         Ok(End::Refused) => ExitCode::from(2),
@@ -133,17 +159,30 @@ fn measure(args: &bench::BenchArgs) -> ExitCode {
     }
 }
 
-fn render(args: RenderArgs) -> Result<End> {
+/// The job on standard input; what is none is told of.
+fn read_job() -> Result<Option<Job>> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("cannot read the job from standard input")?;
-    let job: Job = match serde_json::from_str(&line) {
-        Ok(job) => job,
+    Ok(match serde_json::from_str(&line) {
+        Ok(job) => Some(job),
         Err(error) => {
             let message = format!("standard input holds no job: {error}");
             print(&Event::Error { kind: ErrorKind::Usage, message });
-            return Ok(End::Refused);
+            None
         }
-    };
+    })
+}
+
+fn stitch(args: StitchArgs) -> Result<End> {
+    let Some(job) = read_job()? else { return Ok(End::Refused) };
+    let request = restitch::Request { job, dir: args.dir, preview: args.preview };
+    until_stopped(args.stop_on_eof, async |stopped| {
+        restitch::stitch(request, &mut print, stopped).await
+    })
+}
+
+fn render(args: RenderArgs) -> Result<End> {
+    let Some(job) = read_job()? else { return Ok(End::Refused) };
     let mut library = Library::of_user()?;
     if let Some(root) = args.models {
         library = library.moved_to(root);
@@ -157,8 +196,18 @@ fn render(args: RenderArgs) -> Result<End> {
         batch: args.batch,
         library,
     };
+    until_stopped(args.stop_on_eof, async |stopped| {
+        standalone::render(request, &mut print, stopped).await
+    })
+}
+
+/// Runs until it ends or a signal, or the end of standard input, has told it to.
+fn until_stopped(
+    stop_on_eof: bool,
+    work: impl AsyncFnOnce(watch::Receiver<bool>) -> End,
+) -> Result<End> {
     let (stop, stopped) = watch::channel(false);
-    if args.stop_on_eof {
+    if stop_on_eof {
         let stop = stop.clone();
         thread::Builder::new().name("stdin".into()).spawn(move || {
             // Whatever else is said there is not for us.
@@ -182,7 +231,7 @@ fn render(args: RenderArgs) -> Result<End> {
                 stop.send_replace(true);
             }
         });
-        anyhow::Ok(standalone::render(request, &mut print, stopped).await)
+        anyhow::Ok(work(stopped).await)
     })?;
     Ok(end)
 }

@@ -60,18 +60,18 @@ pub enum End {
     Interrupted,
 }
 
-/// Why a render did not come to its end.
-struct Halt {
+/// Why a render or a stitching did not come to its end.
+pub(crate) struct Halt {
     kind: ErrorKind,
     message: String,
 }
 
 impl Halt {
-    fn refused(message: impl ToString) -> Self {
+    pub(crate) fn refused(message: impl ToString) -> Self {
         Self { kind: ErrorKind::Usage, message: message.to_string() }
     }
 
-    fn failed(message: impl ToString) -> Self {
+    pub(crate) fn failed(message: impl ToString) -> Self {
         Self { kind: ErrorKind::Failed, message: message.to_string() }
     }
 }
@@ -80,7 +80,13 @@ impl Halt {
 /// summary or an error last; `stop` turning true ends the render early, with all finished
 /// frames stored.
 pub async fn render(request: Request, tell: &mut Tell<'_>, stop: watch::Receiver<bool>) -> End {
-    match try_render(request, tell, stop).await {
+    let rendered = try_render(request, tell, stop).await;
+    conclude(rendered, tell)
+}
+
+/// Tells how it ended.
+pub(crate) fn conclude(result: Result<Summary, Halt>, tell: &mut Tell<'_>) -> End {
+    match result {
         Ok(summary) => {
             let end = match &summary {
                 Summary { interrupted: true, .. } => End::Interrupted,
@@ -246,8 +252,9 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
                      with; choose another folder"
                 )));
             }
-            // The name and the outputs may have changed; the pictures are the same.
-            JobRecord { spec: request.job.clone(), ..old }
+            // The name and the outputs may have changed; the pictures are the same. From now on
+            // they are here, even if only a stitching was fetched so far.
+            JobRecord { spec: request.job.clone(), source: None, ..old }
         }
         None => JobRecord {
             id: JobId::generate(),
@@ -257,12 +264,13 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
             spec: request.job.clone(),
             spec_hash,
             models,
+            source: None,
         },
     };
     OpenJob::new(record, store).map_err(Halt::refused)
 }
 
-async fn write_record(job: &OpenJob) -> Result<(), Halt> {
+pub(crate) async fn write_record(job: &OpenJob) -> Result<(), Halt> {
     let json = serde_json::to_vec_pretty(&job.record).map_err(Halt::failed)?;
     job.store.replace(keys::JOB_RECORD, json.into()).await.map_err(Halt::failed)
 }

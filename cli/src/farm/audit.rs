@@ -19,7 +19,7 @@ pub struct AuditArgs {
     /// The job: its id, a part of it from either end, or `last` [default: all jobs]
     job: Option<String>,
 
-    /// Have missing and damaged frames rendered again
+    /// Have missing and damaged frames rendered, and missing outputs stitched again
     #[arg(long)]
     repair: bool,
 

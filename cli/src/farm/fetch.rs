@@ -16,7 +16,7 @@ use vqfarm_core::record::JobRecord;
 use vqfarm_proto::v1::fetch_response::Part;
 use vqfarm_proto::v1::{FetchEnd, FetchRequest, FileHeader, JobRequest};
 
-use super::client::ConnectArgs;
+use super::client::{ConnectArgs, Farm};
 use super::{Outcome, show};
 use crate::failure::Failure;
 
@@ -43,15 +43,36 @@ pub async fn fetch(args: FetchArgs) -> Outcome {
     let mut farm = args.connect.connect().await?;
     let answer = farm.get_job(JobRequest { job: args.job.clone() }).await;
     let job = answer.map_err(|s| args.connect.explain(s))?.into_inner().job.unwrap_or_default();
-    refuse_other(&args.dir, &job.id)?;
-    let have = stored_frames(&args.dir)?;
-    let request = FetchRequest { job: job.id, have };
-    let answer = farm.fetch(request).await;
-    let mut parts = answer.map_err(|s| args.connect.explain(s))?.into_inner();
+    let fetched = receive(&mut farm, &args.connect, job.id, &args.dir).await?;
+    tell(&args, &fetched)
+}
+
+/// What has been copied.
+pub struct Fetched {
+    files: u64,
+    frames: u64,
+    bytes: u64,
+    end: FetchEnd,
+}
+
+/// Copies a job's files into a folder, but for frames that are there.
+///
+/// # Errors
+/// The folder is another job's; the farm or the disk fails. What was copied is whole and stays.
+pub async fn receive(
+    farm: &mut Farm,
+    connect: &ConnectArgs,
+    job: String,
+    dir: &Path,
+) -> Result<Fetched, Failure> {
+    refuse_other(dir, &job)?;
+    let have = stored_frames(dir)?;
+    let answer = farm.fetch(FetchRequest { job, have }).await;
+    let mut parts = answer.map_err(|s| connect.explain(s))?.into_inner();
     let mut open: Option<Incoming> = None;
     let (mut files, mut frames, mut bytes) = (0, 0, 0);
     let end = loop {
-        let part = parts.message().await.map_err(|s| args.connect.explain(s))?;
+        let part = parts.message().await.map_err(|s| connect.explain(s))?;
         match part.and_then(|message| message.part) {
             Some(Part::Data(data)) => {
                 bytes += data.len() as u64;
@@ -64,7 +85,7 @@ pub async fn fetch(args: FetchArgs) -> Outcome {
                 }
                 files += 1;
                 frames += u64::from(header.path.starts_with("frames/"));
-                open = Some(Incoming::new(&args.dir, header)?);
+                open = Some(Incoming::new(dir, header)?);
             }
             Some(Part::End(end)) => {
                 if let Some(file) = open.take() {
@@ -75,10 +96,12 @@ pub async fn fetch(args: FetchArgs) -> Outcome {
             None => return Err(anyhow!("the answer broke off; run the same command again").into()),
         }
     };
-    tell(&args, &end, files, frames, bytes)
+    Ok(Fetched { files, frames, bytes, end })
 }
 
-fn tell(args: &FetchArgs, end: &FetchEnd, files: u64, frames: u64, bytes: u64) -> Outcome {
+fn tell(args: &FetchArgs, fetched: &Fetched) -> Outcome {
+    let Fetched { files, frames, bytes, end } = fetched;
+    let (files, frames, bytes) = (*files, *frames, *bytes);
     let job = end.job.clone().unwrap_or_default();
     let dir = args.dir.display().to_string();
     if args.json {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
+use vqfarm_core::record::JobRecord;
 use vqfarm_proto::v1::{Counts, Job, JobRequest, ListJobsRequest, ListTasksRequest, Task};
 
 use super::client::ConnectArgs;
@@ -155,6 +156,11 @@ pub async fn job(args: JobArgs) -> Outcome {
     show::line(format!("id         {}", job.id))?;
     show::line(format!("name       {}", job.name))?;
     show::line(format!("user       {}", job.user))?;
+    let record = serde_json::from_str::<JobRecord>(&answer.record).ok();
+    if let Some(source) = record.and_then(|record| record.source) {
+        let which = if source.partial { "those there of" } else { "all of" };
+        show::line(format!("frames     {which} job {}", source.job.short()))?;
+    }
     show::line(format!("priority   {}", job.priority))?;
     show::line(format!("state      {}", job.state().word()))?;
     show::line(format!("submitted  {submitted} ({})", show::ago(job.submitted)))?;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use vqfarm_core::id::{RequestId, UserName};
+use vqfarm_core::job::FieldError;
 use vqfarm_proto::Refusal;
 use vqfarm_proto::v1::{PutAssetsRequest, Reason, SubmitRequest, SubmitResponse};
 
@@ -17,7 +18,7 @@ use super::watch::watch_job;
 use super::{Outcome, models, show};
 use crate::failure::Failure;
 use crate::job::assets::Asset;
-use crate::job::{self, JobArgs, Resolved};
+use crate::job::{self, JobArgs};
 use crate::style;
 
 const EXAMPLES: &str = "\
@@ -81,8 +82,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn submit(args: SubmitArgs) -> Outcome {
     let library = job::library(args.job.models.as_deref())?;
     let resolved = job::load(&args.job, &library)?;
-    let request = request_id(&args)?;
-    let user = user(&args)?;
+    let request = request_id(args.request_id.as_deref())?;
+    let user = user(args.user.as_deref())?;
     let mut farm = args.connect.connect().await?;
     let names: BTreeSet<String> = resolved.job.models().into_iter().map(|m| m.name).collect();
     let missing =
@@ -103,16 +104,19 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
         user: user.to_string(),
         dry_run: args.dry_run,
         offered: missing.iter().map(models::describe).collect(),
+        ..SubmitRequest::default()
     };
     if !batches.is_empty() && !args.dry_run {
         // Nothing is sent ahead of a job that would be refused.
         message.dry_run = true;
-        send(farm.clone(), &args.connect, message.clone(), &resolved).await?;
+        let refuse = |fields| resolved.refuse(fields);
+        send(farm.clone(), &args.connect, message.clone(), refuse).await?;
         message.dry_run = false;
         put_assets(&mut farm, &args.connect, &request, batches).await?;
     }
-    let answer = send(farm, &args.connect, message, &resolved).await?;
-    tell(&args, &answer)?;
+    let answer = send(farm, &args.connect, message, |fields| resolved.refuse(fields)).await?;
+    let how = Telling { json: args.json, dry_run: args.dry_run, watch: args.watch };
+    tell(how, &answer)?;
     let id = answer.job.unwrap_or_default().id;
     if args.watch { watch_job(&args.connect, &id, args.json).await } else { Ok(ExitCode::SUCCESS) }
 }
@@ -148,12 +152,13 @@ async fn put_assets(
     Ok(())
 }
 
-/// Submits; asks again under the same request id while the coordinator is away.
-async fn send(
+/// Submits; asks again under the same request id while the coordinator is away. Mistakes in
+/// fields are first handed to `refuse`, which may know where they stand.
+pub async fn send(
     mut farm: Farm,
     connect: &ConnectArgs,
     message: SubmitRequest,
-    resolved: &Resolved,
+    refuse: impl Fn(Vec<FieldError>) -> Result<(), Failure>,
 ) -> Result<SubmitResponse, Failure> {
     let began = Instant::now();
     let mut pause = Duration::from_millis(200);
@@ -166,7 +171,7 @@ async fn send(
             && !refusal.fields.is_empty()
         {
             // Shown where they stand in the job file.
-            resolved.refuse(refusal.fields)?;
+            refuse(refusal.fields)?;
         }
         if !is_passing(&status) || began.elapsed() > PATIENCE {
             return Err(connect.explain(status));
@@ -184,13 +189,22 @@ async fn send(
     }
 }
 
+/// How a submit is told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    pub json: bool,
+    pub dry_run: bool,
+    /// The job is watched from now on.
+    pub watch: bool,
+}
+
 /// The id goes to standard output, everything else to standard error.
-fn tell(args: &SubmitArgs, answer: &SubmitResponse) -> anyhow::Result<()> {
+pub fn tell(how: Telling, answer: &SubmitResponse) -> anyhow::Result<()> {
     let job = answer.job.clone().unwrap_or_default();
-    if args.json {
+    if how.json {
         // While it is watched, the job's own lines follow.
         return show::json_lines([json!({
-            "job": show::job_json(&job), "existed": answer.existed, "dry_run": args.dry_run,
+            "job": show::job_json(&job), "existed": answer.existed, "dry_run": how.dry_run,
             "reasons": answer.reasons,
         })]);
     }
@@ -201,21 +215,26 @@ fn tell(args: &SubmitArgs, answer: &SubmitResponse) -> anyhow::Result<()> {
         .map(|layer| format!("{} {}", layer.counts.unwrap_or_default().tasks, layer.name))
         .collect();
     let (name, layers) = (&job.name, layers.join(", "));
-    if args.dry_run {
+    if how.dry_run {
         anstream::eprintln!("{name} would be {tasks} ({layers}); nothing was submitted");
     } else {
         let id = show::short(&job.id);
         let done = if answer.existed { "was submitted before" } else { "is submitted" };
         anstream::eprintln!("{name} {done}: {tasks} ({layers}), as {id}");
-        if !args.watch {
+        if !how.watch {
             show::line(&job.id)?;
             anstream::eprintln!("watch it: vqfarm watch {id}");
         }
     }
+    obstacles(answer);
+    Ok(())
+}
+
+/// Says what must be done before such a job runs.
+pub fn obstacles(answer: &SubmitResponse) {
     for reason in answer.reasons.iter().filter(|reason| is_obstacle(reason)) {
         anstream::eprintln!("{}: {}", style::warning("note"), sentence(reason));
     }
-    Ok(())
 }
 
 /// Whether somebody must do something before such tasks run.
@@ -223,8 +242,8 @@ fn is_obstacle(reason: &Reason) -> bool {
     ["no_workers", "tags", "memory", "fit", "draining", "queue"].contains(&reason.kind.as_str())
 }
 
-fn request_id(args: &SubmitArgs) -> Result<RequestId, Failure> {
-    match &args.request_id {
+pub fn request_id(given: Option<&str>) -> Result<RequestId, Failure> {
+    match given {
         None => Ok(RequestId::generate()),
         Some(text) => {
             RequestId::new(text).map_err(|error| Failure::Usage(format!("--request-id: {error}")))
@@ -232,8 +251,8 @@ fn request_id(args: &SubmitArgs) -> Result<RequestId, Failure> {
     }
 }
 
-fn user(args: &SubmitArgs) -> Result<UserName, Failure> {
-    match &args.user {
+pub fn user(given: Option<&str>) -> Result<UserName, Failure> {
+    match given {
         Some(text) => {
             UserName::new(text).map_err(|error| Failure::Usage(format!("--user: {error}")))
         }

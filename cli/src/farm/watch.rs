@@ -109,7 +109,7 @@ fn end(job: &Job, json: bool) -> Outcome {
 
 /// Passes on the job whenever it changes, until it is over. A coordinator that goes away is
 /// waited for, once it has answered at all.
-async fn follow(
+pub async fn follow(
     connect: &ConnectArgs,
     job: &str,
     mut see: impl FnMut(&WatchResponse) -> anyhow::Result<()>,

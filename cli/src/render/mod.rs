@@ -2,7 +2,6 @@
 
 mod job;
 mod progress;
-mod worker;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,8 +13,9 @@ use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
 use crate::failure::{Failure, USAGE, is_broken_pipe};
 use crate::job::JobArgs;
 use crate::style;
+use crate::worker::{self, Outcome, Worker};
+use job::Loaded;
 use progress::Progress;
-use worker::Worker;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,39 +86,38 @@ pub fn run(args: RenderArgs) -> ExitCode {
 fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     let job = job::load(&args)?;
     job::store_assets(&job)?;
-    let mut worker = Worker::start(&args, &job)?;
+    let worker = start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
-    let mut last = None;
-    while let Some(event) = worker.next()? {
+    let outcome = worker.finish(args.json, |event| {
         if args.json {
-            print_json(&event)?;
+            print_json(event)?;
         } else {
-            progress.show(&event);
+            progress.show(event);
         }
-        last = Some(event);
-    }
+        Ok(())
+    });
     progress.finish();
-    let status = worker.wait()?;
-    match last {
-        Some(Event::Summary(summary)) => {
+    match outcome? {
+        Outcome::Summary(summary) => {
             if !args.json {
                 say(&summary)?;
             }
             Ok(exit_status(&summary))
         }
-        Some(Event::Error { kind, message }) => {
-            // With --json the line is out already.
-            if !args.json {
-                anstream::eprintln!("{}: {message}", style::error("error"));
-            }
-            Ok(ExitCode::from(if kind == ErrorKind::Usage { USAGE } else { 1 }))
-        }
-        _ => Err(anyhow::anyhow!(
-            "vqfarm-worker ended early ({status}); what it stored is kept, so run the same \
-             command again to go on"
-        )
-        .into()),
+        Outcome::Told(status) => Ok(status),
     }
+}
+
+fn start(args: &RenderArgs, loaded: &Loaded) -> anyhow::Result<Worker> {
+    let mut command = worker::command("render")?;
+    command.arg("--out").arg(&loaded.out).arg("--device").arg(&args.device);
+    if let Some(threads) = args.threads {
+        command.arg("--threads").arg(threads.to_string());
+    }
+    if let Some(models) = &args.job.models {
+        command.arg("--models").arg(models);
+    }
+    Worker::start(command, &loaded.job)
 }
 
 fn exit_status(summary: &Summary) -> ExitCode {
@@ -132,7 +131,7 @@ fn exit_status(summary: &Summary) -> ExitCode {
 }
 
 /// The result for people: what was made goes to standard output, advice to standard error.
-fn say(summary: &Summary) -> io::Result<()> {
+pub fn say(summary: &Summary) -> io::Result<()> {
     let Summary { cells, frames, rendered, failed, seconds, .. } = summary;
     let pace = summary.iterations_per_second;
     let made = match rendered {
@@ -164,7 +163,7 @@ fn say(summary: &Summary) -> io::Result<()> {
     Ok(())
 }
 
-fn print_json(event: &Event) -> anyhow::Result<()> {
+pub fn print_json(event: &Event) -> anyhow::Result<()> {
     let line = serde_json::to_string(event)?;
     writeln!(io::stdout().lock(), "{line}")?;
     Ok(())

@@ -6,5 +6,6 @@ mod asking;
 mod guarding;
 mod redis;
 mod ruling;
+mod stitching;
 mod submitting;
 mod support;

@@ -120,6 +120,40 @@ fn a_shot_is_a_chain_of_segments_and_the_film_waits_for_all_of_them() {
 }
 
 #[test]
+fn the_frames_of_a_zoom_come_from_coarse_to_fine() {
+    let job = read("[animation]\nmode = \"zoom\"\nframes = 60\n").unwrap();
+    let plan = Plan::new(&job).unwrap();
+    let render = plan.layers.iter().position(|layer| layer.name == "render").unwrap() as u8;
+    let tasks = plan.layers[usize::from(render)].tasks;
+    let frames = |task| match plan.task(render, task) {
+        Ok(TaskSpec::Segment(frames)) => frames,
+        other => panic!("{other:?}"),
+    };
+    let starts: Vec<u64> = (0..tasks).map(|task| frames(task).start).collect();
+    assert_eq!(starts, [0, 32, 16, 48, 8, 24, 40, 56]);
+    assert_eq!(frames(7), 56..60);
+    for task in 0..tasks {
+        assert!(frames(task).all(|frame| plan.maker(frame) == Some((render, task))));
+    }
+    // Both ends and the middle, all but one frame of the second quarter.
+    let stored = (0..8).chain(16..23).chain(32..40).chain(56..60).collect();
+    assert_eq!(plan.made(&stored), [(render, 0..2), (render, 7..8)]);
+}
+
+#[test]
+fn a_plan_that_only_stitches_renders_nothing_and_keeps_its_frames() {
+    let film = read(&format!("{FEEDBACK}frames = 20\n")).unwrap();
+    let plan = Plan::new(&film).unwrap().only_stitching();
+    assert!(plan.only_stitches() && !Plan::new(&film).unwrap().only_stitches());
+    assert_eq!((plan.frames(), plan.task(0, 0)), (20, Ok(TaskSpec::Stitch)));
+    assert_eq!((plan.maker(0), plan.made(&(0..20).collect())), (None, Vec::new()));
+    assert_eq!(plan.outputs(), ["out/video.mp4", "out/scores.csv"]);
+    let sweep = Plan::new(&read("").unwrap()).unwrap();
+    assert!(sweep.outputs().contains(&"out/index.html"));
+    assert_eq!(sweep.only_stitching().outputs(), ["out/contact-sheet.png", "out/scores.csv"]);
+}
+
+#[test]
 fn mistakes_are_shown_with_a_caret_under_them() {
     let mistake = |text: &str, message: &str, caret: &str| {
         let error = read(text).expect_err(text);

@@ -1,7 +1,7 @@
 //! Where the camera of a film goes from each frame to the next.
 
-use anyhow::{Result, ensure};
-use vqfarm_core::animation::{Direction, Mode, Timeline, WarpMethod};
+use anyhow::{Result, bail, ensure};
+use vqfarm_core::animation::{Direction, Mode, Start, Timeline, WarpMethod};
 use vqfarm_engine::similarity::Similarity;
 use vqfarm_engine::warp::Motion;
 
@@ -27,12 +27,15 @@ pub fn between(timeline: &Timeline, frame: u64, share: f64) -> Result<Option<Sim
             Ok(Some(Similarity::placing(&nesting, size, -share / each)))
         }
         (Mode::Feedback, _) => {
-            let Some(step) = next.step else { return Ok(None) };
+            let Start::Moved(step) = next.start else { return Ok(None) };
             ensure!(
                 step.warp.method == WarpMethod::Subpixel,
                 "the legacy method moves by whole pixels, not as its camera says"
             );
             Ok(Some(Similarity::moving(&Motion::from(&step.warp), size, share)))
+        }
+        (Mode::Video, _) => {
+            bail!("a painted film has the camera of its source, which nobody knows")
         }
     }
 }

@@ -40,7 +40,7 @@ impl Film {
         let last = plan::keyframes(zoom.rounds - 1);
         let keyframes = match animation.mode {
             Mode::Zoom => 0..zoom.keyframes(timeline.len()),
-            Mode::Feedback => 0..0,
+            Mode::Feedback | Mode::Video => 0..0,
         };
         let keyframes = keyframes.map(|index| keys::work(&last, index, "png"));
         let keyframes = pictures(folder, keyframes, size)?;

@@ -42,7 +42,9 @@ pub(super) async fn collect(
                 foreign.push(index);
                 continue;
             }
-            Seen::Nothing if failures.contains_key(&index) => (None, None),
+            Seen::Nothing if failures.contains_key(&index) || job.record.is_partial() => {
+                (None, None)
+            }
             Seen::Nothing => {
                 damaged.push(index);
                 continue;
@@ -67,7 +69,12 @@ pub(super) async fn collect(
         return Err(StitchError::OtherJob(foreign));
     }
     if !damaged.is_empty() {
-        return Err(StitchError::Damaged(damaged));
+        return Err(StitchError::lost(job, damaged));
+    }
+    if let Some(source) = job.record.source
+        && cells.iter().all(|cell| cell.image.is_none())
+    {
+        return Err(StitchError::NoFrames(source.job));
     }
     let axes = match &plan.content {
         Content::Sweep(sweep) => axes(sweep),
@@ -98,7 +105,7 @@ enum Seen {
 }
 
 async fn look(job: &Arc<OpenJob>, index: u64) -> Result<Seen, StitchError> {
-    let Some(bytes) = job.store.get(&keys::frame(index)).await? else { return Ok(Seen::Nothing) };
+    let Some(bytes) = job.frames.get(&keys::frame(index)).await? else { return Ok(Seen::Nothing) };
     let decoded = spawn_blocking(move || frame::decode(&bytes)).await?;
     Ok(match decoded {
         Ok((info, _)) if info.spec != job.record.spec_hash => Seen::OtherJob,

@@ -20,8 +20,10 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 use vqfarm_core::animation::Timeline;
 use vqfarm_core::event::Event;
+use vqfarm_core::id::JobId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
+use vqfarm_core::video::held;
 use vqfarm_queue::{Queue, QueueError, Retry, Ticket};
 
 use self::grid::{Wanted, arrange};
@@ -37,6 +39,11 @@ pub enum StitchError {
     /// These frames are not there or not whole.
     #[error("frames {0:?} are missing or damaged")]
     Damaged(Vec<u64>),
+    /// They are another job's, which alone can render them again.
+    #[error("{count} frames of job {} are missing or damaged, the first is frame {first}", .job.short())]
+    Lost { job: JobId, count: usize, first: u64 },
+    #[error("job {} has no frames yet", .0.short())]
+    NoFrames(JobId),
     #[error("frames of another job lie where this job's should be: {0:?}")]
     OtherJob(Vec<u64>),
     #[error(transparent)]
@@ -68,6 +75,23 @@ pub enum StitchError {
 /// Whom events are told to.
 pub type Tell<'a> = dyn FnMut(&Event) + Send + 'a;
 
+impl StitchError {
+    /// What it means that a job's frames are missing or damaged.
+    fn lost(job: &OpenJob, frames: Vec<u64>) -> Self {
+        match (job.record.source, frames.first()) {
+            (Some(source), Some(&first)) => {
+                Self::Lost { job: source.job, count: frames.len(), first }
+            }
+            _ => Self::Damaged(frames),
+        }
+    }
+
+    /// Whether trying again may help, while nobody does anything about it.
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Lost { .. } | Self::NoFrames(_))
+    }
+}
+
 /// Keys of what was written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outputs {
@@ -84,7 +108,8 @@ pub struct Outputs {
 /// `failures` says why cells have no frame; `tell` hears how far a film is.
 ///
 /// # Errors
-/// A frame is missing without a failure, or damaged; storage fails.
+/// A frame is missing without a failure, or damaged, and the job is not a partial one; storage
+/// fails.
 pub async fn stitch(
     job: &Arc<OpenJob>,
     failures: &HashMap<u64, String>,
@@ -94,14 +119,14 @@ pub async fn stitch(
     let store = &job.store;
     let scores = scores::csv(&table)?;
     if let Content::Film(timeline) = &job.plan.content {
-        let cells = table.cells.iter().filter(|cell| cell.image.is_some());
-        let there = cells.map(|cell| cell.index).collect();
-        let video = make_film(job, timeline, there, tell).await?;
+        let there = table.cells.iter().filter(|c| c.image.is_some()).map(|c| c.index).collect();
+        let video = make_film(job, timeline, held(&there), tell).await?;
         store.replace(keys::SCORES, scores.into()).await?;
         let (video, scores) = (Some(video), keys::SCORES.to_owned());
         return Ok(Outputs { video, scores, ..Outputs::default() });
     }
-    let gallery = gallery::page(&table)?;
+    let wants_gallery = job.plan.outputs().contains(&keys::GALLERY);
+    let gallery = if wants_gallery { Some(gallery::page(&table)?) } else { None };
     let pages = {
         let (job, runtime) = (job.clone(), Handle::current());
         spawn_blocking(move || {
@@ -109,7 +134,7 @@ pub async fn stitch(
             let wanted = Wanted { rows: wanted.rows.clone(), columns: wanted.columns.clone() };
             let arrangement = arrange(&table, &wanted);
             let mut picture = |cell: usize| {
-                let bytes = runtime.block_on(job.store.get(table.cells[cell].image.as_ref()?));
+                let bytes = runtime.block_on(job.frames.get(table.cells[cell].image.as_ref()?));
                 // It was whole a moment ago; should it be gone now, its place stays empty.
                 frame::decode(&bytes.ok()??).ok().map(|(_, picture)| picture)
             };
@@ -128,21 +153,23 @@ pub async fn stitch(
         store.replace(&key, page).await?;
         contact_sheets.push(key);
     }
-    store.replace(keys::GALLERY, gallery.into()).await?;
-    let (gallery, scores) = (Some(keys::GALLERY.to_owned()), keys::SCORES.to_owned());
-    Ok(Outputs { contact_sheets, gallery, video: None, scores })
+    if let Some(gallery) = gallery {
+        store.replace(keys::GALLERY, gallery.into()).await?;
+    }
+    let gallery = wants_gallery.then(|| keys::GALLERY.to_owned());
+    Ok(Outputs { contact_sheets, gallery, video: None, scores: keys::SCORES.to_owned() })
 }
 
 /// Makes and stores the film of the frames that are there; answers with its key.
 async fn make_film(
     job: &OpenJob,
     timeline: &Timeline,
-    there: Vec<u64>,
+    shown: Vec<u64>,
     tell: &mut Tell<'_>,
 ) -> Result<String, StitchError> {
     let video = timeline.video();
-    let order = video.order(there.len() as u64);
-    let order = order.into_iter().filter_map(|n| there.get(n as usize).copied()).collect();
+    let order = video.order(shown.len() as u64);
+    let order = order.into_iter().filter_map(|n| shown.get(n as usize).copied()).collect();
     let film = film::encode(job, timeline, order, tell).await?;
     let key = video.codec.key();
     job.store.replace_with_file(key, &film.file).await?;

@@ -321,9 +321,11 @@ fn paint_section(
         }
         for (c, slot) in row.iter().enumerate() {
             let Some(position) = *slot else { continue };
-            paint_cell(faces, metrics, sheet, (column_x(c), y), pictures(position), || {
-                table.cells[position].error.clone().unwrap_or_default()
-            });
+            let why_not = || match &table.cells[position].error {
+                Some(error) => format!("failed: {error}"),
+                None => "not there yet".to_owned(),
+            };
+            paint_cell(faces, metrics, sheet, (column_x(c), y), pictures(position), why_not);
             let caption = section.captions.get(&position).map_or("", String::as_str);
             let mut caption_y = y + metrics.cell.1 + metrics.gap / 2;
             for text in wrap_in_cell(faces, caption, metrics) {
@@ -347,7 +349,7 @@ fn paint_cell(
     let Some(picture) = picture else {
         let hole = RgbImage::from_pixel(width, height, HOLE);
         imageops::replace(sheet, &hole, i64::from(x), i64::from(y));
-        let reason = format!("failed: {}", why_not());
+        let reason = why_not();
         let room = (width - width / 8) as f32;
         let mut text_y = (y + height / 16) as f32;
         let lines = (height as f32 * 0.85 / Face::line_height(metrics.text)) as usize;

@@ -22,7 +22,7 @@ pub struct Cell {
     pub score: Option<f32>,
     /// Key of the frame relative to the job's root; none when the cell failed.
     pub image: Option<String>,
-    /// Why there is no frame.
+    /// Why there is no frame; none, too, where it is not there yet.
     pub error: Option<String>,
 }
 

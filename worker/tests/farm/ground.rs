@@ -112,6 +112,7 @@ impl Ground {
             spec_hash: job.spec_hash(),
             spec: job,
             models,
+            source: None,
         }
     }
 

@@ -93,15 +93,15 @@ impl<'a, 't> Shown<'a, 't> {
 }
 
 async fn read(job: &OpenJob, index: u64, labels: bool) -> Result<Picture, StitchError> {
-    let bytes = job.store.get(&keys::frame(index)).await?;
-    let png = bytes.ok_or_else(|| StitchError::Damaged(vec![index]))?;
-    spawn_blocking(move || {
-        let decoded = frame::decode(&png);
-        let (info, mut pixels) = decoded.map_err(|_| StitchError::Damaged(vec![index]))?;
+    let bytes = job.frames.get(&keys::frame(index)).await?;
+    let picture = spawn_blocking(move || {
+        let png = bytes?;
+        let (info, mut pixels) = frame::decode(&png).ok()?;
         if labels {
             label::write(&mut pixels, &format!("{index}  {}", info.settings.prompt));
         }
-        Ok(Picture { pixels, png: (!labels).then_some(png) })
-    })
-    .await?
+        Some(Picture { pixels, png: (!labels).then_some(png) })
+    });
+    // It was whole a moment ago.
+    picture.await?.ok_or_else(|| StitchError::lost(job, vec![index]))
 }
