@@ -22,6 +22,7 @@ farm: build
 # Goes on where it was interrupted.
 demo: build
 	target/release/vqfarm render examples/sweep.toml --out out/demo
+	target/release/vqfarm render examples/zoom.toml --out out/zoom
 
 # Iterations a second at the published models' sizes, and where the time goes.
 bench: build

@@ -51,6 +51,7 @@ fn iterations(plan: &Plan, task: TaskId) -> u64 {
         TaskSpec::Segment(frames) => {
             frames.map(|frame| u64::from(plan.settings(frame).unwrap().iterations)).sum()
         }
+        TaskSpec::Frame(frame) => plan.settings(frame).unwrap().iterations.into(),
         TaskSpec::Stitch => 0,
         TaskSpec::Cell(_) => panic!("a film has no cells"),
     }

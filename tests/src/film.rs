@@ -7,14 +7,26 @@ use serde_json::Value;
 
 use crate::finish;
 
-/// What ffprobe says of the one stream of a film.
+/// Makes a file with ffmpeg, as a user would beforehand.
+pub fn make(arguments: &[&str], file: &Path) {
+    let mut made = Command::new("ffmpeg");
+    let ran = finish(made.args(["-v", "error", "-y"]).args(arguments).arg(file));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+}
+
+/// What ffprobe says of a film's pictures, the first of its streams.
 pub fn probe(film: &Path) -> Value {
+    streams(film).swap_remove(0)
+}
+
+/// What ffprobe says of each stream.
+pub fn streams(film: &Path) -> Vec<Value> {
     let mut asked = Command::new("ffprobe");
     asked.args(["-v", "error", "-count_frames", "-show_streams", "-of", "json"]).arg(film);
     let ran = finish(&mut asked);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let told: Value = serde_json::from_str(&ran.stdout).expect("ffprobe speaks JSON");
-    told["streams"][0].clone()
+    told["streams"].as_array().expect("a film has streams").clone()
 }
 
 /// The number of a film's frames, as it was decoded.

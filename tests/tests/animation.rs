@@ -1,7 +1,7 @@
 //! Feedback films with the real programs: frames that follow from one another, whatever happens.
 
 use vqfarm_core::event::Event;
-use vqfarm_tests::film::{decode, probe};
+use vqfarm_tests::film::{decode, make, probe, streams};
 use vqfarm_tests::{Bench, events, finish, summary};
 
 /// Two shots of a film for the tiny models.
@@ -38,9 +38,7 @@ sharpen = 0.2
 
 /// Three seconds of a tone, in a file beside the job.
 fn sing(bench: &Bench, file: &str) {
-    let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=440:duration=3"];
-    let ran = finish(Command::new("ffmpeg").args(tone).arg(bench.path(file)));
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    make(&["-f", "lavfi", "-i", "sine=frequency=440:duration=3"], &bench.path(file));
 }
 
 /// Mean absolute difference of bytes.
@@ -197,8 +195,8 @@ fn a_film_gets_its_sound_after_its_frames_and_is_told_of_on_the_way() {
     assert!(events.contains(&Event::Stitching { done: 12, of: 12 }), "{events:?}");
     assert_eq!(bench.frames("o"), before, "no frame is another one for it");
 
-    let told = probe_all(&bench, "o/out/video.mp4");
-    let codec = |stream: usize| told["streams"][stream]["codec_name"].clone();
+    let told = streams(&bench.path("o/out/video.mp4"));
+    let codec = |stream: usize| told[stream]["codec_name"].clone();
     assert_eq!((codec(0), codec(1)), ("h264".into(), "aac".into()));
     let assets = std::fs::read_dir(bench.path("o/assets")).unwrap();
     let assets: Vec<_> = assets.map(|asset| asset.unwrap().file_name()).collect();

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 use vqfarm_tests::farm::{Farm, Setup};
+use vqfarm_tests::film::{make, streams};
 use vqfarm_tests::{Bench, events, finish, summary};
 
 /// A video for the tiny models; the source's fields follow.
@@ -33,25 +33,12 @@ fn video(source: &str) -> String {
     format!("{VIDEO}{source}\n")
 }
 
-fn ffmpeg(arguments: &[&str], file: &Path) {
-    let ran = finish(Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).arg(file));
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-}
-
 /// Eight frames a second for a second, with a tone, 64 × 32.
 fn clip(file: &Path) {
     let picture = "testsrc2=size=64x32:rate=8:duration=1";
     let tone = "sine=frequency=440:duration=1";
     let inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone];
-    ffmpeg(&[&inputs[..], &["-c:v", "libx264", "-c:a", "aac"]].concat(), file);
-}
-
-fn probe(file: &Path) -> Vec<Value> {
-    let ask = ["-v", "error", "-count_frames", "-show_streams", "-of", "json"];
-    let ran = finish(Command::new("ffprobe").args(ask).arg(file));
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let found: Value = serde_json::from_str(&ran.stdout).expect("ffprobe speaks JSON");
-    found["streams"].as_array().expect("streams").clone()
+    make(&[&inputs[..], &["-c:v", "libx264", "-c:a", "aac"]].concat(), file);
 }
 
 /// What the job folder says of the job.
@@ -81,14 +68,14 @@ fn a_clip_is_painted_frame_by_frame_and_keeps_its_rate_and_sound() {
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert_eq!(summary(&events(&ran.stdout)).frames, 8);
 
-    let streams = probe(&bench.path("o/out/video.mp4"));
-    let kinds: Vec<_> = streams.iter().map(|s| s["codec_name"].as_str().unwrap()).collect();
+    let told = streams(&bench.path("o/out/video.mp4"));
+    let kinds: Vec<_> = told.iter().map(|s| s["codec_name"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["h264", "aac"]);
     assert_eq!(
-        (&streams[0]["nb_read_frames"], &streams[0]["avg_frame_rate"]),
+        (&told[0]["nb_read_frames"], &told[0]["avg_frame_rate"]),
         (&"8".into(), &"8/1".into())
     );
-    assert_eq!((&streams[0]["width"], &streams[0]["height"]), (&32.into(), &24.into()));
+    assert_eq!((&told[0]["width"], &told[0]["height"]), (&32.into(), &24.into()));
 
     // The resolved job has pictures in the frame's shape and nothing of the path.
     let record = record(&bench, "o");
@@ -112,7 +99,7 @@ fn a_clip_is_painted_frame_by_frame_and_keeps_its_rate_and_sound() {
     let more = ["--set", "animation.source.audio=false", "--set", "animation.source.start=0.5"];
     let ran = bench.render(&[&["job.toml", "--out", "mute", "--json"], &more[..]].concat());
     assert_eq!(summary(&events(&ran.stdout)).frames, 4, "{}", ran.stderr);
-    assert_eq!(probe(&bench.path("mute/out/video.mp4")).len(), 1);
+    assert_eq!(streams(&bench.path("mute/out/video.mp4")).len(), 1);
 }
 
 #[test]
@@ -154,7 +141,7 @@ fn a_blended_video_is_a_chain_that_goes_on_where_it_was_left() {
     for (n, colour) in ["red", "green", "blue", "white", "black"].iter().enumerate() {
         let still = format!("color=c={colour}:size=50x20");
         let file = bench.path("stills").join(format!("{n}.png"));
-        ffmpeg(&["-f", "lavfi", "-i", &still, "-frames:v", "1"], &file);
+        make(&["-f", "lavfi", "-i", &still, "-frames:v", "1"], &file);
     }
     fs::write(bench.path("stills/notes.txt"), "not a picture").expect("a file");
     let ran = bench.render(&["job.toml", "--out", "o"]);

@@ -25,9 +25,9 @@ fn frames_follow_from_one_another_with_the_cameras_numbers() {
          [animation.motion]\nzoom = \"0:(1.02), 10:(1.04)\"\nangle = 0.5\nedge = \"wrap\"\n"
     ));
     let first = film.frame(0).unwrap();
-    assert_eq!((first.step, first.render.iterations), (None, 50));
+    assert_eq!((first.start, first.render.iterations), (Start::Fresh, 50));
     let fifth = film.frame(5).unwrap();
-    let step = fifth.step.unwrap();
+    let Start::Moved(step) = fifth.start else { panic!("it follows from the fourth") };
     assert!((step.warp.zoom - 1.03).abs() < 1e-12 && step.warp.angle == 0.5);
     assert_eq!((step.warp.edge, step.warp.center), (Edge::Wrap, [0.5, 0.5]));
     assert_eq!((fifth.render.iterations, step.reference), (12, 0));
@@ -52,9 +52,35 @@ fn prompts_fade_into_one_another_and_cuts_begin_shots() {
     assert_eq!(prompt(30), "the sea");
     let shots: Vec<_> = film.shots().iter().map(|shot| shot.frames.clone()).collect();
     assert_eq!(shots, [0..20, 20..40]);
-    assert_eq!(film.frame(20).unwrap().step, None);
+    assert_eq!(film.frame(20).unwrap().start, Start::Fresh);
     assert_eq!(film.frame(20).unwrap().render.iterations, 300);
-    assert_eq!(film.frame(25).unwrap().step.unwrap().reference, 20);
+    assert_eq!(film.frame(25).unwrap().start.needs(25), [24, 20]);
+}
+
+#[test]
+fn a_video_is_a_chain_only_where_the_frame_before_is_mixed_in() {
+    let text = |blend: &str| {
+        format!(
+            "iterations = 30\n[animation]\nmode = \"video\"\nframes = 6\n\
+             [animation.prompts]\n0 = \"a\"\n4 = {{ prompt = \"b\", cut = true }}\n\
+             [animation.source]\nblend = {blend}\npictures = [{}]\n",
+            ["\"p.png\""; 6].join(", ")
+        )
+    };
+    let start = |blend| Start::Source { picture: "p.png".into(), blend };
+    let apart = film(&text("0"));
+    assert!(apart.is_independent() && !apart.is_chain());
+    assert_eq!(apart.frame(5).unwrap().start, start(0.0));
+    assert!(apart.frame(5).unwrap().start.needs(5).is_empty());
+    assert_eq!(apart.frame(5).unwrap().render.iterations, 30);
+
+    let chain = film(&text("\"0:(0), 2:(0.5)\""));
+    assert!(chain.is_chain());
+    let starts: Vec<_> = (0..6).map(|n| chain.frame(n).unwrap().start).collect();
+    // The first frame of a shot has none before it.
+    assert_eq!(starts, [0.0, 0.25, 0.5, 0.5, 0.0, 0.5].map(start));
+    assert_eq!(chain.frame(5).unwrap().start.needs(5), [4]);
+    assert_eq!(chain.shots().len(), 2);
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl Reel {
             spec_hash: spec.spec_hash(),
             spec,
             models: [].into(),
+            source: None,
         };
         let store = JobStore::folder(self.folder.path()).unwrap();
         Arc::new(OpenJob::new(record, store).unwrap())
