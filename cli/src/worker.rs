@@ -24,7 +24,7 @@ pub struct Worker {
 
 /// What came of it.
 pub enum Outcome {
-    Summary(Summary),
+    Summary(Box<Summary>),
     /// It did not get that far, which has been told; the command's exit status.
     Told(ExitCode),
 }
@@ -83,7 +83,7 @@ impl Worker {
         }
         let status = self.child.wait().context("cannot wait for the worker")?;
         match last {
-            Some(Event::Summary(summary)) => Ok(Outcome::Summary(summary)),
+            Some(Event::Summary(summary)) => Ok(Outcome::Summary(Box::new(summary))),
             Some(Event::Error { kind, message }) => {
                 if !told {
                     anstream::eprintln!("{}: {message}", style::error("error"));

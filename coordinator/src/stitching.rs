@@ -19,7 +19,7 @@ impl Farm {
     /// # Errors
     /// There is no such job.
     pub(crate) async fn frames_owner(&self, job: JobId) -> Result<JobId> {
-        let record = self.record(job).await?.ok_or_else(|| QueueError::NoSuchJob(job))?;
+        let record = self.record(job).await?.ok_or(QueueError::NoSuchJob(job))?;
         Ok(record.source.map_or(record.id, |its| its.job))
     }
 

@@ -156,7 +156,10 @@ impl Farm {
         if !wrong.is_empty() {
             return Err(Error::fields(wrong));
         }
-        let used: BTreeSet<String> = used.into_iter().map(|asset| asset.path).collect();
+        let mut used: BTreeSet<String> = used.into_iter().map(|asset| asset.path).collect();
+        if submit.source.is_some() {
+            used.clear();
+        }
         if let Some(name) = submit.assets.keys().find(|name| !used.contains(*name)) {
             let message = format!("the file {name:?} came along, but no field refers to it");
             return Err(Error::refused(Reason::BadRequest, message));

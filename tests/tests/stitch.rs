@@ -1,5 +1,7 @@
 //! Films and contact sheets of a folder's frames made again, and early looks at what there is.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
