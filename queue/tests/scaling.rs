@@ -1,6 +1,8 @@
 //! How films scale: a plan's tasks leased and done by simulated workers, event by event, on a
 //! clock that is turned by hand, beside what `vqfarm plan` says of them beforehand.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
@@ -40,7 +42,7 @@ fn shots() -> String {
 /// The iterations that a worker has to do for a task. Composing and stitching are as nothing.
 fn iterations(plan: &Plan, task: TaskId) -> u64 {
     let Content::Film(film) = &plan.content else { panic!("a film") };
-    let composed = plan.work_folders().len() > 0 && film.animation().zoom.refine == 0;
+    let composed = !plan.work_folders().is_empty() && film.animation().zoom.refine == 0;
     match plan.task(task.layer, task.index).unwrap() {
         TaskSpec::Keyframe { round, index } => {
             film.keyframe(round, index).unwrap().iterations.into()

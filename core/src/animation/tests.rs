@@ -168,3 +168,12 @@ fn mistakes_are_shown_with_a_caret_under_them() {
     mistake(&format!("{FEEDBACK}frames = 0\n"), "it must be from 1 to 100000", "0");
     mistake("[animation]\nmode = \"backwards\"\n", "\"backwards\" is not known", "\"backwards\"");
 }
+
+#[test]
+fn frames_show_keyframes_down_to_a_few_pixels() {
+    let deepest = |step, size| Zoom { step, ..Zoom::default() }.deepest(size);
+    // 48, 24, 12 and 6 pixels, twice that when the camera gets to the next one.
+    assert_eq!(deepest(2.0, [96, 128]), 4);
+    assert_eq!(deepest(1.2, [96, 96]), 14);
+    assert_eq!(deepest(2.0, [4, 4]), 1);
+}
