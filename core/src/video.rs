@@ -97,7 +97,7 @@ impl Codec {
     }
 
     /// Whether NVIDIA's GPUs have an encoder for it.
-    fn has_hardware(self) -> bool {
+    pub fn has_hardware(self) -> bool {
         matches!(self, Self::H264 | Self::Hevc | Self::Av1)
     }
 

@@ -96,6 +96,10 @@ fn a_clip_is_painted_frame_by_frame_and_keeps_its_rate_and_sound() {
     // Rendering again does nothing; without sound and cut shorter it is another film.
     let again = bench.render(&["job.toml", "--out", "o", "--json"]);
     assert_eq!(summary(&events(&again.stdout)).rendered, 0, "{}", again.stderr);
+    // Made again as what has no sound, it goes without.
+    let gif = finish(&mut bench.vqfarm(&["stitch", "o", "--codec", "gif"]));
+    assert_eq!(gif.status, 0, "{}", gif.stderr);
+    assert_eq!(streams(&bench.path("o/out/video.gif")).len(), 1);
     let more = ["--set", "animation.source.audio=false", "--set", "animation.source.start=0.5"];
     let ran = bench.render(&[&["job.toml", "--out", "mute", "--json"], &more[..]].concat());
     assert_eq!(summary(&events(&ran.stdout)).frames, 4, "{}", ran.stderr);

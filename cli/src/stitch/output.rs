@@ -5,6 +5,7 @@ use clap::Args;
 use vqfarm_core::file::{Document, JobError, Limits};
 use vqfarm_core::job::Job;
 use vqfarm_core::record::JobRecord;
+use vqfarm_core::video::Codec;
 
 use crate::failure::Failure;
 
@@ -15,8 +16,8 @@ pub struct OutputArgs {
     #[arg(long, value_name = "N")]
     fps: Option<f64>,
 
-    /// How the film is encoded: h264, hevc, av1, vp9, prores, gif or webp; crf and pixel format
-    /// are then that codec's own, unless given here
+    /// How the film is encoded: h264, hevc, av1, vp9, prores, gif, webp or png; crf and pixel
+    /// format are then that codec's own, unless given here, and the sound goes where it has none
     #[arg(long, value_name = "CODEC")]
     codec: Option<String>,
 
@@ -43,10 +44,16 @@ impl OutputArgs {
             // They were meant for the codec that was.
             (video.crf, video.pixel_format) = (None, None);
         }
-        if self.codec.as_deref() == Some("gif") {
+        let codec = self.codec.as_ref().map(|name| serde_json::Value::from(name.as_str()));
+        let codec: Option<Codec> = codec.and_then(|name| serde_json::from_value(name).ok());
+        if codec == Some(Codec::Gif) {
             // Nobody makes frames up for a GIF.
             video.interpolate_to = None;
         }
+        if codec.is_some_and(|codec| !codec.has_sound()) {
+            (video.soundtrack, video.soundtrack_start) = (None, 0.0);
+        }
+        video.hardware &= codec.is_none_or(Codec::has_hardware);
         let json = serde_json::to_vec(&job).context("cannot write the job as JSON")?;
         let refused = |error: JobError| Failure::Usage(error.to_string());
         let mut document = Document::parse("job.json", &json).map_err(refused)?;
