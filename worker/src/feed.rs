@@ -15,7 +15,7 @@ use vqfarm_core::animation::Start;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Dependency, TaskSpec};
+use vqfarm_core::plan::TaskSpec;
 use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
 
 use crate::attempt::Attempt;
@@ -165,8 +165,8 @@ impl Shift {
         for attempt in &attempts {
             self.held.insert(attempt);
         }
-        if attempts.len() > 1 && self.is_chain(&attempts[0].ticket).await {
-            // What follows cannot be begun before the first is done.
+        if attempts.len() > 1 && self.is_segment(&attempts[0].ticket).await {
+            // A lane makes one at a time, and of a chain no more can be begun.
             for attempt in attempts.split_off(1) {
                 self.hand_back(&attempt, None).await;
             }
@@ -201,11 +201,11 @@ impl Shift {
         segment.or((!cells.is_empty()).then_some(Order::Cells(cells)))
     }
 
-    /// Whether a task is of a chain. A job that cannot be opened says why later.
-    async fn is_chain(&self, ticket: &Ticket) -> bool {
+    /// Whether a task is a segment that a lane makes. A job that cannot be opened says why later.
+    async fn is_segment(&self, ticket: &Ticket) -> bool {
         let Ok(job) = self.worker.jobs.open(ticket.task.job).await else { return false };
-        let layer = job.plan.layers.get(usize::from(ticket.task.layer));
-        layer.is_some_and(|layer| layer.dependency == Dependency::Chain)
+        let task = job.plan.task(ticket.task.layer, ticket.task.index);
+        matches!(task, Ok(TaskSpec::Segment(_))) && !keyframes::only_composed(&job)
     }
 
     /// What a lane shall do; everything else is dealt with here.
