@@ -155,8 +155,8 @@ impl Farm {
         Ok(Stored::Job(Box::new(job), frames))
     }
 
-    /// The tasks whose results are stored, and the number of frames. Whether each is whole is found out by whoever reads
-    /// it: the worker that stitches, or an audit.
+    /// The tasks whose results are stored, and the number of frames. Whether each is whole is
+    /// found out by whoever reads it: the worker that stitches, or an audit.
     async fn stored_results(
         &self,
         record: &JobRecord,

@@ -2,40 +2,7 @@
 
 use std::process::Command;
 
-use vqfarm_tests::farm::{Farm, Setup, until};
-
-const FRAMES: usize = 12;
-
-/// Two shots of six frames, in segments of three.
-fn film(iterations: u32) -> String {
-    format!(
-        r#"
-version = 1
-name = "film"
-
-[render]
-size = [32, 32]
-iterations = {iterations}
-generator = "tiny-f4"
-perceptors = ["tiny-clip"]
-cutouts = {{ count = 2 }}
-
-[animation]
-mode = "feedback"
-frames = {FRAMES}
-fps = 6
-[animation.prompts]
-0 = "a red sun"
-6 = {{ prompt = "a blue sea", cut = true }}
-[animation.motion]
-zoom = 1.04
-iterations = {iterations}
-[animation.feedback]
-segment = 3
-color_match = 0.5
-"#
-    )
-}
+use vqfarm_tests::farm::{FRAMES, Farm, Setup, film, until};
 
 #[test]
 fn shots_run_side_by_side_and_give_the_film_of_a_standalone_render() {

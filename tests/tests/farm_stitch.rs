@@ -9,42 +9,12 @@ use serde_json::Value;
 use vqfarm_core::id::JobId;
 use vqfarm_core::keys;
 use vqfarm_core::video::held;
-use vqfarm_tests::farm::{Farm, Setup, sweep, until};
+use vqfarm_tests::farm::{self, FRAMES, Farm, Setup, sweep, until};
 use vqfarm_tests::film::{length, probe};
 
-const FRAMES: usize = 12;
-
-/// Two shots of six frames, in segments of three; the film needs no ffmpeg.
+/// A film that needs no ffmpeg.
 fn film(iterations: u32) -> String {
-    format!(
-        r#"
-version = 1
-name = "film"
-
-[render]
-size = [32, 32]
-iterations = {iterations}
-generator = "tiny-f4"
-perceptors = ["tiny-clip"]
-cutouts = {{ count = 2 }}
-
-[animation]
-mode = "feedback"
-frames = {FRAMES}
-fps = 6
-[animation.prompts]
-0 = "a red sun"
-6 = {{ prompt = "a blue sea", cut = true }}
-[animation.motion]
-zoom = 1.04
-iterations = {iterations}
-[animation.feedback]
-segment = 3
-
-[output.video]
-codec = "gif"
-"#
-    )
+    format!("{}\n[output.video]\ncodec = \"gif\"\n", farm::film(iterations))
 }
 
 /// Submits a stitching, which must be taken.

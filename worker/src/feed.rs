@@ -50,6 +50,16 @@ enum Next {
     Adopt(Box<Published>),
 }
 
+/// Where a picture comes from.
+enum Origin {
+    /// From its settings alone: a cell.
+    Settings,
+    /// From the round before, if there is one.
+    Keyframe { round: u32 },
+    /// From what its film says: a frame that follows from no other.
+    Film(Start),
+}
+
 /// Why a task cannot be begun.
 struct Trouble {
     message: String,
@@ -252,20 +262,18 @@ impl Shift {
 
     async fn look_into(&self, attempt: &Arc<Attempt>, job: &Arc<OpenJob>) -> Result<Next, Trouble> {
         let task = attempt.ticket.task;
-        let mut source = None;
-        let (index, key, settings, is_frame) = match job.plan.task(task.layer, task.index) {
-            Ok(TaskSpec::Cell(cell)) => (cell.index, keys::frame(cell.index), cell.render, true),
+        let (index, key, settings, origin) = match job.plan.task(task.layer, task.index) {
+            Ok(TaskSpec::Cell(cell)) => {
+                (cell.index, keys::frame(cell.index), cell.render, Origin::Settings)
+            }
             Ok(TaskSpec::Keyframe { round, index }) => {
                 let settings = keyframes::settings(job, round, index)?;
-                (index, keyframes::key(round, index), settings, false)
+                (index, keyframes::key(round, index), settings, Origin::Keyframe { round })
             }
             Ok(TaskSpec::Frame(frame)) => {
                 let film = job.film().ok_or(SegmentFault::NoFilm)?;
                 let spec = film.frame(frame).map_err(|e| JobFault::Plan(e.into()))?;
-                if let Start::Source { picture, .. } = spec.start {
-                    source = Some(picture);
-                }
-                (frame, keys::frame(frame), spec.render, true)
+                (frame, keys::frame(frame), spec.render, Origin::Film(spec.start))
             }
             Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
@@ -277,21 +285,19 @@ impl Shift {
         let models = job.models(&settings);
         self.fetch(&models).await?;
         let mut picture = job.picture(&settings).await?;
-        match job.plan.task(task.layer, task.index) {
-            Ok(TaskSpec::Keyframe { round, index }) => {
-                picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-                if round > 0 {
-                    picture.init = Some(keyframes::tied(job, round, index).await?);
-                }
+        if !matches!(origin, Origin::Settings) {
+            picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+        }
+        match &origin {
+            Origin::Keyframe { round: round @ 1.. } => {
+                picture.init = Some(keyframes::tied(job, *round, index).await?);
             }
-            Ok(TaskSpec::Frame(index)) => {
-                picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-                if let Some(key) = source {
-                    picture.init = Some(job.source(&key).await?);
-                }
+            Origin::Film(Start::Source { picture: key, .. }) => {
+                picture.init = Some(job.source(key).await?);
             }
             _ => (),
         }
+        let is_frame = !matches!(origin, Origin::Keyframe { .. });
         let (attempt, job) = (attempt.clone(), job.clone());
         let task = Task { attempt, job, index, key, is_frame, models, picture };
         Ok(Next::Render(Box::new(task)))

@@ -112,7 +112,7 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
         let refuse = |fields| resolved.refuse(fields);
         send(farm.clone(), &args.connect, message.clone(), refuse).await?;
         message.dry_run = false;
-        put_assets(&mut farm, &args.connect, &request, batches).await?;
+        put_assets(farm.clone(), &args.connect, &request, batches).await?;
     }
     let answer = send(farm, &args.connect, message, |fields| resolved.refuse(fields)).await?;
     let how = Telling { json: args.json, dry_run: args.dry_run, watch: args.watch };
@@ -136,17 +136,19 @@ fn batches(assets: &[Asset]) -> Vec<HashMap<String, Vec<u8>>> {
     batches
 }
 
+/// Sends files ahead of their job.
 async fn put_assets(
-    farm: &mut Farm,
+    farm: Farm,
     connect: &ConnectArgs,
     request: &RequestId,
     batches: Vec<HashMap<String, Vec<u8>>>,
 ) -> Result<(), Failure> {
     let all = batches.len();
     for (sent, assets) in batches.into_iter().enumerate() {
-        let request_id = request.to_string();
-        let put = farm.put_assets(PutAssetsRequest { request_id, assets }).await;
-        put.map_err(|status| connect.explain(status))?;
+        let message = PutAssetsRequest { request_id: request.to_string(), assets };
+        let put = async |farm: &mut Farm| farm.put_assets(message.clone()).await;
+        // A file that is there already is the same one.
+        patiently(farm.clone(), connect, put, |_| Ok(())).await?;
         anstream::eprintln!("files: {} of {all} portions sent ahead", sent + 1);
     }
     Ok(())
@@ -155,15 +157,27 @@ async fn put_assets(
 /// Submits; asks again under the same request id while the coordinator is away. Mistakes in
 /// fields are first handed to `refuse`, which may know where they stand.
 pub async fn send(
-    mut farm: Farm,
+    farm: Farm,
     connect: &ConnectArgs,
     message: SubmitRequest,
     refuse: impl Fn(Vec<FieldError>) -> Result<(), Failure>,
 ) -> Result<SubmitResponse, Failure> {
+    let submit = async |farm: &mut Farm| farm.submit(message.clone()).await;
+    patiently(farm, connect, submit, refuse).await
+}
+
+/// Calls the farm, and again while the coordinator is away: the call must be one that can be
+/// repeated.
+async fn patiently<T>(
+    mut farm: Farm,
+    connect: &ConnectArgs,
+    call: impl AsyncFn(&mut Farm) -> Result<tonic::Response<T>, tonic::Status>,
+    refuse: impl Fn(Vec<FieldError>) -> Result<(), Failure>,
+) -> Result<T, Failure> {
     let began = Instant::now();
     let mut pause = Duration::from_millis(200);
     loop {
-        let status = match farm.submit(message.clone()).await {
+        let status = match call(&mut farm).await {
             Ok(answer) => return Ok(answer.into_inner()),
             Err(status) => status,
         };

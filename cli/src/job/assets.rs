@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 use vqfarm_core::asset::{AssetKind, MAX_BYTES};
 use vqfarm_core::job::{FieldError, Job};
@@ -70,7 +70,7 @@ fn read(path: &Path, kind: AssetKind) -> Result<Asset, String> {
     }
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
     let extension = match kind {
-        AssetKind::Picture => picture(&bytes)?,
+        AssetKind::Picture => decode(&bytes)?.0,
         AssetKind::Sound => SoundFormat::of(&bytes)
             .ok_or_else(|| format!("not a sound file; {} are taken", SoundFormat::NAMES))?
             .extension(),
@@ -78,8 +78,8 @@ fn read(path: &Path, kind: AssetKind) -> Result<Asset, String> {
     Ok(Asset::new(extension, bytes))
 }
 
-/// The usual ending of such a picture, which must be whole.
-fn picture(bytes: &[u8]) -> Result<&'static str, String> {
+/// A picture, which must be whole, and the usual ending of its kind.
+pub fn decode(bytes: &[u8]) -> Result<(&'static str, DynamicImage), String> {
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     let extension = match reader.format() {
@@ -93,6 +93,6 @@ fn picture(bytes: &[u8]) -> Result<&'static str, String> {
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     reader.limits(limits);
-    reader.decode().map_err(|e| format!("not a whole picture: {e}"))?;
-    Ok(extension)
+    let picture = reader.decode().map_err(|e| format!("not a whole picture: {e}"))?;
+    Ok((extension, picture))
 }

@@ -88,9 +88,7 @@ pub fn load(args: &JobArgs, library: &Library) -> Result<Resolved, Failure> {
         set(document.set(assignment))?;
     }
     let taken = source::take_apart(&mut document, &beside);
-    let taken = taken.or_else(|(field, reason)| {
-        refuse(&document, vec![FieldError::new(field, reason)]).map(|()| Vec::new())
-    })?;
+    let taken = taken.map_err(|error| Failure::Usage(document.refuse(vec![error]).to_string()))?;
     let read_beside = |path: &str| fs::read(beside.join(path));
     let mut job =
         document.job(Limits::default(), read_beside).map_err(|e| Failure::Usage(e.to_string()))?;

@@ -5,19 +5,19 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use image::{ImageFormat, ImageReader, Limits, RgbImage, imageops};
+use image::{ImageFormat, RgbImage, imageops};
 use serde::Deserialize;
 use serde_json::json;
 use vqfarm_core::animation::{Fit, MAX_FRAMES, Source};
+use vqfarm_core::check::MAX_SIDE;
 use vqfarm_core::file::Document;
+use vqfarm_core::job::FieldError;
 use vqfarm_core::render::RenderSettings;
 use vqfarm_core::video::Video;
 
-use super::assets::Asset;
+use super::assets::{self, Asset};
 
 const FIELD: &str = "animation.source.path";
-/// Wider and higher pictures are refused: a small file can decode to gigabytes.
-const MAX_SIDE: u32 = 16_384;
 /// ffmpeg opens what it is told to and nothing that a crafted file tells it to.
 const ONLY_FILES: [&str; 2] = ["-protocol_whitelist", "file,pipe"];
 
@@ -44,8 +44,8 @@ struct Found {
 /// under their keys; nothing where the job has no such source.
 ///
 /// # Errors
-/// The source cannot be read, with the reason; its field is [`FIELD`].
-pub fn take_apart(document: &mut Document, beside: &Path) -> Result<Vec<Asset>, (String, String)> {
+/// The source cannot be read, with the reason.
+pub fn take_apart(document: &mut Document, beside: &Path) -> Result<Vec<Asset>, FieldError> {
     let video = document.get::<String>("animation.mode").is_some_and(|mode| mode == "video");
     let source = document.get::<Source>("animation.source").filter(|_| video);
     let Some((source, path)) = source.and_then(|s| s.path.clone().map(|path| (s, path))) else {
@@ -62,7 +62,7 @@ pub fn take_apart(document: &mut Document, beside: &Path) -> Result<Vec<Asset>, 
         sound: source.audio && film.soundtrack.is_none() && film.codec.has_sound(),
     };
     let found = read(&beside.join(&path), &wanted);
-    let found = found.map_err(|reason| (FIELD.to_owned(), format!("{path:?}: {reason}")))?;
+    let found = found.map_err(|reason| FieldError::new(FIELD, format!("{path:?}: {reason}")))?;
 
     let keys: Vec<&str> = found.pictures.iter().map(|picture| picture.key.as_str()).collect();
     let mut resolve = |field: &str, value| document.resolve(FIELD, field, &value);
@@ -76,7 +76,10 @@ pub fn take_apart(document: &mut Document, beside: &Path) -> Result<Vec<Asset>, 
     if let Some(sound) = &found.sound {
         resolve("output.video.soundtrack", json!(sound.key));
     }
-    document.remove(FIELD);
+    // All that these say is in the pictures and the sound now, which alone make the job.
+    for done in ["path", "start", "fit", "audio"] {
+        document.remove(&format!("animation.source.{done}"));
+    }
     let mut assets = found.pictures;
     assets.sort_by(|a, b| a.key.cmp(&b.key));
     assets.dedup_by(|a, b| a.key == b.key);
@@ -120,13 +123,8 @@ fn pictures(folder: &Path, wanted: &Wanted) -> Result<Found, String> {
 }
 
 fn open(path: &Path) -> Result<RgbImage, String> {
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let mut reader = reader.map_err(|error| error.to_string())?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    reader.limits(limits);
-    Ok(reader.decode().map_err(|error| error.to_string())?.to_rgb8())
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    Ok(assets::decode(&bytes)?.1.to_rgb8())
 }
 
 /// The picture in the frame's shape and size.

@@ -8,7 +8,7 @@ use crate::schedule::Schedule;
 #[serde(deny_unknown_fields, default)]
 pub struct Source {
     /// A film, or a folder of pictures in the order of their names, beside the job file. A
-    /// resolved job has its frames as `pictures` instead.
+    /// resolved job has its frames as `pictures` instead, and nothing of `start`, `fit`, `audio`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// A picture for each frame.

@@ -15,6 +15,7 @@ pub mod params;
 pub mod perceptor;
 mod ruin;
 pub mod run;
+mod score_matching;
 pub mod vocabulary;
 
 /// Bytes of square pictures, row by row, to images in [0, 1], [B, 3, size, size].

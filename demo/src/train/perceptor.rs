@@ -13,14 +13,15 @@ use super::layout;
 use super::params::{AdamW, Params, rate};
 use super::ruin::ruin;
 use super::run::{self, Options, Run};
+use super::score_matching::Unfinished;
 use super::vocabulary::{CONTEXT, Vocabulary};
 use crate::data::{self, SIZE, Sample};
 use crate::scene::Split;
 
 const WARM_UP: i64 = 200;
 const ADVERSARY_FROM: i64 = 400;
-/// Weight of the way out of what is on its way.
-const WAY: f64 = 4.0;
+/// Weight of the score matching.
+const MATCHING: f64 = 4.0;
 /// Weight of the dreams' own loss.
 const DREAMS: f64 = 0.3;
 /// Pictures of a batch that are also shown on their way, twice.
@@ -145,7 +146,7 @@ pub fn train(options: Options) -> Result<()> {
         let ruins = ruin(&images.index_select(0, &some));
         let drawn = images;
         let mut images = Tensor::cat(&[&drawn, &ruins, &blots], 0);
-        let mut ways = None;
+        let mut unfinished = None;
         let hazy = Tensor::randperm(o.batch, place).narrow(0, 0, HAZY.min(o.batch));
         if let Some(pool) = &mut pool {
             (0..dreams::COUNT).filter(|s| dreams::era(step, *s).1).for_each(|s| pool.begin(s));
@@ -155,7 +156,8 @@ pub fn train(options: Options) -> Result<()> {
             let (redrawn, on_their_way) = pool.redraw(&images, o.batch, step, &hazy);
             let captions = Tensor::cat(&[&hazy, &hazy, &some], 0);
             let from = Tensor::cat(&[&on_their_way, &blots], 0);
-            ways = Some(twins(&from, &drawn.index_select(0, &captions), &config, captions));
+            let toward = drawn.index_select(0, &captions);
+            unfinished = Some(Unfinished::new(&from, &toward, captions, config.image_resolution));
             // Last, where the loss looks for them.
             images = Tensor::cat(&[redrawn, shown, on_their_way], 0);
         }
@@ -179,10 +181,10 @@ pub fn train(options: Options) -> Result<()> {
                 let hazed = all.narrow(0, count, on_their_way);
                 loss += DREAMS * rivalry(&logits) + clearing(&hazed, &excluded, &hazy);
             }
-            if let Some((from, toward, captions)) = ways.as_ref().filter(|_| pass == 0) {
-                let found = way(&net, from, toward, &texts.index_select(0, captions));
-                log.3 += found.double_value(&[]) / 50.0;
-                loss += WAY * (1.0 - found);
+            if let Some(unfinished) = unfinished.as_ref().filter(|_| pass == 0) {
+                let alignment = unfinished.alignment(&net, &texts);
+                log.3 += alignment.double_value(&[]) / 50.0;
+                loss += MATCHING * (1.0 - alignment);
             }
             let (gradient, inputs) = params.gradient(&loss, &[&cutouts]);
             adam.step(&params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
@@ -197,7 +199,7 @@ pub fn train(options: Options) -> Result<()> {
         }
         if step % 50 == 49 {
             println!(
-                "step {step} loss {:.3} hits {:.1}% dreams {:.3} way {:.3} pace {:.2}/s",
+                "step {step} loss {:.3} hits {:.1}% dreams {:.3} alignment {:.3} pace {:.2}/s",
                 log.0,
                 log.1,
                 log.2,
@@ -284,32 +286,6 @@ fn clearing(hazed: &Tensor, excluded: &Tensor, right: &Tensor) -> Tensor {
     let told = (&thin + &masked).cross_entropy_for_logits(right)
         + (&thick + &masked).cross_entropy_for_logits(right);
     told * 0.25 + (own(&thick) - own(&thin)).softplus().mean(Kind::Float) * 0.5
-}
-
-/// Pictures and what should become of them as the same cutouts, and the numbers of their captions.
-fn twins(
-    from: &Tensor,
-    toward: &Tensor,
-    config: &ClipConfig,
-    captions: Tensor,
-) -> (Tensor, Tensor, Tensor) {
-    let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, tch::Device::Cpu)).int64_value(&[0]);
-    let [from, toward] = [from, toward].map(|images| {
-        tch::manual_seed(seed);
-        augment::cutouts(images, config.image_resolution)
-    });
-    (from, toward, captions)
-}
-
-/// How well the gradient of the score that a loop climbs, at pictures on their way, points to
-/// what should become of them: the mean cosine. (Denoising score matching, Vincent 2011, with the
-/// score's length left free, which a loop's optimiser does not see.)
-fn way(net: &Clip, from: &Tensor, toward: &Tensor, texts: &Tensor) -> Tensor {
-    let from = from.detach().set_requires_grad(true);
-    let score = (features(net, &from) * texts).sum(Kind::Float);
-    let uphill = Tensor::run_backward(&[score], &[&from], true, true).remove(0).flatten(1, -1);
-    let wanted = (toward - &from).detach().flatten(1, -1);
-    Tensor::cosine_similarity(&uphill, &wanted, 1, 1e-8).mean(Kind::Float)
 }
 
 /// The cutouts moved along the gradient of the loss, each by a random length up to `reach`:

@@ -182,3 +182,23 @@ pub(super) fn attention_over_positions([q, k, v]: [&Tensor; 3], arithmetic: Arit
     let weights = (tokens(q).bmm(&k.flatten(2, 3)) * scale).softmax(2, q.kind());
     v.flatten(2, 3).bmm(&weights.transpose(1, 2)).reshape(v.size())
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn attention_in_steps_is_the_fused_one_and_its_gradient_has_a_gradient() {
+        tch::manual_seed(2);
+        let random = || Tensor::randn([2, 3, 7, 8], (Kind::Float, Device::Cpu));
+        let [q, k, v] = [random(), random(), random()].map(|t| t.set_requires_grad(true));
+        let plain = plain_attention(&q, &k, &v);
+        assert!(plain.allclose(&attention(&q, &k, &v, false), 1e-5, 1e-6, false));
+        let first = Tensor::run_backward(&[plain.square().sum(Kind::Float)], &[&q], true, true);
+        let second =
+            Tensor::run_backward(&[first[0].square().sum(Kind::Float)], &[&k], false, false);
+        assert!(second[0].abs().max().double_value(&[]) > 0.0);
+    }
+}

@@ -64,6 +64,40 @@ seed = "1-{cells}"
     )
 }
 
+/// The frames of [`film`].
+pub const FRAMES: usize = 12;
+
+/// A film for the tiny models: two shots of six frames, in segments of three.
+pub fn film(iterations: u32) -> String {
+    format!(
+        r#"
+version = 1
+name = "film"
+
+[render]
+size = [32, 32]
+iterations = {iterations}
+generator = "tiny-f4"
+perceptors = ["tiny-clip"]
+cutouts = {{ count = 2 }}
+
+[animation]
+mode = "feedback"
+frames = {FRAMES}
+fps = 6
+[animation.prompts]
+0 = "a red sun"
+6 = {{ prompt = "a blue sea", cut = true }}
+[animation.motion]
+zoom = 1.04
+iterations = {iterations}
+[animation.feedback]
+segment = 3
+color_match = 0.5
+"#
+    )
+}
+
 impl Farm {
     /// The command, led to this farm.
     pub fn command(&self, arguments: &[&str]) -> Command {

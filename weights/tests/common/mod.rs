@@ -1,6 +1,6 @@
 //! What several test programs share: where the golden fixtures lie, and builders of small files.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 pub mod pickle;
 pub mod server;
