@@ -28,6 +28,7 @@ mod why;
 pub use audit::{Audit, Problem, ProblemKind};
 pub use error::{Error, Result};
 pub use farm::{Farm, Limits};
+pub use grpc::Grpc;
 pub use models::Pushed;
 pub use reconcile::Reconciled;
 pub use service::{Service, ServiceError};

@@ -5,6 +5,7 @@
 mod asking;
 mod guarding;
 mod redis;
+mod rubbish;
 mod ruling;
 mod stitching;
 mod submitting;
