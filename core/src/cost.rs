@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use crate::animation::Mode;
 use crate::job::FieldError;
@@ -94,6 +95,20 @@ pub fn makespan(plan: &Plan, workers: u64) -> Result<u64, FieldError> {
         return Ok(total.div_ceil(workers).max(critical_path(&plan.layers, &durations)));
     }
     Ok(schedule(&plan.layers, &durations, workers))
+}
+
+/// Iterations that are left when the tasks `made` (layer and numbers) are done.
+///
+/// # Errors
+/// A frame cannot be computed.
+pub fn left(plan: &Plan, made: &[(u8, Range<u64>)]) -> Result<u64, FieldError> {
+    let durations = durations(plan)?;
+    let total: u64 = plan.layers.iter().zip(&durations).map(|(l, d)| d.total(l.tasks)).sum();
+    let spared = made.iter().map(|(layer, tasks)| match durations.get(usize::from(*layer)) {
+        Some(durations) => tasks.clone().map(|index| durations.of(index)).sum(),
+        None => 0,
+    });
+    Ok(total.saturating_sub(spared.sum()))
 }
 
 fn durations(plan: &Plan) -> Result<Vec<Durations>, FieldError> {
@@ -270,6 +285,15 @@ mod tests {
             assert_eq!(makespan(&plan, 1).unwrap(), cost.total_iterations);
             assert_eq!(makespan(&plan, 10_000).unwrap(), cost.critical_path_iterations);
         }
+    }
+
+    #[test]
+    fn what_is_made_is_not_left() {
+        let sweep = plan("[sweep.axes]\niterations = [10, 30]\nseed = \"1-2\"\n");
+        assert_eq!(left(&sweep, &[]).unwrap(), 80);
+        assert_eq!(left(&sweep, &[(0, 0..2), (0, 3..4)]).unwrap(), 30);
+        let zoom = plan(ZOOM);
+        assert_eq!(left(&zoom, &[(0, 0..21)]).unwrap(), 21 * 80);
     }
 
     #[test]

@@ -24,11 +24,22 @@ pub enum Event {
         device: String,
         /// Cells rendered at the same time.
         lanes: u32,
+        /// Whether the cells are frames of a film.
+        film: bool,
+        /// Iterations that are still to be made, in all cells together.
+        iterations: u64,
     },
     /// Something that the user should know and that stops nothing.
     Warning { message: String },
-    /// Iterations made of a cell that is being rendered.
-    Progress { cell: u64, iteration: u32, iterations: u32 },
+    /// Iterations made of a cell that is being rendered, or of a keyframe of that number in this
+    /// round (from 1).
+    Progress {
+        cell: u64,
+        iteration: u32,
+        iterations: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round: Option<u32>,
+    },
     /// A frame is stored.
     Frame {
         cell: u64,
@@ -93,7 +104,7 @@ mod tests {
 
     #[test]
     fn lines_name_their_kind() {
-        let event = Event::Progress { cell: 3, iteration: 10, iterations: 50 };
+        let event = Event::Progress { cell: 3, iteration: 10, iterations: 50, round: None };
         let line = serde_json::to_string(&event).unwrap();
         assert_eq!(line, r#"{"event":"progress","cell":3,"iteration":10,"iterations":50}"#);
         assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);

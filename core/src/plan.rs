@@ -221,6 +221,14 @@ impl Plan {
         })
     }
 
+    /// The task that makes a keyframe of a round: its layer and its number there.
+    pub fn keyframe_maker(&self, round: u32, index: u64) -> Option<(u8, u64)> {
+        (0..).zip(&self.layers).find_map(|(number, layer)| {
+            let makes = layer.work == Work::Keyframes { round } && index < layer.tasks;
+            makes.then_some((number, index))
+        })
+    }
+
     /// The tasks all of whose frames are in `stored`, by layer. What only hands on to others
     /// counts as made when all frames are.
     pub fn made(&self, stored: &BTreeSet<u64>) -> Vec<(u8, Range<u64>)> {

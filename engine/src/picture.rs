@@ -5,6 +5,7 @@ use vqfarm_core::render::{Init, RenderSettings};
 use vqfarm_core::rng::{Key, Purpose};
 
 use crate::error::{EngineError, Result};
+pub use crate::optim::Momentum;
 
 /// What one picture is made from.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,9 @@ pub struct Picture {
     pub image_prompts: Vec<RgbImage>,
     /// The picture that `settings.mask` names.
     pub mask: Option<GrayImage>,
+    /// What the optimiser goes on with and shall be asked for afterwards; it begins anew and is
+    /// forgotten when left out. Pictures of a batch have taken as many steps.
+    pub momentum: Option<Momentum>,
 }
 
 impl Picture {

@@ -214,7 +214,7 @@ fn a_film_that_cannot_be_is_refused_before_anything_is_rendered() {
         (&["soundtrack=none.mp3"], "No such file"),
         (&["soundtrack=list.mp3"], "not a sound file; MP3, "),
         (&["soundtrack=job.toml"], "not a sound file; MP3, "),
-        (&["soundtrack=empty.mp3"], "the soundtrack cannot be used"),
+        (&["soundtrack=empty.mp3"], "ffmpeg cannot read it"),
         (&["soundtrack=/etc/passwd"], "leads away from the job file"),
         (&["soundtrack=song.ogg", "codec=webp"], "GIF, WebP and PNG have no sound"),
         (&["soundtrack=song.ogg", "soundtrack_start=9"], "it ends before second 9"),

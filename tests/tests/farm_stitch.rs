@@ -130,6 +130,7 @@ fn a_running_film_can_be_seen_and_goes_on() {
     let preview = ["preview", &id, "--codec", "h264", "--out", "early.mp4", "--json"];
     let told = farm.json(&preview);
     assert_eq!(told["files"], serde_json::json!(["early.mp4"]));
+    assert_eq!((&told["frames"], &told["cells"]), (&there.len().into(), &FRAMES.into()));
     assert_eq!(length(&farm.bench.path("early.mp4")), held(&there).len());
     let looked: JobId = told["job"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     assert_eq!(farm.job(looked)["record"]["source"]["partial"], true);

@@ -23,6 +23,7 @@ use crate::cache::CacheError;
 use crate::job::{JobFault, OpenJob};
 use crate::keyframes;
 use crate::lane::{Order, Task};
+use crate::mend::Lost;
 use crate::models::ModelKey;
 use crate::panic::said;
 use crate::patience::Patience;
@@ -67,6 +68,8 @@ struct Trouble {
     retryable: bool,
     /// Whether this worker had better rest, so that the task goes elsewhere.
     here: bool,
+    /// What must be made again first.
+    lost: Option<Lost>,
 }
 
 impl Shift {
@@ -297,9 +300,12 @@ impl Shift {
             }
             _ => (),
         }
-        let is_frame = !matches!(origin, Origin::Keyframe { .. });
+        let round = match origin {
+            Origin::Keyframe { round } => Some(round + 1),
+            Origin::Settings | Origin::Film(_) => None,
+        };
         let (attempt, job) = (attempt.clone(), job.clone());
-        let task = Task { attempt, job, index, key, is_frame, models, picture };
+        let task = Task { attempt, job, index, key, round, models, picture };
         Ok(Next::Render(Box::new(task)))
     }
 
@@ -333,6 +339,9 @@ impl Shift {
         if trouble.here {
             self.rest.trouble();
         }
+        if let (Some(lost), Some(job)) = (trouble.lost, job) {
+            return self.make_again(attempt, job, &[lost]).await;
+        }
         self.give_up(attempt, job, trouble.message, trouble.retryable).await;
     }
 
@@ -355,14 +364,8 @@ impl Shift {
                 self.end(attempt, Some(job), outcome).await;
             }
             Err(StitchError::Damaged(frames)) => {
-                let message = format!("damaged frames are rendered again: {frames:?}");
-                tracing::warn!(message);
-                self.tell(Event::Warning { message });
-                let queue = &*self.worker.queue;
-                match stitch::render_again(queue, job, &attempt.ticket, frames).await {
-                    Ok(()) => self.end(attempt, Some(job), "released").await,
-                    Err(error) => self.give_up(attempt, Some(job), error.to_string(), true).await,
-                }
+                let lost: Vec<Lost> = frames.into_iter().map(Lost::Frame).collect();
+                self.make_again(attempt, job, &lost).await;
             }
             Err(error) => {
                 let (message, retryable) = (error.to_string(), error.is_retryable());
@@ -376,7 +379,7 @@ impl From<JobFault> for Trouble {
     fn from(fault: JobFault) -> Self {
         let here = matches!(&fault, JobFault::Store(error) if error.is_transient());
         let retryable = !matches!(fault, JobFault::Plan(_));
-        Self { message: fault.to_string(), retryable, here }
+        Self { message: fault.to_string(), retryable, here, lost: None }
     }
 }
 
@@ -385,7 +388,10 @@ impl From<SegmentFault> for Trouble {
         match fault {
             SegmentFault::Job(fault) => fault.into(),
             SegmentFault::Look(error) => error.into(),
-            fault => Self { message: fault.to_string(), retryable: true, here: false },
+            fault => {
+                let lost = fault.lost();
+                Self { message: fault.to_string(), retryable: true, here: false, lost }
+            }
         }
     }
 }
@@ -396,6 +402,7 @@ impl From<PublishError> for Trouble {
             message: error.to_string(),
             retryable: error.is_retryable(),
             here: error.is_of_storage(),
+            lost: None,
         }
     }
 }
@@ -403,6 +410,6 @@ impl From<PublishError> for Trouble {
 impl From<CacheError> for Trouble {
     fn from(error: CacheError) -> Self {
         let retryable = !matches!(error, CacheError::NoHash(_));
-        Self { message: error.to_string(), retryable, here: error.is_local() }
+        Self { message: error.to_string(), retryable, here: error.is_local(), lost: None }
     }
 }

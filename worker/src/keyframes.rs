@@ -14,6 +14,7 @@ use vqfarm_storage::frame;
 
 use crate::attempt::Attempt;
 use crate::job::{JobFault, OpenJob};
+use crate::mend::Lost;
 use crate::paint::Painted;
 use crate::publish::{Stored, look, put};
 use crate::run::Shift;
@@ -118,7 +119,7 @@ async fn read(job: &OpenJob, round: u32, index: u64) -> Result<RgbImage, Segment
     let decoded = bytes.and_then(|bytes| frame::decode(&bytes).ok());
     match decoded.filter(|(info, _)| info.spec == job.record.spec_hash && info.index == index) {
         Some((_, picture)) => Ok(picture),
-        None => Err(SegmentFault::Keyframe(key)),
+        None => Err(SegmentFault::Lost(Lost::Keyframe { round, index })),
     }
 }
 
@@ -133,6 +134,9 @@ impl Shift {
                 }
             };
             if let Err(fault) = composed {
+                if let Some(lost) = fault.lost() {
+                    return self.make_again(attempt, job, &[lost]).await;
+                }
                 return self.give_up(attempt, Some(job), fault.to_string(), true).await;
             }
             if attempt.is_unwanted() {
@@ -152,7 +156,7 @@ impl Shift {
         let picture = composed(job, timeline, index).await?;
         let settings = timeline.frame(index).map_err(fault)?.render;
         let info = job.frame_info(index, &settings, None);
-        let painted = Painted { picture, score: None };
+        let painted = Painted { picture, score: None, momentum: None };
         let stored = put(&self.worker.meters, job, &key, info, painted).await?;
         self.tell(Event::Frame {
             cell: index,

@@ -35,8 +35,8 @@ pub struct Task {
     pub index: u64,
     /// Where it is stored.
     pub key: String,
-    /// Whether it is a frame of the job; else it is for other layers.
-    pub is_frame: bool,
+    /// The round of a keyframe, from 1; none for a frame of the job.
+    pub round: Option<u32>,
     pub models: ModelKey,
     pub picture: Picture,
 }
@@ -136,6 +136,7 @@ fn cells<'a>(painter: &mut Painter<'a>, parts: &'a LaneParts, tasks: Vec<Task>) 
             models: &batch[0].models,
             pictures: batch.iter().map(|task| task.picture.clone()).collect(),
             numbers: batch.iter().map(|task| task.index).collect(),
+            round: batch[0].round,
         };
         let results = paint(painter, parts, work);
         let took = begin.elapsed();
@@ -157,6 +158,8 @@ pub(crate) struct Work<'w> {
     pub pictures: Vec<Picture>,
     /// Their places in the job.
     pub numbers: Vec<u64>,
+    /// As [`Task::round`].
+    pub round: Option<u32>,
 }
 
 /// Neighbours that can be computed together.
@@ -178,7 +181,7 @@ pub(crate) fn paint<'a>(
     parts: &'a LaneParts,
     work: Work<'_>,
 ) -> Vec<Result<Painted, Failure>> {
-    let Work { attempts, models, pictures, numbers } = work;
+    let Work { attempts, models, pictures, numbers, round } = work;
     let Some(first) = pictures.first() else { return Vec::new() };
     let all_unwanted = || attempts.iter().all(|attempt| attempt.is_unwanted());
     let none = || pictures.iter().map(|_| Err(Failure::Unwanted)).collect();
@@ -206,7 +209,7 @@ pub(crate) fn paint<'a>(
         if told.elapsed() >= TELL || iteration == iterations {
             told = now;
             for &cell in &numbers[places] {
-                let event = Event::Progress { cell, iteration, iterations };
+                let event = Event::Progress { cell, iteration, iterations, round };
                 drop(parts.events.send(event));
             }
         }

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use image::RgbImage;
 use vqfarm_engine::EngineError;
 use vqfarm_engine::models::Models;
-use vqfarm_engine::picture::Picture;
+use vqfarm_engine::picture::{Momentum, Picture};
 use vqfarm_engine::session::Session;
 
 use crate::models::{ModelError, ModelKey, Shelf};
@@ -15,6 +15,8 @@ pub struct Painted {
     pub picture: RgbImage,
     /// Cosine between the picture's and the prompt's features.
     pub score: Option<f32>,
+    /// What the optimiser remembers, where the picture asked for it.
+    pub momentum: Option<Momentum>,
 }
 
 /// Why there is no picture.
@@ -120,7 +122,13 @@ impl<'a> Painter<'a> {
             }
         }
         let (pictures, scores) = (session.pictures()?, session.scores()?);
+        let mut momenta = match batch.iter().any(|picture| picture.momentum.is_some()) {
+            true => session.momenta()?.into_iter(),
+            false => Vec::new().into_iter(),
+        };
         let painted = pictures.into_iter().zip(scores);
-        Ok(painted.map(|(picture, score)| Painted { picture, score }).collect())
+        Ok(painted
+            .map(|(picture, score)| Painted { picture, score, momentum: momenta.next() })
+            .collect())
     }
 }

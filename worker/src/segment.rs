@@ -3,7 +3,7 @@
 //! Each frame starts from the one before as it is stored, so a segment can be left after any
 //! frame and gone on with elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,17 +12,20 @@ use image::RgbImage;
 use tokio::sync::mpsc;
 use vqfarm_core::animation::{FrameSpec, Start};
 use vqfarm_core::event::Event;
+use vqfarm_core::id::TaskId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
 use vqfarm_engine::feedback::{blended, next_start};
-use vqfarm_engine::picture::Picture;
+use vqfarm_engine::picture::{Momentum, Picture};
 use vqfarm_storage::frame;
 
 use crate::attempt::Attempt;
 use crate::job::{JobFault, OpenJob};
 use crate::keyframes;
 use crate::lane::{Failure, Finished, LaneParts, Work, paint};
+use crate::mend::Lost;
 use crate::models::ModelKey;
+use crate::momentum;
 use crate::paint::{Painted, Painter};
 use crate::publish::{PublishError, Stored, look, put};
 use crate::run::Shift;
@@ -35,10 +38,18 @@ pub struct Segment {
     pub attempt: Arc<Attempt>,
     pub job: Arc<OpenJob>,
     pub models: ModelKey,
-    /// The frames that are not stored yet, in their order. Never empty.
-    frames: Vec<(FrameSpec, Picture)>,
+    /// The frames to be made, in their order. Never empty.
+    frames: Vec<Planned>,
     /// Stored frames that others start from or take their colours from.
     stored: BTreeMap<u64, RgbImage>,
+}
+
+/// A frame to be made.
+struct Planned {
+    spec: FrameSpec,
+    picture: Picture,
+    /// It is stored, and made once more for what the optimiser remembers afterwards.
+    is_stored: bool,
 }
 
 /// A segment under way: its finished frames come through `frames`, in order.
@@ -57,8 +68,8 @@ struct MadeFrame {
 }
 
 impl Segment {
-    /// Looks for what is stored of `frames` and reads what the others need; `None` when all are
-    /// stored.
+    /// Looks for what is stored of `frames`, the attempt's task, and reads what the others need;
+    /// `None` when all are stored.
     ///
     /// # Errors
     /// Storage does not answer; a frame that another one starts from is missing or damaged.
@@ -68,37 +79,51 @@ impl Segment {
         frames: Range<u64>,
     ) -> Result<Option<Self>, SegmentFault> {
         let Content::Film(timeline) = &job.plan.content else { return Ok(None) };
-        let mut missing = Vec::new();
-        for index in frames {
+        let mut missing = BTreeSet::new();
+        for index in frames.clone() {
             if matches!(look(job, &keys::frame(index)).await?, Stored::Nothing) {
-                let spec = timeline.frame(index).map_err(|e| JobFault::Plan(e.into()))?;
-                let mut picture = job.picture(&spec.render).await?;
-                picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-                match &spec.start {
-                    Start::Composed => {
-                        picture.init = Some(keyframes::composed(job, timeline, index).await?);
-                    }
-                    Start::Source { picture: key, .. } => {
-                        picture.init = Some(job.source(key).await?);
-                    }
-                    Start::Fresh | Start::Moved(_) => (),
-                }
-                missing.push((spec, picture));
+                missing.insert(index);
             }
         }
-        let Some((first, _)) = missing.first() else { return Ok(None) };
-        let models = job.models(&first.render);
-        let made: Vec<u64> = missing.iter().map(|(spec, _)| spec.index).collect();
+        let (Some(&first), Some(&last)) = (missing.first(), missing.last()) else {
+            return Ok(None);
+        };
+        let (made, mut momentum) = if timeline.keeps_optimizer() {
+            let task = (attempt.ticket.task.layer, attempt.ticket.task.index);
+            let known = momentum::before(job, task, frames, first).await.map_err(JobFault::from)?;
+            let shot = &timeline.shots()[timeline.shot_of(first)];
+            let (begin, momentum) = known.unwrap_or((shot.frames.start, Momentum::default()));
+            ((begin..=last).collect(), Some(momentum))
+        } else {
+            (missing.clone(), None)
+        };
+        let mut planned = Vec::new();
         let mut stored = BTreeMap::new();
-        for (spec, _) in &missing {
-            for index in spec.start.needs(spec.index) {
-                if !made.contains(&index) && !stored.contains_key(&index) {
-                    stored.insert(index, read(job, index).await?);
+        for &index in &made {
+            let spec = timeline.frame(index).map_err(|e| JobFault::Plan(e.into()))?;
+            let mut picture = job.picture(&spec.render).await?;
+            picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+            picture.momentum = momentum.take();
+            match &spec.start {
+                Start::Composed => {
+                    picture.init = Some(keyframes::composed(job, timeline, index).await?);
+                }
+                Start::Source { picture: key, .. } => {
+                    picture.init = Some(job.source(key).await?);
+                }
+                Start::Fresh | Start::Moved(_) => (),
+            }
+            for needed in spec.start.needs(index) {
+                if !missing.contains(&needed) && !stored.contains_key(&needed) {
+                    stored.insert(needed, read(job, needed).await?);
                 }
             }
+            planned.push(Planned { spec, picture, is_stored: !missing.contains(&index) });
         }
+        let Some(Planned { spec, .. }) = planned.first() else { return Ok(None) };
+        let models = job.models(&spec.render);
         let (attempt, job) = (attempt.clone(), job.clone());
-        Ok(Some(Self { attempt, job, models, frames: missing, stored }))
+        Ok(Some(Self { attempt, job, models, frames: planned, stored }))
     }
 }
 
@@ -109,23 +134,31 @@ pub enum SegmentFault {
     Job(#[from] JobFault),
     #[error(transparent)]
     Look(#[from] PublishError),
-    /// It is made again by whoever looks after stored frames: the audit, the stitching.
-    #[error("frame {0}, which the next ones start from, is missing or damaged")]
-    Before(u64),
-    #[error("{0} is missing or damaged; let its task be done over: vqfarm retry ID --tasks")]
-    Keyframe(String),
+    /// Others start from it or are composed of it.
+    #[error("{0}, which is needed, is missing or damaged")]
+    Lost(Lost),
     #[error("the frame cannot be composed: {0}")]
     Compose(String),
     #[error("the job has no film")]
     NoFilm,
 }
 
+impl SegmentFault {
+    /// What must be made again first.
+    pub fn lost(&self) -> Option<Lost> {
+        match self {
+            Self::Lost(lost) => Some(*lost),
+            _ => None,
+        }
+    }
+}
+
 async fn read(job: &OpenJob, index: u64) -> Result<RgbImage, SegmentFault> {
     let bytes = job.store.get(&keys::frame(index)).await.map_err(JobFault::from)?;
-    let bytes = bytes.ok_or(SegmentFault::Before(index))?;
+    let bytes = bytes.ok_or(SegmentFault::Lost(Lost::Frame(index)))?;
     match frame::decode(&bytes) {
         Ok((info, picture)) if info.spec == job.record.spec_hash => Ok(picture),
-        _ => Err(SegmentFault::Before(index)),
+        _ => Err(SegmentFault::Lost(Lost::Frame(index))),
     }
 }
 
@@ -142,12 +175,15 @@ pub(crate) fn run<'a>(
         attempt: attempt.clone(),
         job: job.clone(),
         frames: made,
-        count: frames.len(),
+        count: frames.iter().filter(|frame| !frame.is_stored).count(),
     };
     if parts.finished.blocking_send(Finished::Segment(running)).is_err() {
         return ControlFlow::Break(());
     }
-    for (spec, mut picture) in frames {
+    let mut momentum = None;
+    for Planned { spec, mut picture, is_stored } in frames {
+        // Only the first one is given it.
+        picture.momentum = picture.momentum.or(momentum.take());
         let begin = Instant::now();
         let start = start_of(&spec, picture.init.take(), &stored);
         let result = start.and_then(|start| {
@@ -157,11 +193,18 @@ pub(crate) fn run<'a>(
                 models: &models,
                 pictures: vec![picture],
                 numbers: vec![spec.index],
+                round: None,
             };
             paint(painter, parts, work).pop().unwrap_or(Err(Failure::Unwanted))
         });
         let took = begin.elapsed();
         let failed = result.is_err();
+        if let Ok(painted) = &result {
+            momentum = painted.momentum.clone();
+            if is_stored {
+                continue;
+            }
+        }
         let result = result.map(|painted| {
             // What lies further back than the colours' frame is not needed any more.
             let needed = spec.start.needs(spec.index).into_iter().min();
@@ -185,7 +228,7 @@ fn start_of(
 ) -> Result<Option<RgbImage>, Failure> {
     let frame = |index: u64| {
         stored.get(&index).ok_or_else(|| Failure::Error {
-            message: SegmentFault::Before(index).to_string(),
+            message: SegmentFault::Lost(Lost::Frame(index)).to_string(),
             retryable: true,
         })
     };
@@ -217,7 +260,7 @@ impl Shift {
                 Err(Failure::Unwanted) => break,
             };
             let info = job.frame_info(spec.index, &spec.render, painted.score);
-            let picture = painted.picture.clone();
+            let (picture, momentum) = (painted.picture.clone(), painted.momentum.clone());
             let key = keys::frame(spec.index);
             match put(&self.worker.meters, &job, &key, info, painted).await {
                 Ok(stored) if stored.adopted && !self.is_same(&job, spec.index, &picture).await => {
@@ -225,6 +268,14 @@ impl Shift {
                     break;
                 }
                 Ok(stored) => {
+                    if let Some(momentum) = momentum {
+                        let TaskId { layer, index, .. } = attempt.ticket.task;
+                        let kept = momentum::keep(&job, (layer, index), spec.index, momentum).await;
+                        if let Err(error) = kept {
+                            let error = Err(PublishError::Store(error));
+                            return self.published(&attempt, &job, error, took, true).await;
+                        }
+                    }
                     self.rest.all_is_well();
                     left -= 1;
                     self.tell(Event::Frame {

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use uuid::Uuid;
 use vqfarm_core::animation::Mode;
 use vqfarm_core::clock::{Clock, SystemClock};
+use vqfarm_core::cost;
 use vqfarm_core::event::{ErrorKind, Event, Summary};
 use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
 use vqfarm_core::job::Job;
@@ -125,6 +126,7 @@ async fn try_render(
         let pixels = u64::from(size[0]) * u64::from(size[1]);
         device::pictures_at_once(pixels, request.threads).min(side_by_side(&job.plan, &done))
     };
+    let made = made(&job, &done).await?;
     tell(&Event::Started {
         job: job.id(),
         name: job.record.spec.name.clone(),
@@ -133,10 +135,11 @@ async fn try_render(
         size,
         device: name_of(device),
         lanes: lanes as u32,
+        film: job.film().is_some(),
+        iterations: cost::left(&job.plan, &made).map_err(Halt::refused)?,
     });
 
     let begin = Instant::now();
-    let made = made(&job, &done).await?;
     let queue = submit(&job, made).await?;
     let changes = queue.events();
     let (events, told) = mpsc::unbounded_channel();

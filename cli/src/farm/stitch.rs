@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use vqfarm_core::job::Job;
+use vqfarm_core::keys;
 use vqfarm_core::record::JobRecord;
 use vqfarm_proto::v1::{
     Job as FarmJob, JobRequest, JobState, ListTasksRequest, SubmitRequest, SubmitResponse,
@@ -65,9 +66,27 @@ pub async fn preview(stitching: Stitching<'_>, out: Option<&Path>, json: bool) -
     }
     let made = tempfile::tempdir().context("cannot make a temporary folder")?;
     receive(&mut farm, connect, id.clone(), made.path()).await?;
+    let (shown, all) = frames_shown(&made.path().join(keys::SCORES))?;
     let files = file.publish(made.path())?;
-    stitch::tell(&files, json, json!({ "job": id }))?;
+    stitch::tell(&files, json, json!({ "job": id, "frames": shown, "cells": all }))?;
+    anstream::eprintln!("{shown} of {all} frames");
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many frames a stitching shows, and of how many, as its table of scores says: those with a
+/// file.
+fn frames_shown(scores: &Path) -> anyhow::Result<(usize, usize)> {
+    let unreadable = || format!("cannot read {}", scores.display());
+    let mut table = csv::Reader::from_path(scores).with_context(unreadable)?;
+    let head = table.headers().with_context(unreadable)?;
+    let file = head.iter().position(|column| column == "file");
+    let (mut shown, mut all) = (0, 0);
+    for row in table.records() {
+        let row = row.with_context(unreadable)?;
+        all += 1;
+        shown += usize::from(file.and_then(|at| row.get(at)).is_some_and(|name| !name.is_empty()));
+    }
+    Ok((shown, all))
 }
 
 /// What the one task failed of.

@@ -12,6 +12,8 @@ use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::keys;
 use vqfarm_core::sound::SoundFormat;
 
+use super::source;
+
 /// A file under its key in storage.
 pub struct Asset {
     pub key: String,
@@ -71,9 +73,12 @@ fn read(path: &Path, kind: AssetKind) -> Result<Asset, String> {
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
     let extension = match kind {
         AssetKind::Picture => decode(&bytes)?.0,
-        AssetKind::Sound => SoundFormat::of(&bytes)
-            .ok_or_else(|| format!("not a sound file; {} are taken", SoundFormat::NAMES))?
-            .extension(),
+        AssetKind::Sound => {
+            let format = SoundFormat::of(&bytes)
+                .ok_or_else(|| format!("not a sound file; {} are taken", SoundFormat::NAMES))?;
+            source::check_sound(path)?;
+            format.extension()
+        }
     };
     Ok(Asset::new(extension, bytes))
 }

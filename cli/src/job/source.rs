@@ -231,6 +231,18 @@ fn output(command: &mut Command) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Refuses a sound file that ffmpeg cannot play. Where there is no ffmpeg, whoever makes the film
+/// finds out.
+pub fn check_sound(path: &Path) -> Result<(), String> {
+    let mut decode = ffmpeg(&input(path)?, 0.0);
+    decode.args(["-map", "0:a:0", "-t", "1", "-f", "null", "-"]);
+    match decode.stdin(Stdio::null()).output() {
+        Ok(ended) if !ended.status.success() => Err(complaint(&ended.stderr)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 /// Runs a decoder that writes raw frames, and stores each as it comes.
 fn frames(command: &mut Command, [width, height]: [u32; 2]) -> Result<Vec<Asset>, String> {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

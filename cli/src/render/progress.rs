@@ -12,7 +12,10 @@ use crate::style;
 pub struct Progress {
     bars: MultiProgress,
     total: Option<Total>,
-    cells: BTreeMap<u64, ProgressBar>,
+    /// By round, for keyframes, and number.
+    cells: BTreeMap<(Option<u32>, u64), ProgressBar>,
+    /// What a cell is called.
+    noun: &'static str,
     /// Frames of the film that is made of the frames.
     film: Option<ProgressBar>,
     quiet: bool,
@@ -23,12 +26,11 @@ struct Total {
     bar: ProgressBar,
     cells: u64,
     done: u64,
-    started: Instant,
-    /// Iterations made in this run.
-    made: u64,
-    /// Iterations of a whole cell, once one is known.
-    each: u64,
     stored: u64,
+    started: Instant,
+    /// Iterations made in this run, of so many.
+    made: u64,
+    iterations: u64,
 }
 
 impl Progress {
@@ -37,13 +39,21 @@ impl Progress {
         if quiet {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self { bars, total: None, cells: BTreeMap::new(), film: None, quiet }
+        Self { bars, total: None, cells: BTreeMap::new(), noun: "cell", film: None, quiet }
     }
 
     pub fn show(&mut self, event: &Event) {
         match event {
             Event::Started {
-                name, cells, stored, size: [width, height], device, lanes, ..
+                name,
+                cells,
+                stored,
+                size: [width, height],
+                device,
+                lanes,
+                film,
+                iterations,
+                ..
             } => {
                 let stored_note = match stored {
                     0 => String::new(),
@@ -54,23 +64,25 @@ impl Progress {
                 self.say(&format!(
                     "{name}: {cells} of {width}×{height}{stored_note}, on {device}{at_once}"
                 ));
-                self.total = Some(Total::new(&self.bars, *cells, *stored));
+                self.noun = if *film { "frame" } else { "cell" };
+                self.total = Some(Total::new(&self.bars, *cells, *stored, *iterations));
             }
             Event::Warning { message } => {
                 self.say(&format!("{}: {message}", style::warning("warning")));
             }
-            Event::Progress { cell, iteration, iterations } => {
-                self.advance(*cell, *iteration, *iterations);
+            Event::Progress { cell, iteration, iterations, round } => {
+                self.advance((*round, *cell), *iteration, *iterations);
             }
             Event::Frame { cell, adopted, .. } => {
-                let finished = self.finish_cell(*cell);
+                self.finish_cell((None, *cell));
                 if let Some(total) = &mut self.total {
-                    total.frame(finished, *adopted);
+                    total.frame(*adopted);
                 }
             }
             Event::Failed { cell, reason } => {
-                self.finish_cell(*cell);
-                self.say(&format!("{}: cell {cell}: {reason}", style::error("failed")));
+                self.finish_cell((None, *cell));
+                let noun = self.noun;
+                self.say(&format!("{}: {noun} {cell}: {reason}", style::error("failed")));
             }
             Event::Stitching { done, of } => self.stitch(*done, *of),
             Event::Summary(_) | Event::Error { .. } => (),
@@ -96,18 +108,27 @@ impl Progress {
         }
     }
 
-    fn advance(&mut self, cell: u64, iteration: u32, iterations: u32) {
-        let bars = &self.bars;
+    fn advance(&mut self, cell: (Option<u32>, u64), iteration: u32, iterations: u32) {
+        let (bars, noun) = (&self.bars, self.noun);
         let bar = self.cells.entry(cell).or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(u64::from(iterations)));
-            bar.set_style(style_of("  {prefix:<12} {bar:24.dim} {pos}/{len}"));
-            bar.set_prefix(format!("cell {cell}"));
+            bar.set_style(style_of("  {prefix:<12} {bar:24.dim} {pos}/{len}{msg}"));
+            match cell {
+                (None, index) => bar.set_prefix(format!("{noun} {index}")),
+                (Some(round), index) => {
+                    bar.set_prefix(format!("keyframe {index}"));
+                    bar.set_message(format!("  round {round}"));
+                }
+            }
             bar
         });
         let step = u64::from(iteration).saturating_sub(bar.position());
         bar.set_position(u64::from(iteration));
         if let Some(total) = &mut self.total {
-            total.iterations(step, u64::from(iterations));
+            total.advance(step);
+        }
+        if iteration == iterations {
+            self.finish_cell(cell);
         }
     }
 
@@ -122,37 +143,32 @@ impl Progress {
         bar.set_position(done);
     }
 
-    /// Removes a cell's line and says how many of its iterations were counted, if any.
-    fn finish_cell(&mut self, cell: u64) -> Option<u64> {
-        let bar = self.cells.remove(&cell)?;
-        let counted = bar.position();
-        bar.finish_and_clear();
-        self.bars.remove(&bar);
-        Some(counted)
+    /// Removes a cell's line.
+    fn finish_cell(&mut self, cell: (Option<u32>, u64)) {
+        if let Some(bar) = self.cells.remove(&cell) {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
     }
 }
 
 impl Total {
-    fn new(bars: &MultiProgress, cells: u64, stored: u64) -> Self {
+    fn new(bars: &MultiProgress, cells: u64, stored: u64, iterations: u64) -> Self {
         let bar = bars.add(ProgressBar::new(cells));
         bar.set_style(style_of("  {prefix:<12} {bar:24} {pos}/{len}  {msg}"));
         bar.set_prefix("frames");
         bar.set_position(stored);
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, cells, done: stored, started: Instant::now(), made: 0, each: 0, stored }
+        Self { bar, cells, done: stored, stored, started: Instant::now(), made: 0, iterations }
     }
 
-    fn iterations(&mut self, step: u64, each: u64) {
+    fn advance(&mut self, step: u64) {
         self.made += step;
-        self.each = each;
         self.tell();
     }
 
-    fn frame(&mut self, counted: Option<u64>, adopted: bool) {
+    fn frame(&mut self, adopted: bool) {
         // Frames that were there before are counted from the start.
-        if !adopted {
-            self.made += self.each.saturating_sub(counted.unwrap_or(0));
-        }
         if self.done < self.cells && !(adopted && self.done < self.stored) {
             self.done += 1;
         }
@@ -166,9 +182,8 @@ impl Total {
             return;
         }
         let pace = self.made as f64 / seconds;
-        let all = self.each * (self.cells - self.stored);
-        let left = Duration::from_secs_f64(all.saturating_sub(self.made) as f64 / pace);
-        let left = indicatif::HumanDuration(left);
+        let left = self.iterations.saturating_sub(self.made) as f64 / pace;
+        let left = indicatif::HumanDuration(Duration::from_secs_f64(left));
         self.bar.set_message(format!("{pace:.1} iterations/s, {left:#} left"));
     }
 }

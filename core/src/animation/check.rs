@@ -150,6 +150,12 @@ impl Animation {
         if self.motion != Motion::default() {
             wrong("motion", "the camera of a zoom is in [animation.zoom]; leave this out".into());
         }
+        if self.feedback != Feedback::default() {
+            wrong(
+                "feedback",
+                "frames of a zoom do not follow from one another; leave it out".into(),
+            );
+        }
         if let Some((frame, _)) = self.prompts.0.iter().find(|(_, key)| key.cut) {
             let message = "a zoom has no cuts; give the prompt a fade".into();
             wrong(&format!("prompts.{frame}"), message);

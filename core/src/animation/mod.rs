@@ -74,6 +74,9 @@ pub struct Feedback {
     pub noise: Schedule,
     /// Strength of unsharp masking: 0 for none.
     pub sharpen: Schedule,
+    /// What becomes of the optimiser's memory (its moments) from one frame to the next.
+    #[serde(skip_serializing_if = "Memory::is_reset")]
+    pub optimizer: Memory,
     /// Frames that a worker makes under one lease, at most.
     pub segment: u32,
 }
@@ -85,8 +88,26 @@ impl Default for Feedback {
             color_reference: ColorReference::First,
             noise: 0.0.into(),
             sharpen: 0.0.into(),
+            optimizer: Memory::Reset,
             segment: 16,
         }
+    }
+}
+
+/// What becomes of what the optimiser remembers when the next frame begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Memory {
+    /// Each frame begins anew, as nerdyrodent/VQGAN-CLIP does.
+    #[default]
+    Reset,
+    /// The next frame of the shot goes on with it.
+    Keep,
+}
+
+impl Memory {
+    fn is_reset(&self) -> bool {
+        *self == Self::Reset
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::prompts::{self, TimedPart};
-use super::{Animation, ColorReference, Mode, Nesting, Source, Warp};
+use super::{Animation, ColorReference, Memory, Mode, Nesting, Source, Warp};
 use crate::job::{FieldError, Job};
 use crate::render::RenderSettings;
 use crate::schedule::{Moment, Schedule, ValueError};
@@ -131,6 +131,11 @@ impl Timeline {
             Mode::Zoom => false,
             Mode::Video => self.animation.source.as_ref().is_some_and(Source::is_chain),
         }
+    }
+
+    /// Whether the optimiser goes on from frame to frame.
+    pub fn keeps_optimizer(&self) -> bool {
+        self.animation.mode == Mode::Feedback && self.animation.feedback.optimizer == Memory::Keep
     }
 
     /// Whether each frame is a picture by itself.

@@ -7,6 +7,8 @@ mod adam;
 mod gradient;
 mod projection;
 
+use std::collections::BTreeMap;
+
 use tch::Tensor;
 use vqfarm_core::render::Optimizer as Name;
 
@@ -19,6 +21,15 @@ pub struct Optimizer {
     lr: f64,
     steps: u32,
     slots: Vec<Tensor>,
+}
+
+/// What an optimiser remembers of one picture, as plain numbers that can be stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Momentum {
+    /// Steps taken; 0 for one that begins anew, which remembers nothing.
+    pub steps: u32,
+    /// As many numbers each as a latent has, by the optimiser's names for them.
+    pub slots: BTreeMap<String, Vec<f32>>,
 }
 
 /// How an optimiser moves the parameter.
@@ -68,6 +79,42 @@ impl Optimizer {
     /// What it remembers, by name.
     pub fn state(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
         self.rule.slots.iter().copied().zip(&self.slots)
+    }
+
+    /// What it remembers of picture `b` of the batch.
+    pub fn momentum(&self, b: i64) -> Result<Momentum> {
+        let slot = |(name, slot): (&str, &Tensor)| {
+            let own = slot.narrow(0, b, 1).contiguous().view(-1);
+            Ok((name.to_owned(), Vec::<f32>::try_from(own)?))
+        };
+        let slots = self.state().map(slot).collect::<Result<_>>()?;
+        Ok(Momentum { steps: self.steps, slots })
+    }
+
+    /// Goes on with what was remembered of each picture of the batch.
+    ///
+    /// # Errors
+    /// It is of another optimiser, size or number of steps.
+    pub fn carry(&mut self, momenta: &[&Momentum]) -> Result<()> {
+        let steps = momenta.first().map_or(0, |momentum| momentum.steps);
+        if momenta.iter().any(|momentum| momentum.steps != steps) {
+            return Err(EngineError::State("optimisers after as many steps in a batch".into()));
+        }
+        if steps == 0 {
+            return Ok(());
+        }
+        let find = |name: &str, size: &[i64]| {
+            let own =
+                |momentum: &&Momentum| momentum.slots.get(name).map(|s| Tensor::from_slice(s));
+            let own: Option<Vec<_>> = momenta.iter().map(own).collect();
+            Tensor::f_cat(&own?, 0).and_then(|all| all.f_view(size)).ok()
+        };
+        let sizes: Vec<_> = self.slots.iter().map(|slot| (slot.size(), slot.device())).collect();
+        let mut sizes = sizes.into_iter();
+        self.restore(steps, |name| {
+            let (size, device) = sizes.next()?;
+            Some(find(name, &size)?.to_device(device))
+        })
     }
 
     /// Goes on from a saved state: `find` returns the tensor that [`Self::state`] named.

@@ -13,7 +13,7 @@ use crate::init;
 use crate::loss::{Targets, init_term};
 use crate::mask::latent_mask;
 use crate::models::Models;
-use crate::optim::Optimizer;
+use crate::optim::{Momentum, Optimizer};
 use crate::perception::Eye;
 use crate::picture::Picture;
 use crate::prompts::Script;
@@ -83,6 +83,10 @@ impl Group {
             targets: Vec::new(),
             last: None,
         };
+        let anew = Momentum::default();
+        let momenta: Vec<_> =
+            pictures.iter().map(|p| p.momentum.as_ref().unwrap_or(&anew)).collect();
+        group.optimizer.carry(&momenta)?;
         group.enter_phases(models, 0)?;
         Ok(group)
     }
@@ -226,13 +230,17 @@ impl Group {
         Ok(init.into_iter().enumerate().map(of).collect())
     }
 
+    pub fn momenta(&self) -> Result<Vec<Momentum>> {
+        (0..self.len()).map(|b| self.optimizer.momentum(b as i64)).collect()
+    }
+
     pub fn save(&self, iteration: u32) -> Vec<SavedPicture> {
         let own = |tensor: &Tensor, b: usize| tensor.narrow(0, b as i64, 1).copy();
         let save = |b| {
             let mut tensors = vec![("z", own(&self.z, b)), ("start", own(&self.start, b))];
             tensors.extend(self.optimizer.state().map(|(name, slot)| (name, own(slot, b))));
             let tensors = tensors.into_iter().map(|(name, t)| (name.to_owned(), t)).collect();
-            SavedPicture { iteration, tensors }
+            SavedPicture { iteration, steps: self.optimizer.steps(), tensors }
         };
         (0..self.len()).map(save).collect()
     }
@@ -249,7 +257,7 @@ impl Group {
             })
         };
         let (z, start) = (latent("z")?, latent("start")?);
-        let steps = saved.first().map_or(0, |s| s.iteration);
+        let steps = saved.first().map_or(0, |s| s.steps);
         self.optimizer.restore(steps, gather)?;
         (self.z, self.start) = (z, start);
         self.last = None;

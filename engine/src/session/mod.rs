@@ -15,7 +15,7 @@ use crate::guard::guard;
 use crate::image_io;
 use crate::models::Models;
 use crate::perception::{Eye, MakeCut};
-use crate::picture::Picture;
+use crate::picture::{Momentum, Picture};
 
 use group::Group;
 pub use saved::SavedPicture;
@@ -232,6 +232,15 @@ impl<'m> Session<'m> {
         Some(Tensor::cat(&gradients?, 0))
     }
 
+    /// What the optimiser remembers of each picture. Waits for the device.
+    ///
+    /// # Errors
+    /// libtorch fails.
+    pub fn momenta(&self) -> Result<Vec<Momentum>> {
+        let momenta = self.groups.iter().map(Group::momenta).collect::<Result<Vec<_>>>()?;
+        Ok(momenta.into_iter().flatten().collect())
+    }
+
     /// Everything needed to go on from here with each picture, in any batch.
     pub fn save(&self) -> Vec<SavedPicture> {
         self.groups.iter().flat_map(|group| group.save(self.iteration)).collect()
@@ -245,7 +254,9 @@ impl<'m> Session<'m> {
     pub fn restore(&mut self, saved: &[SavedPicture]) -> Result<()> {
         let count: usize = self.groups.iter().map(Group::len).sum();
         let iteration = saved.first().map_or(0, |s| s.iteration);
-        if saved.len() != count || saved.iter().any(|s| s.iteration != iteration) {
+        let steps = saved.first().map_or(0, |s| s.steps);
+        let other = |s: &SavedPicture| (s.iteration, s.steps) != (iteration, steps);
+        if saved.len() != count || saved.iter().any(other) {
             let what = format!("{count} pictures at one iteration");
             return Err(EngineError::State(what));
         }

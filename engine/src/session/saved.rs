@@ -9,6 +9,9 @@ use tch::Tensor;
 pub struct SavedPicture {
     /// Iterations made.
     pub iteration: u32,
+    /// Steps that the optimiser has taken, those before a picture that it was carried to
+    /// included.
+    pub steps: u32,
     /// Latent, start and what the optimiser remembers, each [1, e, h, w].
     pub tensors: BTreeMap<String, Tensor>,
 }

@@ -10,7 +10,7 @@ pub mod sheet;
 pub mod table;
 pub mod text;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use vqfarm_core::id::JobId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
 use vqfarm_core::video::held;
-use vqfarm_queue::{Queue, QueueError, Retry, Ticket};
+use vqfarm_queue::QueueError;
 
 use self::grid::{Wanted, arrange};
 use crate::job::{JobFault, OpenJob};
@@ -174,32 +174,6 @@ async fn make_film(
     let key = video.codec.key();
     job.store.replace_with_file(key, &film.file).await?;
     Ok(key.to_owned())
-}
-
-/// Throws damaged frames away and lets their cells be rendered anew, before the stitching
-/// whose ticket this is.
-///
-/// # Errors
-/// Storage or the queue fails.
-pub async fn render_again(
-    queue: &dyn Queue,
-    job: &OpenJob,
-    ticket: &Ticket,
-    frames: Vec<u64>,
-) -> Result<(), StitchError> {
-    for &index in &frames {
-        job.store.delete(&keys::frame(index)).await?;
-    }
-    queue.release(ticket).await?;
-    let mut makers: BTreeMap<u8, BTreeSet<u64>> = BTreeMap::new();
-    for (layer, index) in frames.into_iter().filter_map(|frame| job.plan.maker(frame)) {
-        makers.entry(layer).or_default().insert(index);
-    }
-    for (layer, indices) in makers {
-        let indices = indices.into_iter().collect();
-        queue.retry(job.id(), &Retry::Tasks { layer, indices }).await?;
-    }
-    Ok(())
 }
 
 fn png(page: &RgbImage) -> Result<Bytes, image::ImageError> {

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod films;
 mod ground;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::json;
 use tokio::sync::watch;
 use vqfarm_core::event::Event as Progress;
 use vqfarm_core::job::Job;
@@ -59,28 +59,6 @@ async fn two_workers_make_what_a_standalone_render_makes() {
     }
     // Two models, fetched once.
     assert_eq!(std::fs::read_dir(ground.cache()).unwrap().count(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn segments_that_are_leased_together_are_made_one_after_the_other() {
-    let ground = Ground::new().await;
-    let animation = json!({
-        "mode": "zoom",
-        "frames": 30,
-        "zoom": { "frames_per_step": 15, "rounds": 1, "refine": 1 },
-    });
-    let film = Job {
-        animation: serde_json::from_value(animation).unwrap(),
-        sweep: None,
-        output: serde_json::from_value(json!({ "video": { "codec": "gif" } })).unwrap(),
-        ..job(1, 2)
-    };
-    let (id, store) = ground.submit(film.clone()).await;
-    let _worker = ground.worker("one", 8);
-    ground.done(id).await;
-    let alone = standalone(film, &ground.folder.path().join("alone")).await;
-    assert_eq!(alone.len(), 30);
-    assert!(frames(&store).await == alone);
 }
 
 #[tokio::test(flavor = "multi_thread")]
