@@ -1,5 +1,6 @@
 //! The `vqfarm` command.
 
+mod expand;
 mod failure;
 mod farm;
 mod job;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Render(render::RenderArgs),
+    Expand(expand::ExpandArgs),
     Plan(plan::PlanArgs),
     Plot(plot::PlotArgs),
     Models(models::ModelsArgs),
@@ -72,6 +74,7 @@ enum Command {
 fn main() -> ExitCode {
     report(match Cli::parse().command {
         Command::Render(args) => return render::run(args),
+        Command::Expand(args) => expand::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Plot(args) => plot::run(args),
         Command::Models(args) => models::run(args),

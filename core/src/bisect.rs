@@ -29,7 +29,7 @@ pub fn turn(place: u64, count: u64) -> u64 {
     let halved = halved(count);
     let part = part_at(place, halved, count);
     if cut(part, halved, count) != place {
-        return halved + (place - 1) - part_at(place - 1, halved, count);
+        return place - 1 - part_at(place - 1, halved, count) + halved;
     }
     // It has begun a part since the row was cut into so many.
     let twos = part.trailing_zeros();

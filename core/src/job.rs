@@ -1,5 +1,6 @@
 //! A job: what a user submits. This is the one type behind TOML, YAML, JSON and `job.json`.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,22 @@ impl Job {
         };
         Sha256::digest(canonical.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
     }
+}
+
+/// SHA-256, in hexadecimal, of what decides one picture: its settings, seed among them, and the
+/// hash of each model. Where a model's hash is not known its name stands in.
+pub fn cell_identity(render: &RenderSettings, hashes: &BTreeMap<String, String>) -> String {
+    let hash = |name: &String| hashes.get(name).unwrap_or(name).clone();
+    let render = RenderSettings {
+        generator: hash(&render.generator),
+        perceptors: render.perceptors.iter().map(hash).collect(),
+        ..render.clone()
+    };
+    let json = match serde_json::to_value((VERSION, render)) {
+        Ok(value) => canonical(&value),
+        Err(impossible) => unreachable!("settings are always JSON: {impossible}"),
+    };
+    Sha256::digest(json.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn canonical(value: &serde_json::Value) -> String {

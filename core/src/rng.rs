@@ -25,6 +25,8 @@ pub enum Purpose {
     Schedule = 6,
     /// Noise on a frame before the next one starts from it.
     FrameNoise = 7,
+    /// Random axes of a sweep, and which of its variants are drawn.
+    Axis = 8,
     /// The first augmentation in the list; the next ones follow it.
     Augment = 64,
 }

@@ -224,8 +224,11 @@ fn settings_that_make_no_sense_name_the_field() {
 #[test]
 fn sweeps_that_make_no_sense_name_the_axis() {
     let table = [
-        ("", "job.toml:3:1: sweep: the field `axes` is missing"),
-        ("axes = {}", "job.toml:4:8: sweep.axes: a sweep has at least one axis"),
+        ("", "job.toml:3:1: sweep.axes: a sweep has at least one axis, or variants in its prompt"),
+        (
+            "axes = {}",
+            "job.toml:4:8: sweep.axes: a sweep has at least one axis, or variants in its prompt",
+        ),
         (
             "axes = 3",
             "job.toml:4:8: sweep.axes: expected a table of axes by name, found the number 3",

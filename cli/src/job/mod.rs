@@ -13,6 +13,7 @@ use vqfarm_core::file::{Document, JobError, Limits};
 use vqfarm_core::id::JobName;
 use vqfarm_core::job::{FieldError, Job};
 use vqfarm_core::render::RenderSettings;
+use vqfarm_core::sweep::Beside;
 use vqfarm_weights::library::Library;
 
 use self::assets::Asset;
@@ -36,6 +37,11 @@ pub struct JobArgs {
     /// Set any field of the job, as in render.iterations=50; may be given more than once
     #[arg(long, value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
+
+    /// Add an axis to the sweep, as in seed=1-8, style=flat,dots or step_size=[0.05, 0.1]; may be
+    /// given more than once
+    #[arg(long, value_name = "NAME=VALUES")]
+    pub axis: Vec<String>,
 
     /// Folder of the models [default: ~/.local/share/vqfarm/models]
     #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
@@ -87,14 +93,39 @@ pub fn load(args: &JobArgs, library: &Library) -> Result<Resolved, Failure> {
     for assignment in &args.set {
         set(document.set(assignment))?;
     }
+    for assignment in &args.axis {
+        set(document.set_axis(assignment))?;
+    }
     let taken = source::take_apart(&mut document, &beside);
     let taken = taken.map_err(|error| Failure::Usage(document.refuse(vec![error]).to_string()))?;
-    let read_beside = |path: &str| fs::read(beside.join(path));
-    let mut job =
-        document.job(Limits::default(), read_beside).map_err(|e| Failure::Usage(e.to_string()))?;
+    let job = document.job_beside(Limits::default(), &mut Folder(&beside));
+    let mut job = job.map_err(|e| Failure::Usage(e.to_string()))?;
     let (assets, missing) = assets::resolve(&mut job, &beside, taken);
     refuse(&document, missing)?;
     Ok(Resolved { job, assets, document })
+}
+
+/// The job file's folder.
+struct Folder<'a>(&'a Path);
+
+impl Beside for Folder<'_> {
+    fn read(&mut self, path: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.0.join(path))
+    }
+
+    fn names(&mut self, folder: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.0.join(folder))? {
+            let entry = entry?;
+            // What has no name in text cannot be named in a job.
+            if let Ok(name) = entry.file_name().into_string()
+                && entry.path().is_file()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
 }
 
 /// The models on this machine.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 pub use self::problem::{JobError, Place, Problem};
 use crate::check;
 use crate::job::{FieldError, Job, VERSION};
-use crate::sweep::{Axis, Sweep};
+use crate::sweep::{self, Beside, Files, Sweep, SweepSpec};
 use crate::tree::{Entry, Mark, Node, Step, Value};
 
 /// How a job file is written.
@@ -131,6 +131,32 @@ impl Document {
         self.put(flag, path.trim(), value)
     }
 
+    /// Applies `seed=1-8`, as `--axis` has it: an axis of the sweep. Its values are TOML (a list, a
+    /// table), a range, or texts between commas.
+    pub fn set_axis(&mut self, assignment: &str) -> Result<(), JobError> {
+        let flag = format!("--axis {assignment}");
+        let named = assignment.split_once('=').map(|(name, text)| (name.trim(), text.trim()));
+        let Some((name, text)) = named.filter(|(name, text)| !name.is_empty() && !text.is_empty())
+        else {
+            let message = "write an axis and its values, as in seed=1-8 or style=flat,dots";
+            return Err(flag_error(flag, "", message));
+        };
+        let scalar = |text: &str| match parse::toml_value(text).map(|node| node.value) {
+            Some(value) if !matches!(value, Value::Table(_) | Value::List(_)) => value,
+            _ => Value::Text(text.to_owned()),
+        };
+        let value = match parse::toml_value(text).map(|node| node.value) {
+            Some(value @ (Value::Table(_) | Value::List(_))) => value,
+            _ if text.parse::<sweep::Range>().is_ok() => Value::Text(text.to_owned()),
+            _ => Value::List(
+                text.split(',')
+                    .map(|value| Node::new(scalar(value.trim()), Mark::Nowhere))
+                    .collect(),
+            ),
+        };
+        self.put(flag, &format!("sweep.axes.{name}"), value)
+    }
+
     /// Gives the field at `path` this text as it is; messages call it `flag`.
     pub fn set_text(&mut self, flag: &str, path: &str, text: &str) -> Result<(), JobError> {
         self.put(flag.to_owned(), path, Value::Text(text.to_owned()))
@@ -190,21 +216,25 @@ impl Document {
     pub fn job(
         &self,
         limits: Limits,
-        mut read: impl FnMut(&str) -> io::Result<Vec<u8>>,
+        read: impl FnMut(&str) -> io::Result<Vec<u8>>,
     ) -> Result<Job, JobError> {
+        self.job_beside(limits, &mut Files(read))
+    }
+
+    /// As [`Self::job`], where folders can be looked into as well.
+    ///
+    /// # Errors
+    /// As [`Self::job`].
+    pub fn job_beside(&self, limits: Limits, beside: &mut dyn Beside) -> Result<Job, JobError> {
         let mut job = self.typed()?;
         let mut errors: Vec<FieldError> = Vec::new();
+        // Variants in its prompt make a sweep of a job that says nothing of one.
+        if job.sweep.is_none() && job.animation.is_none() && sweep::has_variants(&job.render.prompt)
+        {
+            job.sweep = Some(SweepSpec::default());
+        }
         if let Some(sweep) = &mut job.sweep {
-            for (name, axis) in &mut sweep.axes.0 {
-                if let Axis::File(path) = axis {
-                    match lines(path, &mut read) {
-                        Ok(values) => *axis = Axis::List(values),
-                        Err(message) => {
-                            errors.push(FieldError::new(format!("sweep.axes.{name}"), message));
-                        }
-                    }
-                }
-            }
+            errors.extend(sweep.write_out(&job.render.prompt, job.render.seed, beside));
         }
         // A template is judged with its placeholders filled in, as part of the sweep; an
         // animation's prompts frame by frame.
@@ -378,29 +408,6 @@ fn marked(mut node: Node, mark: &Mark) -> Node {
         _ => (),
     }
     node
-}
-
-/// The lines of an axis's file, without blank ones and comments (`# …`).
-fn lines(
-    path: &str,
-    read: &mut impl FnMut(&str) -> io::Result<Vec<u8>>,
-) -> Result<Vec<serde_json::Value>, String> {
-    if !check::path_stays(path) {
-        return Err(format!(
-            "{path:?} leads away from the job file; use a relative path without `..`"
-        ));
-    }
-    let bytes = read(path).map_err(|error| format!("cannot read {path:?}: {error}"))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| format!("{path:?} is not UTF-8 text; save the file as UTF-8"))?;
-    let lines: Vec<_> = text
-        .trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(serde_json::Value::from)
-        .collect();
-    if lines.is_empty() { Err(format!("{path:?} has no values")) } else { Ok(lines) }
 }
 
 /// What is wrong with the sweep as a whole and with what is to be made of it.

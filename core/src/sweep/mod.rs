@@ -2,16 +2,23 @@
 
 mod axis;
 mod combine;
+mod random;
 mod range;
 mod template;
+mod variants;
+mod written;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::axis::{Axes, Axis};
+pub use self::axis::{Axes, Axis, Replace};
 use self::combine::Combine;
+pub use self::random::{Random, Scale};
 pub use self::range::Range;
 use self::template::Template;
+pub(crate) use self::variants::are_in as has_variants;
+pub use self::written::Beside;
+pub(crate) use self::written::Files;
 use crate::check;
 use crate::fields;
 use crate::job::{FieldError, Job};
@@ -19,7 +26,7 @@ use crate::nearest::nearest;
 use crate::render::RenderSettings;
 
 /// A job's `[sweep]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepSpec {
     /// The prompt with `{axis}` placeholders; `render.prompt` when left out.
@@ -28,6 +35,11 @@ pub struct SweepSpec {
     /// `*` crosses, `(a, b)` walks together; axes that it leaves out are crossed with the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combine: Option<String>,
+    /// So many draws of the prompt's variants, by their weights, in place of all. A resolved job
+    /// has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draw: Option<u64>,
+    #[serde(default)]
     pub axes: Axes,
 }
 
@@ -91,7 +103,7 @@ impl Sweep {
             };
             lens.push(len);
             axes.push(SweepAxis {
-                is_field: fields::is_field(name),
+                is_field: fields::is_field(name) && !matches!(axis, Axis::Replace(_)),
                 whole: fields::is_whole(name),
                 name: name.clone(),
                 axis: axis.clone(),
@@ -172,7 +184,15 @@ impl Sweep {
             let value = |name: &str| {
                 values.iter().find(|(axis, _)| axis == name).map(|(_, value)| label(value))
             };
-            fields::put(&mut tree, "prompt", Value::String(template.fill(value)));
+            let mut prompt = template.fill(value);
+            for (axis, (_, value)) in self.axes.iter().zip(values) {
+                if let (Axis::Replace(Replace { replace, .. }), Value::String(with)) =
+                    (&axis.axis, value)
+                {
+                    prompt = prompt.replace(replace, with);
+                }
+            }
+            fields::put(&mut tree, "prompt", Value::String(prompt));
         }
         crate::tree::from_json(&tree).map_err(|e| e.under("render"))
     }
@@ -187,9 +207,14 @@ impl Sweep {
             ));
         }
         if self.axes.is_empty() {
-            return Err(FieldError::new("sweep.axes", "a sweep has at least one axis"));
+            return Err(FieldError::new(
+                "sweep.axes",
+                "a sweep has at least one axis, or variants in its prompt",
+            ));
         }
         let mut used: Vec<String> = Vec::new();
+        // All that a prompt is put together from.
+        let mut written: Vec<String> = Vec::new();
         let templates: Vec<(String, String)> = match prompts.map(|axis| &axis.axis) {
             Some(Axis::List(values)) => values
                 .iter()
@@ -211,6 +236,12 @@ impl Sweep {
                 }
                 used.push(name.to_owned());
             }
+            written.push(text);
+        }
+        for axis in self.axes.iter().filter(|axis| used.contains(&axis.name)) {
+            if let Axis::List(values) = &axis.axis {
+                written.extend(values.iter().map(label));
+            }
         }
         for axis in &self.axes {
             let field = format!("sweep.axes.{}", axis.name);
@@ -218,6 +249,19 @@ impl Sweep {
             if axis.name.is_empty() || !axis.name.chars().all(usable) {
                 let message = "an axis's name is letters, digits, dots, dashes and underscores";
                 return Err(FieldError::new(field, message));
+            }
+            if let Axis::Replace(Replace { replace, with }) = &axis.axis {
+                if fields::is_field(&axis.name) {
+                    let message = "a field of [render]; call an axis that replaces text otherwise";
+                    return Err(FieldError::new(field, message));
+                }
+                // What one axis puts in another one may look for.
+                if !written.iter().any(|text| text.contains(replace.as_str())) {
+                    let message = format!("the prompt says {replace:?} nowhere");
+                    return Err(FieldError::new(field, message));
+                }
+                written.extend(with.iter().cloned());
+                continue;
             }
             if !axis.is_field && !used.contains(&axis.name) {
                 let known = fields::names();
@@ -255,23 +299,33 @@ impl Sweep {
         }
         for (i, axis) in self.axes.iter().enumerate() {
             let field = format!("sweep.axes.{}", axis.name);
-            let places = match &axis.axis {
-                Axis::List(values) => (0..values.len() as u64).collect(),
+            let numbered = |part: &str, values: Vec<Value>| {
+                let at = |(n, value)| (format!("{field}{part}[{n}]"), value);
+                values.into_iter().enumerate().map(at).collect()
+            };
+            let at = |place| self.value(i, place).unwrap_or(Value::Null);
+            let candidates: Vec<(String, Value)> = match &axis.axis {
+                Axis::List(values) => numbered("", values.clone()),
+                Axis::Replace(Replace { with, .. }) => {
+                    numbered(".with", with.iter().map(|text| text.as_str().into()).collect())
+                }
                 Axis::Range(range) if axis.whole && !range.is_distinct_when_truncated() => {
                     let message = "the range repeats whole numbers, and the field takes no others";
                     return Err(FieldError::new(field, message));
                 }
                 // Numbers between two that the field takes are taken too.
-                Axis::Range(range) => vec![0, range.len() - 1],
-                Axis::File(_) => Vec::new(),
+                Axis::Range(range) => {
+                    [0, range.len() - 1].map(|place| (field.clone(), at(place))).into()
+                }
+                Axis::Random(random) => {
+                    let end = |x: f64| if axis.whole { (x as i64).into() } else { x.into() };
+                    random.span().map(|x| (field.clone(), end(x))).into()
+                }
+                Axis::File(_) | Axis::Glob(_) => Vec::new(),
             };
             let mut values = first.clone();
-            for place in places {
-                let field = match axis.axis {
-                    Axis::List(_) => format!("{field}[{place}]"),
-                    _ => field.clone(),
-                };
-                values[i].1 = self.value(i, place).unwrap_or(Value::Null);
+            for (field, value) in candidates {
+                values[i].1 = value;
                 if !axis.is_field && !values[i].1.is_string() && !values[i].1.is_number() {
                     let message = "a placeholder's values are text or numbers";
                     return Err(FieldError::new(field, message));
