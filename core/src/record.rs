@@ -9,6 +9,7 @@ use crate::id::{JobId, ModelName, UserName};
 use crate::job::Job;
 use crate::needs::Role;
 use crate::plan::{Plan, PlanError};
+use crate::render::RenderSettings;
 
 /// What an operator decided about a job after its submit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,4 +75,27 @@ pub struct ModelRecord {
     pub kind: Role,
     /// Size of the weights' file.
     pub bytes: u64,
+}
+
+/// The keyword of the text chunk in which a frame's PNG carries its [`FrameInfo`] as JSON.
+pub const FRAME_INFO: &str = "vqfarm";
+
+/// How a frame was made: everything needed to make it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrameInfo {
+    /// Place in the job, from 0.
+    pub index: u64,
+    /// The job's spec hash; a stored frame with another one belongs to another job.
+    pub spec: String,
+    /// The frame's own settings: job, axes and overrides resolved.
+    pub settings: RenderSettings,
+    /// SHA-256 of each model's weights, by the name that the settings use.
+    pub models: BTreeMap<String, String>,
+    /// Cosine between the picture's and the prompt's features, when there is a text prompt.
+    pub score: Option<f32>,
+    /// The version of vqfarm that made it.
+    pub version: String,
+    /// Whether it is a frame of a film, which its own settings alone do not make.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub film: bool,
 }

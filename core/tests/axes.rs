@@ -131,6 +131,19 @@ fn texts_are_replaced_and_files_found() {
 }
 
 #[test]
+fn only_cells_where_a_condition_holds_are_made() {
+    let text = "[sweep]\nprompt = \"{style} {sun|moon}\"\n\
+                where = \"variant == 'sun' and (style != 'dots' or seed < 3)\"\n\
+                [sweep.axes]\nstyle = [\"flat\", \"dots\"]\nseed = \"1-3\"\n";
+    let found = job(text, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let expected = ["flat sun", "flat sun", "flat sun", "dots sun", "dots sun"];
+    assert_eq!(cells(&found, "prompt"), expected);
+    assert_eq!(cells(&found, "seed"), [1, 2, 3, 1, 2]);
+    let sweep = found.cells().unwrap();
+    assert_eq!((sweep.len(), sweep.places(5)), (5, None));
+}
+
+#[test]
 fn axes_come_from_flags_too() {
     let plain = "render.prompt = \"a\"\n";
     let of = |axes: &[&str]| {
@@ -171,6 +184,10 @@ fn what_cannot_be_names_its_field_and_a_remedy() {
         ("prompt = \"__../secret__\"", "sweep.axes: a sweep has at least one axis"),
         ("prompt = \"a\"\ndraw = 3", "the prompt has no variants to draw"),
         ("prompt = \"{a|b}\"\ndraw = 0", "draw 1 or more"),
+        ("axes.seed = \"1-3\"\nwhere = \"seeds > 1\"", "sweep.where: `where` names `seeds`"),
+        ("axes.seed = \"1-3\"\nwhere = \"seed > 5\"", "it holds for none of the combinations"),
+        ("axes.seed = \"1-3\"\nwhere = \"seed > 'a'\"", "have no order"),
+        ("axes.seed = \"1-300000\"\nwhere = \"seed > 1\"", "too many to choose from"),
     ];
     for (text, said) in table {
         let text = format!("render.prompt = \"a sun\"\n[sweep]\n{text}\n");

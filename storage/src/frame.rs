@@ -3,36 +3,14 @@
 //! A frame's bytes are a pure function of the picture and of [`FrameInfo`]: no clock, no host
 //! name, so that the same job gives the same files.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
-use vqfarm_core::render::RenderSettings;
-
-/// Keyword of the chunk that holds [`FrameInfo`] as JSON; the other chunks repeat parts of it
-/// for viewers that show PNG text.
-const INFO: &str = "vqfarm";
+use vqfarm_core::record::FRAME_INFO;
+pub use vqfarm_core::record::FrameInfo;
 
 /// No frame is larger than this on either side, so a damaged header cannot claim memory.
 const MAX_SIDE: u32 = 1 << 15;
-
-/// How a frame was made: everything needed to make it again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FrameInfo {
-    /// Place in the job, from 0.
-    pub index: u64,
-    /// The job's spec hash; a stored frame with another one belongs to another job.
-    pub spec: String,
-    /// The frame's own settings: job, axes and overrides resolved.
-    pub settings: RenderSettings,
-    /// SHA-256 of each model's weights, by the name that the settings use.
-    pub models: BTreeMap<String, String>,
-    /// Cosine between the picture's and the prompt's features, when there is a text prompt.
-    pub score: Option<f32>,
-    /// The version of vqfarm that made it.
-    pub version: String,
-}
 
 /// What can go wrong between a frame and its bytes.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +42,8 @@ pub fn encode(picture: &RgbImage, info: &FrameInfo) -> Result<Vec<u8>> {
     if let Some(score) = info.score {
         encoder.add_text_chunk("score".into(), format!("{score:.4}"))?;
     }
-    encoder.add_itxt_chunk(INFO.into(), json)?;
+    // The other chunks repeat parts of it for viewers that show PNG text.
+    encoder.add_itxt_chunk(FRAME_INFO.into(), json)?;
     let mut writer = encoder.write_header()?;
     writer.write_image_data(picture.as_raw())?;
     writer.finish()?;
@@ -90,8 +69,8 @@ pub fn decode(bytes: &[u8]) -> Result<(FrameInfo, RgbImage)> {
         .info()
         .utf8_text
         .iter()
-        .find(|chunk| chunk.keyword == INFO)
-        .ok_or_else(|| FrameError::Foreign(format!("it has no `{INFO}` text")))?
+        .find(|chunk| chunk.keyword == FRAME_INFO)
+        .ok_or_else(|| FrameError::Foreign(format!("it has no `{FRAME_INFO}` text")))?
         .get_text()?;
     let info = serde_json::from_str(&text).map_err(|e| FrameError::Foreign(e.to_string()))?;
     let picture =
@@ -101,6 +80,8 @@ pub fn decode(bytes: &[u8]) -> Result<(FrameInfo, RgbImage)> {
 
 #[cfg(test)]
 mod tests {
+    use vqfarm_core::render::RenderSettings;
+
     use super::*;
 
     fn info() -> FrameInfo {
@@ -114,6 +95,7 @@ mod tests {
             models: [("demo-clip".to_owned(), "00ff".to_owned())].into(),
             score: Some(0.3125),
             version: "0.1.0".into(),
+            film: false,
         }
     }
 

@@ -113,3 +113,27 @@ fn a_damaged_frame_is_rendered_again_and_the_others_stay() {
         assert_eq!(changed == before[&name].1, name != "000004.png", "{name}");
     }
 }
+
+#[test]
+fn a_picture_says_enough_to_be_made_again() {
+    let bench = Bench::new(SWEEP);
+    assert_eq!(bench.render(&["job.toml", "--out", "o"]).status, 0);
+    let again = bench.render(&["--from", "o/frames/000005.png", "--out", "again"]);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let pixels = |path: &str| image::open(bench.path(path)).unwrap().to_rgb8();
+    assert!(pixels("again/frames/000000.png") == pixels("o/frames/000005.png"));
+
+    let plain = image::RgbImage::new(8, 8);
+    plain.save(bench.path("plain.png")).unwrap();
+    fs::write(bench.path("none.png"), "no picture").unwrap();
+    for (file, said) in [
+        ("plain.png", "says nothing of how vqfarm made it"),
+        ("none.png", "not a whole PNG"),
+        ("gone.png", "No such file"),
+    ] {
+        let ran = bench.render(&["--from", file, "--out", "x"]);
+        assert_eq!(ran.status, 2, "{file}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{file}: {}", ran.stderr);
+    }
+    assert!(!bench.path("x").exists());
+}

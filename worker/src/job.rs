@@ -98,6 +98,7 @@ impl OpenJob {
             models: names.filter_map(used).collect(),
             score,
             version: env!("CARGO_PKG_VERSION").into(),
+            film: self.film().is_some(),
         }
     }
 

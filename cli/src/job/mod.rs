@@ -1,6 +1,7 @@
 //! From a job file and flags to a resolved job, the same for this machine and for a farm.
 
 pub mod assets;
+mod picture;
 mod source;
 
 use std::fs;
@@ -23,8 +24,12 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
     /// The job file: TOML, YAML or JSON
-    #[arg(value_name = "JOB", required_unless_present = "prompt")]
+    #[arg(value_name = "JOB", required_unless_present_any = ["prompt", "from"])]
     pub file: Option<PathBuf>,
+
+    /// Take everything from a picture that vqfarm made: its PNG holds its settings
+    #[arg(long, value_name = "PNG", conflicts_with = "file")]
+    pub from: Option<PathBuf>,
 
     /// What the picture should show: `text`, or `text:weight | other text:weight`
     #[arg(short, long, value_name = "TEXT")]
@@ -76,9 +81,11 @@ const DEMO: [&str; 7] = [
 
 /// Reads and checks everything, and changes nothing.
 pub fn load(args: &JobArgs, library: &Library) -> Result<Resolved, Failure> {
-    let (mut document, beside) = match &args.file {
-        Some(file) => (read(file)?, folder_of(file)),
-        None => (without_file(library), PathBuf::from(".")),
+    let (mut document, beside) = match (&args.file, &args.from) {
+        (Some(file), _) => (read(file)?, folder_of(file)),
+        (None, Some(picture)) => picture::job_of(picture, library)
+            .map_err(|reason| Failure::Usage(format!("--from {}: {reason}", picture.display())))?,
+        (None, None) => (without_file(library), PathBuf::from(".")),
     };
     let set = |result: Result<(), JobError>| result.map_err(|e| Failure::Usage(e.to_string()));
     if let Some(prompt) = &args.prompt {

@@ -25,7 +25,10 @@ Examples:
   Render a grid; run it again to go on after an interruption:
     vqfarm render examples/sweep.toml --out out/sweep
 
-  The same, quicker, and in another folder because the pictures differ:
+  Make a picture again, as it was or with more iterations:
+    vqfarm render --from out/sweep/frames/000003.png --set render.iterations=500
+
+  The grid again, quicker, and in another folder because the pictures differ:
     vqfarm render examples/sweep.toml --set render.iterations=50 --out out/quick
 
 Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";

@@ -125,6 +125,7 @@ pub fn frame_of(index: u64, spec: &str) -> Vec<u8> {
         models: BTreeMap::new(),
         score: None,
         version: "test".into(),
+        film: false,
     };
     frame::encode(&RgbImage::new(8, 8), &info).unwrap()
 }

@@ -2,17 +2,21 @@
 
 mod axis;
 mod combine;
+mod condition;
 mod random;
 mod range;
 mod template;
 mod variants;
 mod written;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::axis::{Axes, Axis, Replace};
 use self::combine::Combine;
+use self::condition::Condition;
 pub use self::random::{Random, Scale};
 pub use self::range::Range;
 use self::template::Template;
@@ -35,6 +39,9 @@ pub struct SweepSpec {
     /// `*` crosses, `(a, b)` walks together; axes that it leaves out are crossed with the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combine: Option<String>,
+    /// Which combinations are cells, as `style != 'dots' or seed < 3`; all when left out.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// So many draws of the prompt's variants, by their weights, in place of all. A resolved job
     /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +79,12 @@ pub struct Sweep {
     axes: Vec<SweepAxis>,
     lens: Vec<u64>,
     combine: Combine,
+    /// The combinations that are cells; all when left out.
+    kept: Option<Arc<[u64]>>,
 }
+
+/// Combinations that a condition is asked of, at most.
+const MOST_ASKED: u64 = 200_000;
 
 #[derive(Clone, Debug)]
 struct SweepAxis {
@@ -92,7 +104,14 @@ impl Sweep {
         let base = fields::to_json(&job.render);
         let Some(spec) = &job.sweep else {
             let combine = Combine::all(&[]).map_err(|e| FieldError::new("sweep", e))?;
-            return Ok(Self { base, template: None, axes: vec![], lens: vec![], combine });
+            return Ok(Self {
+                base,
+                template: None,
+                axes: vec![],
+                lens: vec![],
+                combine,
+                kept: None,
+            });
         };
         let mut axes = Vec::new();
         let mut lens = Vec::new();
@@ -116,16 +135,45 @@ impl Sweep {
         };
         let combine = combine.map_err(|e| FieldError::new("sweep.combine", e))?;
         let template = Some(spec.prompt.clone().unwrap_or_else(|| job.render.prompt.clone()));
-        let sweep = Self { base, template, axes, lens, combine };
+        let mut sweep = Self { base, template, axes, lens, combine, kept: None };
         sweep.check_names(spec)?;
         sweep.check_values(template_field(spec))?;
+        if let Some(condition) = &spec.condition {
+            let kept = sweep.those_where(condition);
+            sweep.kept = Some(kept.map_err(|e| FieldError::new("sweep.where", e))?);
+        }
         Ok(sweep)
+    }
+
+    /// The combinations for which a condition holds.
+    fn those_where(&self, condition: &str) -> Result<Arc<[u64]>, String> {
+        let names: Vec<&str> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
+        let condition = Condition::parse(condition, &names)?;
+        let all = self.combine.len();
+        if all > MOST_ASKED {
+            return Err(format!(
+                "{all} combinations are too many to choose from; {MOST_ASKED} are the most"
+            ));
+        }
+        let mut places = vec![0; self.axes.len()];
+        let mut kept = Vec::new();
+        for index in 0..all {
+            self.combine.places(index, &mut places);
+            let value = |axis: usize| self.value(axis, places[axis]).unwrap_or(Value::Null);
+            if condition.holds(&value)? {
+                kept.push(index);
+            }
+        }
+        if kept.is_empty() {
+            return Err("it holds for none of the combinations".into());
+        }
+        Ok(kept.into())
     }
 
     /// How many cells; at least 1.
     #[allow(clippy::len_without_is_empty)] // A sweep is never empty.
     pub fn len(&self) -> u64 {
-        self.combine.len()
+        self.kept.as_ref().map_or(self.combine.len(), |kept| kept.len() as u64)
     }
 
     /// The axes' names and lengths, in their order.
@@ -144,8 +192,12 @@ impl Sweep {
         if index >= self.len() {
             return None;
         }
+        let combination = match &self.kept {
+            Some(kept) => kept.get(usize::try_from(index).ok()?).copied()?,
+            None => index,
+        };
         let mut places = vec![0; self.axes.len()];
-        self.combine.places(index, &mut places);
+        self.combine.places(combination, &mut places);
         Some(places)
     }
 
