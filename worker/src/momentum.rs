@@ -31,7 +31,7 @@ fn key(job: &OpenJob, layer: u8, index: u64) -> Option<String> {
 }
 
 /// What is known of the optimiser before frame `first` of segment `index`, whose frames are
-/// `frames`: the frame to go on with, `first` or one before, and what is remembered there.
+/// `frames`: the frame to go on with, `first` or an earlier one, and what is remembered there.
 /// `None` where all of the shot must be gone through.
 pub(crate) async fn before(
     job: &OpenJob,
@@ -45,8 +45,9 @@ pub(crate) async fn before(
     }
     let Some(index) = index.checked_sub(1) else { return Ok(None) };
     let last = read(job, (layer, index)).await?;
-    let last = last.filter(|last| last.frame + 1 == frames.start);
-    Ok(last.map(|last| (frames.start, last.momentum)))
+    // It is of the segment's last frame, unless its worker died between the frame and this.
+    let last = last.filter(|last| last.frame < frames.start);
+    Ok(last.map(|last| (last.frame + 1, last.momentum)))
 }
 
 async fn read(job: &OpenJob, (layer, index): (u8, u64)) -> Result<Option<After>, StoreError> {
