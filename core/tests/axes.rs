@@ -80,9 +80,13 @@ fn variants_are_axes() {
 
 #[test]
 fn without_variants_a_prompt_is_taken_at_its_word() {
-    for text in ["a {red} sun", "a {red|blue sun", "snake__case"] {
+    for text in ["a {red} sun", "a {{red|blue}} sun", ":} snake__case"] {
         let job = job(&format!("render.prompt = {text:?}\n"), &[]).unwrap();
         assert_eq!((job.sweep.is_none(), job.render.prompt.as_str()), (true, text));
+    }
+    for (text, said) in [("a {red|blue sun", "`{` without"), ("{2$$red} sun", "2 of 1 variants")] {
+        let error = job(&format!("render.prompt = {text:?}\n"), &[]).unwrap_err().to_string();
+        assert!(error.contains("render.prompt: ") && error.contains(said), "{error}");
     }
 }
 

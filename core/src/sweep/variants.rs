@@ -40,9 +40,9 @@ pub fn parse(text: &str) -> Result<Vec<Piece>, String> {
     Parser { rest: text }.pieces(0)
 }
 
-/// Whether there are variants in a prompt. Braces that cannot be read are none.
+/// Whether there are variants in a prompt, or what was meant to be some and cannot be read.
 pub fn are_in(text: &str) -> bool {
-    parse(text).is_ok_and(|pieces| pieces.iter().any(|piece| !matches!(piece, Piece::Text(_))))
+    parse(text).map_or(true, |pieces| pieces.iter().any(|piece| !matches!(piece, Piece::Text(_))))
 }
 
 struct Parser<'a> {
