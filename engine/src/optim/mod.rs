@@ -82,6 +82,9 @@ impl Optimizer {
     }
 
     /// What it remembers of picture `b` of the batch.
+    ///
+    /// # Errors
+    /// libtorch fails.
     pub fn momentum(&self, b: i64) -> Result<Momentum> {
         let slot = |(name, slot): (&str, &Tensor)| {
             let own = slot.narrow(0, b, 1).contiguous().view(-1);

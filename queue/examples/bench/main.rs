@@ -68,7 +68,7 @@ async fn all(length: Duration, wanted: impl Fn(&str) -> bool) -> Results {
         idle: None,
     };
     if wanted("rates") {
-        for (workers, most) in [(1, 1), (1, 16), (100, 1), (100, 16), (1_000, 1), (1_000, 16)] {
+        for (workers, most) in [(1, 1), (1, 8), (100, 1), (100, 8), (1_000, 1), (1_000, 8)] {
             eprintln!("{workers} workers, leases of {most}…");
             results.rates.push(measure::rate(workers, most, length).await);
         }
