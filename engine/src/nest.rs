@@ -4,7 +4,10 @@
 //! it. A camera on its way from one into the next sees T_j to the power u, which exists since a
 //! similarity turns and shrinks about one fixed point; so the speed is exactly exponential.
 //! What is seen is blended band by band (Burt & Adelson 1983): low frequencies over a wide rim,
-//! high ones over a narrow one, which leaves no seam.
+//! high ones over a narrow one, which leaves no seam; before that its rim takes the tone of what
+//! lies around it.
+
+mod tone;
 
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
@@ -28,17 +31,41 @@ pub struct Nested<'a> {
     pub next: Option<Nesting>,
 }
 
+/// So many pictures before the one where the camera is have a say in its tone: what one further out
+/// would change is less than a byte can tell.
+pub const TONES: u64 = 4;
+
 /// What a camera sees that is `along` (0 to 1) on the way from `pictures[at]` into the next one.
 ///
-/// Each picture passes into the one around it over a rim that is `rim` of half its side, or as
-/// wide as leaves the next one untouched if that is less. So its rim is out of sight when the camera
-/// gets to the next one, one picture around that of `at` is enough, and what the camera nears
-/// stays as it is, so that nothing jumps.
+/// Each picture has the tone of the one around it at its edges, and passes into it over a rim that
+/// is `rim` of half its side, or as wide as leaves the next one untouched if that is less. So its rim is
+/// out of sight when the camera gets to the next one, one picture around that of `at` is enough
+/// to be seen, and what the camera nears stays as it is, so that nothing jumps. [`TONES`] pictures
+/// before that of `at` settle tones.
 ///
 /// # Errors
 /// There is no picture `at`, one before the last says nothing of the next one, pictures have
 /// different sizes; libtorch fails.
 pub fn compose(pictures: &[Nested], at: usize, along: f64, rim: f64) -> Result<RgbImage> {
+    see(pictures, at, along, rim, &|_| true)
+}
+
+/// What a camera sees at `pictures[at]`, whose own tone stays as it is, since it is to be painted on.
+/// Its rim, otherwise, and the tone of those in it are as [`compose`] shows them.
+///
+/// # Errors
+/// As [`compose`].
+pub fn tie(pictures: &[Nested], at: usize, rim: f64) -> Result<RgbImage> {
+    see(pictures, at, 0.0, rim, &|j| j > at)
+}
+
+fn see(
+    pictures: &[Nested],
+    at: usize,
+    along: f64,
+    rim: f64,
+    is_toned: &dyn Fn(usize) -> bool,
+) -> Result<RgbImage> {
     let refused = |why: &str| EngineError::Failed(why.into());
     let camera = pictures.get(at).ok_or_else(|| refused("no picture where the camera is"))?;
     let (width, height) = camera.picture.dimensions();
@@ -64,14 +91,18 @@ pub fn compose(pictures: &[Nested], at: usize, along: f64, rim: f64) -> Result<R
     for j in at + 1..pictures.len() {
         views[j] = places[j - 1].inverse().after(views[j - 1]);
     }
-    let tensors: Vec<Tensor> = pictures
+    let mut tensors: Vec<Tensor> = pictures
         .iter()
         .map(|nested| image_io::to_tensor(nested.picture, Device::Cpu))
         .collect::<Result<_>>()?;
     let seen = guard(|| {
         tch::no_grad(|| {
-            let mut seen = sample(&tensors[0], views[0]);
-            for (j, nested) in pictures.iter().enumerate().skip(1) {
+            for j in (1..pictures.len()).filter(|j| is_toned(*j)) {
+                tensors[j] = tone::toned(&tensors[j], &tensors[j - 1], places[j - 1]);
+            }
+            let first = at.saturating_sub(1);
+            let mut seen = sample(&tensors[first], views[first]);
+            for (j, nested) in pictures.iter().enumerate().skip(first + 1) {
                 let rim = nested.next.map_or(rim, |next| rim.min(room(&next, size)));
                 let own = sample(&tensors[j], views[j]);
                 seen = blend(&seen, &own, &mask(views[j], size, rim));
@@ -199,12 +230,37 @@ mod tests {
         let end = compose(&all[..3], 0, 0.9999, 0.3).unwrap();
         let begin = compose(&all[..3], 1, 0.0, 0.3).unwrap();
         assert!(apart(&end, &begin, 0) < 0.1, "{}", apart(&end, &begin, 0));
-        // What lies further out has left the view by then.
-        let end = compose(&all, 1, 0.9999, 0.3).unwrap();
-        let without = compose(&all[1..], 0, 0.9999, 0.3).unwrap();
-        assert_eq!(end, without);
         let early = compose(&all, 1, 0.2, 0.3).unwrap();
         assert!(apart(&early, &compose(&all[1..], 0, 0.2, 0.3).unwrap(), 0) > 1.0);
+    }
+
+    #[test]
+    fn what_lies_far_out_has_no_say() {
+        let shades = [250, 0, 20, 200, 90, 160, 230, 40, 100].map(picture);
+        let all = nested(&shades.each_ref());
+        let (at, tones) = (7, TONES as usize);
+        let seen = compose(&all, at, 0.4, 0.3).unwrap();
+        let enough = compose(&all[at - tones..], tones, 0.4, 0.3).unwrap();
+        assert!(apart(&seen, &enough, 0) < 1.0, "{}", apart(&seen, &enough, 0));
+        let too_few = compose(&all[at - 1..], 1, 0.4, 0.3).unwrap();
+        assert!(apart(&seen, &too_few, 0) > 1.0, "{}", apart(&seen, &too_few, 0));
+    }
+
+    #[test]
+    fn night_in_the_midst_of_day_comes_without_a_step() {
+        let grey = |level: u8| RgbImage::from_pixel(64, 64, image::Rgb([level; 3]));
+        let (day, night) = (grey(220), grey(20));
+        let next = Some(Nesting { step: 2.0, angle: 0.0, center: [0.5, 0.5] });
+        let all = [&day, &night, &night, &night].map(|picture| Nested { picture, next });
+        let seen = compose(&all, 0, 0.0, 0.3).unwrap();
+        let line: Vec<i32> = (0..32).map(|x| i32::from(seen.get_pixel(x, 32).0[0])).collect();
+        let steps: Vec<i32> = line.windows(2).map(|two| two[0] - two[1]).collect();
+        // Of 200 levels over 16 pixels from the edge to the middle.
+        assert!(steps.iter().all(|step| (-3..=32).contains(step)), "{line:?}");
+        assert!(line[31] < 60, "{line:?}");
+        // As it is painted on, a picture keeps its own tone.
+        let own = tie(&all, 1, 0.3).unwrap();
+        assert!(own.get_pixel(32, 12).0[0] < 40, "{:?}", own.get_pixel(32, 12));
     }
 
     #[test]
@@ -234,7 +290,7 @@ mod tests {
         let seen = compose(&all, 1, 0.0, 0.3).unwrap();
         let at = |x, y| seen.get_pixel(x, y).0[0];
         assert!(at(32, 32) > 180, "{}", at(32, 32));
-        assert!(at(0, 0) < 40, "{}", at(0, 0));
+        assert!(at(0, 0) < 50, "{}", at(0, 0));
         assert!((60..140).contains(&at(32, 12)), "{}", at(32, 12));
         let alone = [Nested { picture: &own, next: None }];
         assert!(compose(&alone, 0, 0.0, 0.3).unwrap() == own);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use image::RgbImage;
 use tokio::task::spawn_blocking;
-use vqfarm_core::animation::{Depth, Mode, Timeline};
+use vqfarm_core::animation::{Mode, Nesting, Timeline};
 use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_core::plan::{self, Content};
@@ -57,8 +57,9 @@ fn fault(error: vqfarm_core::job::FieldError) -> JobFault {
 /// The start of a keyframe in a round after the first: what the camera sees when it is there, of it
 /// and its neighbours.
 pub(crate) async fn tied(job: &OpenJob, round: u32, index: u64) -> Result<RgbImage, SegmentFault> {
-    let depth = Depth { base: index, along: 0.0 };
-    seen(job, timeline(job)?, round - 1, depth, 1).await
+    let rim = timeline(job)?.animation().zoom.rim;
+    let (seen, at) = read_around(job, timeline(job)?, round - 1, index, (1, 1)).await?;
+    blocking(move || nest::tie(&nested(&seen), at, rim)).await
 }
 
 /// A frame as the keyframes of the last round show it.
@@ -69,36 +70,38 @@ pub(crate) async fn composed(
 ) -> Result<RgbImage, SegmentFault> {
     let zoom = &timeline.animation().zoom;
     let depth = zoom.depth(frame, timeline.len());
-    seen(job, timeline, zoom.rounds - 1, depth, zoom.deepest(timeline.size())).await
+    let (rim, reach) = (zoom.rim, (nest::TONES, zoom.deepest(timeline.size())));
+    let (seen, at) = read_around(job, timeline, zoom.rounds - 1, depth.base, reach).await?;
+    blocking(move || nest::compose(&nested(&seen), at, depth.along, rim)).await
 }
 
-/// What the camera sees of the keyframes of a round: of the one where it is, the one around that,
-/// and so many that lie in it.
-async fn seen(
+/// A keyframe and how the next one lies in it.
+type Placed = (RgbImage, Option<Nesting>);
+
+/// The keyframes of a round about the one where a camera is: so many around that, and so many that lie
+/// in it. Also which of these the camera is at.
+async fn read_around(
     job: &OpenJob,
     timeline: &Timeline,
     round: u32,
-    depth: Depth,
-    inner: u64,
-) -> Result<RgbImage, SegmentFault> {
-    let zoom = &timeline.animation().zoom;
-    let keyframes = zoom.keyframes(timeline.len());
-    let first = depth.base.saturating_sub(1);
+    base: u64,
+    (around, inner): (u64, u64),
+) -> Result<(Vec<Placed>, usize), SegmentFault> {
+    let keyframes = timeline.animation().zoom.keyframes(timeline.len());
+    let first = base.saturating_sub(around);
     let mut seen = Vec::new();
-    for index in first..keyframes.min(depth.base + inner + 1) {
+    for index in first..keyframes.min(base + inner + 1) {
         let next = match index + 1 < keyframes {
             true => Some(timeline.nesting(index).map_err(fault)?),
             false => None,
         };
         seen.push((read(job, round, index).await?, next));
     }
-    let (at, rim) = ((depth.base - first) as usize, zoom.rim);
-    blocking(move || {
-        let seen: Vec<Nested> =
-            seen.iter().map(|(picture, next)| Nested { picture, next: *next }).collect();
-        nest::compose(&seen, at, depth.along, rim)
-    })
-    .await
+    Ok((seen, (base - first) as usize))
+}
+
+fn nested(placed: &[Placed]) -> Vec<Nested<'_>> {
+    placed.iter().map(|(picture, next)| Nested { picture, next: *next }).collect()
 }
 
 async fn blocking(

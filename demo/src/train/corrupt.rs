@@ -37,8 +37,8 @@ pub fn corrupt(z: &Tensor) -> Tensor {
     let [batch, channels, h, w] = z.size()[..] else { return z.shallow_clone() };
     let options = (Kind::Float, z.device());
     let share = Tensor::rand([batch, 1, 1, 1], options) * SHARE;
-    let block =
-        [1, 2, 3][Tensor::randint(3, [1], (Kind::Int64, z.device())).int64_value(&[0]) as usize];
+    let block = [1, 2, 3]
+        [Tensor::randint(3, [1], (Kind::Int64, tch::Device::Cpu)).int64_value(&[0]) as usize];
     let mask = Tensor::rand([batch, 1, h / block, w / block], options)
         .lt_tensor(&share)
         .repeat_interleave_self_int(block, 2, None)

@@ -21,13 +21,21 @@ use crate::models;
 /// Steps after which a latent of the pool begins anew with another caption: as many as a loop
 /// takes, since what is less far gone fools nobody. They begin in turns.
 const ERA: i64 = 160;
-/// Latents in the pool.
-pub const COUNT: i64 = 4;
+/// Latents in the pool of a training with so many scenes a step, a multiple of sixteen.
+pub fn count(batch: i64) -> i64 {
+    batch / 16
+}
 
-/// How many times the `slot`-th latent has begun before or at `step`, and whether it begins now.
-pub fn era(step: i64, slot: i64) -> (i64, bool) {
-    let shifted = step + slot * (ERA / COUNT);
+/// How many times the `slot`-th of `count` latents has begun before or at `step`, and whether it
+/// begins now.
+pub fn era(step: i64, slot: i64, count: i64) -> (i64, bool) {
+    let shifted = step + slot * ERA / count;
     (shifted / ERA, shifted % ERA == 0)
+}
+
+/// Whether the `slot`-th latent begins as its caption's scene under noise, to find back to it.
+pub fn begins_near(slot: i64) -> bool {
+    slot % 2 == 1
 }
 
 /// Cutouts of each picture.
@@ -37,25 +45,25 @@ const RATE: f64 = 0.1;
 
 pub struct Dreams {
     generator: Vqgan,
-    /// [COUNT, e, h, w], with Adam's two means.
+    /// [count, e, h, w], with Adam's two means.
     z: Tensor,
     mean: Tensor,
     square: Tensor,
-    /// Steps since its beginning, [COUNT, 1, 1, 1].
+    /// Steps since its beginning, [count, 1, 1, 1].
     age: Tensor,
 }
 
 impl Dreams {
+    /// A pool of `count` latents.
+    ///
     /// # Errors
     /// The generator's file is missing or damaged.
-    pub fn new(generator: &Path, kind: Kind, device: Device) -> Result<Self> {
+    pub fn new(generator: &Path, count: i64, kind: Kind, device: Device) -> Result<Self> {
         let generator = models::vqgan(&models::read_vqgan(generator)?, kind, device)?;
         let side = i64::from(SIZE) / generator.factor();
-        let z = Tensor::zeros([COUNT, generator.channels(), side, side], (Kind::Float, device));
+        let z = Tensor::zeros([count, generator.channels(), side, side], (Kind::Float, device));
         let age = z.zeros_like().narrow(1, 0, 1).narrow(2, 0, 1).narrow(3, 0, 1);
-        let mut pool = Self { generator, mean: z.zeros_like(), square: z.zeros_like(), z, age };
-        (0..COUNT).for_each(|slot| pool.begin(slot));
-        Ok(pool)
+        Ok(Self { generator, mean: z.zeros_like(), square: z.zeros_like(), z, age })
     }
 
     /// Images [B, 3, SIZE, SIZE] in [0, 1], the first `described` of which have captions. One
@@ -77,11 +85,9 @@ impl Dreams {
             let latents = self.generator.prequant(&(all * 2.0 - 1.0));
             let (count, few) = (some.size()[0], hazy.size()[0]);
             let (whole, own) = (latents.narrow(0, 0, count), latents.narrow(0, count, few));
-            let thick = Tensor::rand([few, 1, 1, 1], (Kind::Float, images.device())) * 1.3 + 0.3;
+            let thick = thickness(few, images.device());
             let thin = &thick * Tensor::rand_like(&thick) * 0.8;
-            let rows = self
-                .generator
-                .rows(&Tensor::arange(self.generator.codes(), place).unsqueeze(0).unsqueeze(0));
+            let rows = self.all_rows();
             let (thin, thick) = (noisy(&own, &rows, &thin), noisy(&own, &rows, &thick));
             let latents = Tensor::cat(&[whole, thin, thick], 0);
             let z = self.generator.rows(&self.generator.nearest(&latents));
@@ -96,10 +102,20 @@ impl Dreams {
         self.generator.decode(&z.contiguous()).clamp(0.0, 1.0)
     }
 
-    /// Starts a latent again: as random codes, or as a soft gradient of colours.
-    pub fn begin(&mut self, slot: i64) {
+    /// Every row of the codebook, as a latent of one row.
+    fn all_rows(&self) -> Tensor {
+        let numbers = Tensor::arange(self.generator.codes(), (Kind::Int64, self.z.device()));
+        self.generator.rows(&numbers.unsqueeze(0).unsqueeze(0))
+    }
+
+    /// Starts a latent again: near its caption's scene [1, 3, SIZE, SIZE], or else as random
+    /// codes or a soft gradient of colours.
+    pub fn begin(&mut self, slot: i64, scene: &Tensor) {
         let (device, side) = (self.z.device(), self.z.size()[2]);
-        let start = if slot % 2 == 0 {
+        let start = if begins_near(slot) {
+            let latent = tch::no_grad(|| self.generator.prequant(&(scene * 2.0 - 1.0)));
+            noisy(&latent, &self.all_rows(), &thickness(1, device))
+        } else if slot % 4 == 0 {
             let codes = (self.generator.codes(), [1, side, side], (Kind::Int64, device));
             self.generator.rows(&Tensor::randint(codes.0, codes.1, codes.2))
         } else {
@@ -115,8 +131,8 @@ impl Dreams {
         });
     }
 
-    /// One step toward `texts`, unit features [COUNT, d]; returns the pictures before it,
-    /// [COUNT, 3, SIZE, SIZE].
+    /// One step toward `texts`, unit features [count, d]; returns the pictures before it,
+    /// [count, 3, SIZE, SIZE].
     pub fn advance(&mut self, net: &Clip, side: i64, texts: &Tensor) -> Tensor {
         let z = self.z.detach().set_requires_grad(true);
         let images = self.show(&self.generator.quantize(&z));
@@ -140,16 +156,23 @@ impl Dreams {
     }
 }
 
+/// How much noise hides a picture, as a share of the codebook's spread: [count, 1, 1, 1].
+fn thickness(count: i64, device: Device) -> Tensor {
+    Tensor::rand([count, 1, 1, 1], (Kind::Float, device)) * 1.3 + 0.3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const COUNT: i64 = 4;
+
     #[test]
     fn latents_begin_in_turns_and_live_for_an_era() {
-        let begin: Vec<i64> = (0..2 * ERA).filter(|step| era(*step, 1).1).collect();
+        let begin: Vec<i64> = (0..2 * ERA).filter(|step| era(*step, 1, COUNT).1).collect();
         assert_eq!(begin, [ERA - ERA / COUNT, 2 * ERA - ERA / COUNT]);
         for step in 0..2 * ERA {
-            assert!((0..COUNT).filter(|slot| era(step, *slot).1).count() <= 1);
+            assert!((0..COUNT).filter(|slot| era(step, *slot, COUNT).1).count() <= 1);
         }
     }
 
@@ -158,7 +181,9 @@ mod tests {
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/models/");
         let file = Path::new(models).join(models::GENERATOR);
         tch::manual_seed(1);
-        let mut pool = Dreams::new(&file, Kind::Float, Device::Cpu).unwrap();
+        let mut pool = Dreams::new(&file, COUNT, Kind::Float, Device::Cpu).unwrap();
+        let scene = Tensor::rand([1, 3, 96, 96], (Kind::Float, Device::Cpu));
+        (0..COUNT).for_each(|slot| pool.begin(slot, &scene));
         let clip = vqfarm_weights::read(&Path::new(models).join(models::PERCEPTOR)).unwrap();
         let clip = vqfarm_weights::clip::canonical(clip, None).unwrap();
         let net = models::clip(&clip, Device::Cpu).unwrap();

@@ -1,14 +1,26 @@
 //! Batches drawn ahead on threads of their own, in a fixed order.
 
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 
 /// Batch `k` is `make(k)`, whoever makes it and however many threads there are.
 pub struct Feed<B> {
     lanes: Vec<Receiver<B>>,
+    threads: Vec<JoinHandle<()>>,
     next: u64,
+}
+
+/// The threads are gone before the program is: what they draw with must not end under them.
+impl<B> Drop for Feed<B> {
+    fn drop(&mut self) {
+        self.lanes.clear();
+        for thread in self.threads.drain(..) {
+            // One that died has said so itself.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl<B: Send + 'static> Feed<B> {
@@ -20,24 +32,24 @@ impl<B: Send + 'static> Feed<B> {
     where
         F: Fn(u64) -> B + Clone + Send + 'static,
     {
-        let lanes = (0..threads)
-            .map(|lane| {
-                let (sender, receiver) = sync_channel(2);
-                let make = make.clone();
-                thread::Builder::new()
-                    .name(format!("scenes-{lane}"))
-                    // Ends when the receiver is dropped.
-                    .spawn(move || {
-                        let mut k = first + lane;
-                        while sender.send(make(k)).is_ok() {
-                            k += threads;
-                        }
-                    })
-                    .context("start a thread that draws scenes")?;
-                Ok(receiver)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { lanes, next: 0 })
+        let mut feed = Self { lanes: Vec::new(), threads: Vec::new(), next: 0 };
+        for lane in 0..threads {
+            let (sender, receiver) = sync_channel(2);
+            let make = make.clone();
+            let thread = thread::Builder::new()
+                .name(format!("scenes-{lane}"))
+                // Ends when the receiver is dropped.
+                .spawn(move || {
+                    let mut k = first + lane;
+                    while sender.send(make(k)).is_ok() {
+                        k += threads;
+                    }
+                })
+                .context("start a thread that draws scenes")?;
+            feed.lanes.push(receiver);
+            feed.threads.push(thread);
+        }
+        Ok(feed)
     }
 
     /// The next batch, in order.

@@ -11,6 +11,7 @@ use super::corrupt::{corrupt, shake};
 use super::critic::Critic;
 use super::feed::Feed;
 use super::layout;
+use super::log::Log;
 use super::params::{AdamW, Params, rate};
 use super::run::{self, Options, Run};
 use super::to_images;
@@ -122,7 +123,7 @@ pub fn train(options: Options) -> Result<()> {
             .collect::<Vec<u8>>()
     })?;
     let held_out = held_out(&o, 128);
-    let mut told = 0.0;
+    let mut log = Log::new(o.device);
     loop {
         let step = run.step;
         let x = to_images(&feed.take()?, batch, o.device) * 2.0 - 1.0;
@@ -156,15 +157,15 @@ pub fn train(options: Options) -> Result<()> {
         let (gradient, _) = model.params.gradient(&loss, &[]);
         adam.step(&model.params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
 
-        told += critic.learn(&x, &y, step).double_value(&[]) * 2.0;
+        log.add("told apart", &critic.learn(&x, &y, step));
+        log.add("error", &error);
         if step % 50 == 49 {
-            let psnr = -10.0 * (error.double_value(&[]) / 4.0).log10();
             println!(
-                "step {step} psnr {psnr:.2} codes {} told apart {told:.0}% pace {:.2}/s",
+                "step {step}{} codes {} pace {:.2}/s",
+                log.means(),
                 model.codebook.used(),
                 run.pace()
             );
-            told = 0.0;
         }
         if step % 500 == 0 && step > continuous_steps {
             let params = model.params.with_values(&adam.average);

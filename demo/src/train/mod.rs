@@ -11,6 +11,7 @@ mod dreams;
 mod feed;
 pub mod generator;
 pub mod layout;
+mod log;
 pub mod params;
 pub mod perceptor;
 mod ruin;

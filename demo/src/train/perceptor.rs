@@ -10,6 +10,7 @@ use super::augment;
 use super::dreams::{self, Dreams};
 use super::feed::Feed;
 use super::layout;
+use super::log::Log;
 use super::params::{AdamW, Params, rate};
 use super::ruin::ruin;
 use super::run::{self, Options, Run};
@@ -24,8 +25,8 @@ const ADVERSARY_FROM: i64 = 400;
 const MATCHING: f64 = 4.0;
 /// Weight of the dreams' own loss.
 const DREAMS: f64 = 0.3;
-/// Pictures of a batch that are also shown on their way, twice.
-const HAZY: i64 = 8;
+/// One in so many pictures of a batch is also shown on its way, twice.
+const HAZY: i64 = 4;
 /// Scenes that differ from one another in one attribute, side by side in a batch.
 const GROUP: usize = 4;
 /// Steps over which the adversary's reach grows to its full length.
@@ -37,7 +38,7 @@ pub fn config(vocab_size: i64) -> ClipConfig {
         embed_dim: 128,
         image_resolution: 64,
         vision_layers: VisionLayers::Vit(4),
-        vision_width: 128,
+        vision_width: 192,
         vision_patch_size: Some(8),
         context_length: CONTEXT,
         vocab_size,
@@ -65,9 +66,10 @@ impl Batch {
             .flat_map(|g| data::group(seed, k as u32 * groups + g, GROUP, Split::Train, SIZE))
             .collect();
         // What is dreamt of, in its place; the same all through an era.
-        for (slot, sample) in (0..dreams::COUNT).zip(&mut samples) {
-            let (era, _) = dreams::era(k as i64, slot);
-            let number = era * dreams::COUNT + slot;
+        let dreamt = dreams::count(size);
+        for (slot, sample) in (0..dreamt).zip(&mut samples) {
+            let (era, _) = dreams::era(k as i64, slot, dreamt);
+            let number = era * dreamt + slot;
             *sample = data::sample(seed, number as u32, Split::Train, SIZE);
         }
         let mut excluded = Vec::with_capacity(samples.len() * samples.len());
@@ -94,13 +96,12 @@ impl Batch {
 /// Trains until the options' limits, continuing from a checkpoint.
 ///
 /// # Errors
-/// Files cannot be written, a checkpoint does not fit, or the batch is no multiple of four.
+/// Files cannot be written, a checkpoint does not fit, or the batch is no multiple of sixteen.
 pub fn train(options: Options) -> Result<()> {
     ensure!(
-        options.batch > 0 && options.batch % dreams::COUNT == 0,
-        "--batch {} should be a multiple of {}",
-        options.batch,
-        dreams::COUNT
+        options.batch > 0 && options.batch % 16 == 0,
+        "--batch {} should be a multiple of 16",
+        options.batch
     );
     let mut run = Run::new(options)?;
     let o = run.options.clone();
@@ -116,6 +117,7 @@ pub fn train(options: Options) -> Result<()> {
     ];
     let state = state.each_ref().map(|(n, t)| (*n, t));
     run.resume(&state)?;
+    let first = run.step;
     println!(
         "perceptor: {} weights, {} tokens, from step {}",
         params.flat.numel(),
@@ -128,10 +130,13 @@ pub fn train(options: Options) -> Result<()> {
         Feed::start(run.step as u64, o.threads, move |k| Batch::draw(seed, k, size, &words))?;
     let exam = Exam::draw(256, &vocabulary, &o);
     let mut pool = match &o.generator {
-        Some(file) => Some(Dreams::new(file, o.kind, o.device)?),
+        Some(file) => Some(Dreams::new(file, dreams::count(o.batch), o.kind, o.device)?),
         None => None,
     };
-    let mut log = (0.0, 0.0, 0.0, 0.0);
+    let dreamt = dreams::count(o.batch);
+    let near: Vec<i64> = (0..dreamt).filter(|slot| dreams::begins_near(*slot)).collect();
+    let near = Tensor::from_slice(&near).to_device(o.device);
+    let mut log = Log::new(o.device);
     loop {
         let step = run.step;
         tch::manual_seed(o.seed as i64 * 1_000_003 + step);
@@ -147,15 +152,20 @@ pub fn train(options: Options) -> Result<()> {
         let drawn = images;
         let mut images = Tensor::cat(&[&drawn, &ruins, &blots], 0);
         let mut unfinished = None;
-        let hazy = Tensor::randperm(o.batch, place).narrow(0, 0, HAZY.min(o.batch));
+        let hazy = Tensor::randperm(o.batch, place).narrow(0, 0, o.batch / HAZY);
         if let Some(pool) = &mut pool {
-            (0..dreams::COUNT).filter(|s| dreams::era(step, *s).1).for_each(|s| pool.begin(s));
+            for slot in 0..dreamt {
+                // A run that goes on has lost its dreams: they begin anew.
+                if dreams::era(step, slot, dreamt).1 || step == first {
+                    pool.begin(slot, &drawn.narrow(0, slot, 1));
+                }
+            }
             let net = Clip::new(&Weights::new(&params.tensors, o.kind), &config)?;
-            let wanted = tch::no_grad(|| texts(&net, &tokens.narrow(0, 0, dreams::COUNT)));
+            let wanted = tch::no_grad(|| texts(&net, &tokens.narrow(0, 0, dreamt)));
             let shown = pool.advance(&net, config.image_resolution, &wanted);
             let (redrawn, on_their_way) = pool.redraw(&images, o.batch, step, &hazy);
-            let captions = Tensor::cat(&[&hazy, &hazy, &some], 0);
-            let from = Tensor::cat(&[&on_their_way, &blots], 0);
+            let captions = Tensor::cat(&[&hazy, &hazy, &some, &near], 0);
+            let from = Tensor::cat(&[&on_their_way, &blots, &shown.index_select(0, &near)], 0);
             let toward = drawn.index_select(0, &captions);
             unfinished = Some(Unfinished::new(&from, &toward, captions, config.image_resolution));
             // Last, where the loss looks for them.
@@ -179,34 +189,27 @@ pub fn train(options: Options) -> Result<()> {
             let (mut loss, hits) = contrast(&logits, &excluded);
             if pool.is_some() {
                 let hazed = all.narrow(0, count, on_their_way);
-                loss += DREAMS * rivalry(&logits) + clearing(&hazed, &excluded, &hazy);
+                let rivalry = rivalry(&logits, dreamt);
+                if pass == 0 {
+                    log.add("dreams", &rivalry);
+                }
+                loss += DREAMS * rivalry + clearing(&hazed, &excluded, &hazy);
             }
             if let Some(unfinished) = unfinished.as_ref().filter(|_| pass == 0) {
                 let alignment = unfinished.alignment(&net, &texts);
-                log.3 += alignment.double_value(&[]) / 50.0;
+                log.add("alignment", &alignment);
                 loss += MATCHING * (1.0 - alignment);
             }
             let (gradient, inputs) = params.gradient(&loss, &[&cutouts]);
             adam.step(&params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
             cutouts = astray(&cutouts, &inputs[0], reach);
             if pass == 0 {
-                if pool.is_some() {
-                    log.2 += rivalry(&logits).double_value(&[]) / 50.0;
-                }
-                log.0 += loss.double_value(&[]) / 50.0;
-                log.1 += hits.double_value(&[]) * 2.0;
+                log.add("loss", &loss);
+                log.add("hits", &hits);
             }
         }
         if step % 50 == 49 {
-            println!(
-                "step {step} loss {:.3} hits {:.1}% dreams {:.3} alignment {:.3} pace {:.2}/s",
-                log.0,
-                log.1,
-                log.2,
-                log.3,
-                run.pace()
-            );
-            log = (0.0, 0.0, 0.0, 0.0);
+            println!("step {step}{} pace {:.2}/s", log.means(), run.pace());
         }
         if step % 250 == 249 {
             let average = params.with_values(&adam.average);
@@ -267,11 +270,11 @@ fn contrast(logits: &Tensor, excluded: &Tensor) -> (Tensor, Tensor) {
     (loss, hits)
 }
 
-/// How far the dreams, the last pictures, please their captions, the first, better than the
+/// How far the dreams, the last `count` pictures, please their captions, the first, better than the
 /// drawn pictures do: the logistic loss of the difference.
-fn rivalry(logits: &Tensor) -> Tensor {
-    let dreamt = logits.narrow(0, logits.size()[0] - dreams::COUNT, dreams::COUNT);
-    (dreamt.diag(0) - logits.diag(0).narrow(0, 0, dreams::COUNT)).softplus().mean(Kind::Float)
+fn rivalry(logits: &Tensor, count: i64) -> Tensor {
+    let dreamt = logits.narrow(0, logits.size()[0] - count, count);
+    (dreamt.diag(0) - logits.diag(0).narrow(0, 0, count)).softplus().mean(Kind::Float)
 }
 
 /// Pictures on their way, `hazed` [2H, captions], with little noise and then with much: they must

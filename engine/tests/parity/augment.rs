@@ -118,7 +118,7 @@ pub fn check_changes(fixture: &Fixture, report: &mut Report) -> Result<()> {
         match case {
             Changed::Sharpness { factor } => {
                 check_case(fixture, report, i, BLOCK, |x| {
-                    sharpness(x, &Tensor::from_slice(&factor))
+                    sharpness(x, &Tensor::from_slice(&factor).to_device(x.device()))
                 })?;
             }
             Changed::Erase { boxes } => {

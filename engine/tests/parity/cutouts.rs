@@ -47,7 +47,7 @@ pub fn check_resample(fixture: &Fixture, report: &mut Report) -> Result<()> {
 
 pub fn check_original(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let cut = fixture.json("cut_size")?;
-    let boxes: Vec<i64> = Vec::try_from(fixture.tensor("boxes")?.view([-1]))?;
+    let boxes = fixture.integers("boxes")?;
     let crops: Vec<Crop> = boxes.chunks(3).map(|b| Crop { size: b[0], x: b[1], y: b[2] }).collect();
     for (how, resample) in WAYS {
         let x = fixture.tensor("x")?.copy().set_requires_grad(true);

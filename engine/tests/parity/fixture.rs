@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub struct Fixture {
     pub path: PathBuf,
@@ -16,15 +16,25 @@ pub struct Fixture {
     read: RefCell<BTreeSet<String>>,
 }
 
+/// Where the engine computes what is compared: the CPU, or what `VQFARM_PARITY_DEVICE` names.
+pub fn device() -> Result<Device> {
+    let named = std::env::var(DEVICE).unwrap_or_else(|_| "cpu".into());
+    vqfarm_engine::device::choose(&named).context(DEVICE)
+}
+
+pub const DEVICE: &str = "VQFARM_PARITY_DEVICE";
+
 impl Fixture {
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let bytes = std::fs::read(path).with_context(|| format!("reading {shown}"))?;
         let (_, header) =
             SafeTensors::read_metadata(&bytes).with_context(|| format!("header of {shown}"))?;
+        let device = device()?;
         let tensors = Tensor::read_safetensors(path)
             .with_context(|| format!("tensors of {shown}"))?
             .into_iter()
+            .map(|(name, tensor)| (name, tensor.to_device(device)))
             .collect();
         Ok(Self {
             path: path.to_owned(),
@@ -58,6 +68,11 @@ impl Fixture {
             Kind::Half => tensor.to_kind(Kind::Float),
             _ => tensor.shallow_clone(),
         })
+    }
+
+    /// A tensor of int64 by name, flat.
+    pub fn integers(&self, name: &str) -> Result<Vec<i64>> {
+        Ok(Vec::try_from(self.tensor(name)?.to_device(Device::Cpu).flatten(0, -1))?)
     }
 
     /// The model's tensors under its own names, float32.

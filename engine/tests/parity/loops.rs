@@ -2,7 +2,7 @@
 //! latent, tokens and crops put in place of its own.
 
 use anyhow::{Context, Result, bail, ensure};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use vqfarm_core::render::{CutoutMethod, Cutouts, InitWeightForm, RenderSettings};
 use vqfarm_core::rng::Key;
 use vqfarm_engine::cutouts::Cutter;
@@ -44,7 +44,7 @@ pub fn check(fixture: &Fixture, report: &mut Report) -> Result<()> {
         ..RenderSettings::default()
     });
     let perceptor = Tokenized { clip, tokens: fixture.tensor("tokens")? };
-    let models = Models::new(Box::new(generator), vec![Box::new(perceptor)], Device::Cpu);
+    let models = Models::new(Box::new(generator), vec![Box::new(perceptor)], z0.device());
     let mut session = Session::with_cutouts(&models, &[picture], &*cutouts(fixture)?)?;
     session.restore(&[from_start(&session, &z0)])?;
 
@@ -150,14 +150,13 @@ fn cutouts(fixture: &Fixture) -> Result<Box<MakeCut<'static>>> {
         }
         "original" => {
             let boxes = fixture.tensor("boxes")?;
-            let (steps, rows, _) = boxes.size3()?;
+            let (_, rows, _) = boxes.size3()?;
             ensure!(rows == i64::from(count), "`boxes` holds {rows} crops, `cut_n` says {count}");
-            let crop = |step, row| {
-                let value = |n| boxes.int64_value(&[step, row, n]);
-                Crop { size: value(0), x: value(1), y: value(2) }
-            };
+            let numbers = fixture.integers("boxes")?;
+            let crops: Vec<Crop> =
+                numbers.chunks(3).map(|b| Crop { size: b[0], x: b[1], y: b[2] }).collect();
             let iterations: Vec<Vec<Crop>> =
-                (0..steps).map(|step| (0..rows).map(|row| crop(step, row)).collect()).collect();
+                crops.chunks(count as usize).map(<[Crop]>::to_vec).collect();
             Ok(Box::new(move |size| Ok(Box::new(Boxes { size, iterations: iterations.clone() }))))
         }
         other => bail!("cutouts `{other}` are unknown here"),

@@ -2,7 +2,7 @@
 //!
 //! Every `.safetensors` file of the fixture directory names its own `kind`; the table below
 //! says who checks it. `VQFARM_FIXTURES` names another directory. A word on the command line
-//! keeps only the files whose name contains it.
+//! keeps only the files whose name contains it. `VQFARM_PARITY_DEVICE` names a GPU to compute on.
 
 mod fixture;
 mod report;
@@ -25,6 +25,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use fixture::Fixture;
+use vqfarm_core::render::Precision;
+use vqfarm_engine::device::set_precision;
+
 use report::Report;
 
 type Check = fn(&Fixture, &mut Report) -> Result<()>;
@@ -67,10 +70,10 @@ const FAILED: &str = "parity: failed: ";
 
 fn main() -> ExitCode {
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    let outcome = match std::env::var_os(KERNELS[0][0].0) {
-        None => with_kernels(&filter),
-        Some(_) => with_these_kernels(&filter),
-    };
+    // A GPU has kernels of its own.
+    let chosen =
+        [KERNELS[0][0].0, fixture::DEVICE].into_iter().any(|v| std::env::var_os(v).is_some());
+    let outcome = if chosen { with_these_kernels(&filter) } else { with_kernels(&filter) };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(files) => {
@@ -86,6 +89,8 @@ fn main() -> ExitCode {
 
 fn with_these_kernels(filter: &str) -> Result<usize> {
     tch::set_num_threads(1);
+    // Also keeps a GPU from rounding to TF32.
+    set_precision(fixture::device()?, Precision::Float32)?;
     let dir = std::env::var_os("VQFARM_FIXTURES").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"),
         PathBuf::from,

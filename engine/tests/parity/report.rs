@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Single blocks and losses.
 pub const BLOCK: f64 = 1e-6;
@@ -35,7 +35,8 @@ impl Report {
         if !self.same_shape(&what, ours, theirs) {
             return;
         }
-        let (a, b) = (ours.detach().to_kind(Kind::Double), theirs.to_kind(Kind::Double));
+        let double = |t: &Tensor| t.detach().to_device(Device::Cpu).to_kind(Kind::Double);
+        let (a, b) = (double(ours), double(theirs));
         let apart = (a - &b).abs().max().double_value(&[]);
         let size = b.abs().max().double_value(&[]);
         // Where the original is exactly zero, so must we be, up to the tolerance itself.
@@ -49,7 +50,8 @@ impl Report {
         if !self.same_shape(&what, ours, theirs) {
             return;
         }
-        let wrong = ours.ne_tensor(theirs).sum(Kind::Int64).int64_value(&[]);
+        let (ours, theirs) = (ours.to_device(Device::Cpu), theirs.to_device(Device::Cpu));
+        let wrong = ours.ne_tensor(&theirs).sum(Kind::Int64).int64_value(&[]);
         self.0.push(Line::Exact { what, wrong, of: theirs.numel() as i64 });
     }
 

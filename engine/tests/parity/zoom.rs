@@ -19,7 +19,7 @@ struct Case {
 pub fn check(fixture: &Fixture, report: &mut Report) -> Result<()> {
     let pixels = fixture.tensor("image")?;
     let size = pixels.size();
-    let bytes = Vec::try_from(pixels.view([-1]))?;
+    let bytes = Vec::try_from(pixels.to_device(tch::Device::Cpu).view([-1]))?;
     let image = RgbImage::from_raw(size[1] as u32, size[0] as u32, bytes)
         .context("`image` is not uint8 [height, width, 3]")?;
     for (i, case) in fixture.json::<Vec<Case>>("cases")?.iter().enumerate() {
