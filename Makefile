@@ -40,12 +40,15 @@ lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
+# On a GPU a quarter of an hour; on CPUs days, where DEVICE=cpu.
+DEVICE ?= auto
+TRAIN = --device $(DEVICE) --bf16 --draw-threads 4
 train-demo: build
-	target/release/vqfarm-demo train generator --work out/train/generator --batch 8 --bf16 --rate 6e-4 --steps 12000 --seed 1
+	target/release/vqfarm-demo train generator $(TRAIN) --work out/train/generator --batch 64 --rate 4e-4 --steps 8000 --seed 4
 	target/release/vqfarm-demo export --work out/train --models out/train/models
-	target/release/vqfarm-demo train perceptor --work out/train/perceptor --batch 32 --bf16 --radius 6 --steps 8000 --seed 11 \
+	target/release/vqfarm-demo train perceptor $(TRAIN) --work out/train/perceptor --batch 256 --rate 1.2e-3 --radius 6 --steps 4000 --seed 41 \
 	  --generator out/train/models/demo-f8.safetensors
-	target/release/vqfarm-demo train perceptor --work out/train/judge --radius 0 --bf16 --steps 2000 --seed 12
+	target/release/vqfarm-demo train perceptor $(TRAIN) --work out/train/judge --batch 256 --rate 1.2e-3 --radius 0 --steps 4000 --seed 42
 	target/release/vqfarm-demo export --work out/train --models assets/models
 
 measure-demo: build

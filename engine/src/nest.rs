@@ -17,6 +17,7 @@ use crate::error::{EngineError, Result};
 use crate::guard::guard;
 use crate::image_io;
 use crate::similarity::Similarity;
+use tone::Reach;
 
 /// The smallest side of a band in pixels.
 const COARSEST: i64 = 6;
@@ -47,25 +48,27 @@ pub const TONES: u64 = 4;
 /// There is no picture `at`, one before the last says nothing of the next one, pictures have
 /// different sizes; libtorch fails.
 pub fn compose(pictures: &[Nested], at: usize, along: f64, rim: f64) -> Result<RgbImage> {
-    see(pictures, at, along, rim, &|_| true)
+    see(pictures, at, along, rim, Toned { first: 1, reach: Reach::Rim })
 }
 
-/// What a camera sees at `pictures[at]`, whose own tone stays as it is, since it is to be painted on.
-/// Its rim, otherwise, and the tone of those in it are as [`compose`] shows them.
+/// What a camera sees at `pictures[at]` where that is to be painted on: it keeps its own tone, and what
+/// lies in it has that too, as if lit by the same light. Night in the middle of a day would be
+/// painted as a dark thing, and [`compose`] could not take it away any more.
 ///
 /// # Errors
 /// As [`compose`].
 pub fn tie(pictures: &[Nested], at: usize, rim: f64) -> Result<RgbImage> {
-    see(pictures, at, 0.0, rim, &|j| j > at)
+    see(pictures, at, 0.0, rim, Toned { first: at + 1, reach: Reach::Whole })
 }
 
-fn see(
-    pictures: &[Nested],
-    at: usize,
-    along: f64,
-    rim: f64,
-    is_toned: &dyn Fn(usize) -> bool,
-) -> Result<RgbImage> {
+/// Which pictures take the tone of what lies around them.
+struct Toned {
+    /// From this one on.
+    first: usize,
+    reach: Reach,
+}
+
+fn see(pictures: &[Nested], at: usize, along: f64, rim: f64, toned: Toned) -> Result<RgbImage> {
     let refused = |why: &str| EngineError::Failed(why.into());
     let camera = pictures.get(at).ok_or_else(|| refused("no picture where the camera is"))?;
     let (width, height) = camera.picture.dimensions();
@@ -97,8 +100,9 @@ fn see(
         .collect::<Result<_>>()?;
     let seen = guard(|| {
         tch::no_grad(|| {
-            for j in (1..pictures.len()).filter(|j| is_toned(*j)) {
-                tensors[j] = tone::toned(&tensors[j], &tensors[j - 1], places[j - 1]);
+            for j in toned.first..pictures.len() {
+                let (own, around) = (&tensors[j], &tensors[j - 1]);
+                tensors[j] = tone::toned(own, around, places[j - 1], toned.reach);
             }
             let first = at.saturating_sub(1);
             let mut seen = sample(&tensors[first], views[first]);
@@ -258,7 +262,8 @@ mod tests {
         // Of 200 levels over 16 pixels from the edge to the middle.
         assert!(steps.iter().all(|step| (-3..=32).contains(step)), "{line:?}");
         assert!(line[31] < 60, "{line:?}");
-        // As it is painted on, a picture keeps its own tone.
+        // As it is painted on, a picture keeps its own tone, and gives it to those in it.
+        assert_eq!(tie(&all[..2], 0, 0.3).unwrap(), day);
         let own = tie(&all, 1, 0.3).unwrap();
         assert!(own.get_pixel(32, 12).0[0] < 40, "{:?}", own.get_pixel(32, 12));
     }

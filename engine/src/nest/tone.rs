@@ -17,13 +17,20 @@ const INSIDE: f64 = 0.15;
 /// Standard deviation of the smoothing along and across the edge, in parts of the shorter side.
 const SMOOTH: f64 = 0.1;
 /// How far smoothing reaches, in standard deviations: from the edge to the middle.
-const REACH: f64 = 6.0;
-/// Keeps quotients of nothing from being undefined, far below what [`REACH`] leaves.
+const FAR: f64 = 6.0;
+/// Keeps quotients of nothing from being undefined, far below what [`FAR`] leaves.
 const NOTHING: f64 = 1e-15;
 
-/// `own`, [1, 3, h, w], which lies in `around` at `place`, with that one's tone at its edges and
-/// its own in its middle.
-pub(super) fn toned(own: &Tensor, around: &Tensor, place: Similarity) -> Tensor {
+/// How far a picture takes the tone of what lies around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// At its edges, and the less the nearer its middle is.
+    Rim,
+    Whole,
+}
+
+/// `own`, [1, 3, h, w], which lies in `around` at `place`, with that one's tone.
+pub(super) fn toned(own: &Tensor, around: &Tensor, place: Similarity, reach: Reach) -> Tensor {
     let shape = own.size();
     let (height, width) = (shape[2], shape[3]);
     let pixel = (height.min(width) as f64 / CELLS as f64).max(1.0);
@@ -34,10 +41,10 @@ pub(super) fn toned(own: &Tensor, around: &Tensor, place: Similarity) -> Tensor 
 
     // Coordinates in parts of half a side of the picture: its edges are at 1.
     let (x, y) = points(Similarity::SAME, canvas, 1);
-    let reach: Tensor =
+    let distance: Tensor =
         (&x * (2.0 / columns as f64)).abs().maximum(&(&y * (2.0 / rows as f64)).abs());
-    let inside: Tensor = reach.le(1.0).to_kind(Kind::Float);
-    let ring = &inside * reach.ge(1.0 - INSIDE).to_kind(Kind::Float);
+    let inside: Tensor = distance.le(1.0).to_kind(Kind::Float);
+    let ring = &inside * distance.ge(1.0 - INSIDE).to_kind(Kind::Float);
 
     let (seen, there) = look(around, place, (x * pixel, y * pixel), pixel);
     let outside = 1.0 - inside;
@@ -50,7 +57,10 @@ pub(super) fn toned(own: &Tensor, around: &Tensor, place: Similarity) -> Tensor 
 
     let change = change.narrow(2, margin, rows).narrow(3, margin, columns);
     let change = change.upsample_bilinear2d([height, width], false, None, None);
-    own + change * nearness(width, height)
+    match reach {
+        Reach::Rim => own + change * nearness(width, height),
+        Reach::Whole => own + change,
+    }
 }
 
 /// How near to the edge each pixel is, squared, [h, w]: 0 in the middle, 1 at the edge, the same along
@@ -93,7 +103,7 @@ fn mean_near(image: &Tensor, mask: &Tensor, sigma: f64) -> Tensor {
 
 /// Convolved with a Gaussian, as if all were 0 beyond the edges.
 fn smooth(image: &Tensor, sigma: f64) -> Tensor {
-    let radius = (REACH * sigma).ceil() as i64;
+    let radius = (FAR * sigma).ceil() as i64;
     let at = Tensor::arange_start(-radius, radius + 1, (Kind::Double, Device::Cpu)) / sigma;
     let bell = (at.square() * -0.5).exp();
     let bell = (&bell / bell.sum(Kind::Double)).view([1, 1, -1, 1]);
@@ -123,11 +133,13 @@ mod tests {
 
     #[test]
     fn the_rim_takes_the_tone_around_it_and_the_middle_keeps_its_own() {
-        let toned = toned(&flat(0.2), &flat(0.8), place([0.5; 2]));
+        let toned = toned(&flat(0.2), &flat(0.8), place([0.5; 2]), Reach::Rim);
         for (x, y) in [(0, 32), (95, 32), (48, 0), (48, 63), (0, 0)] {
             assert!((at(&toned, x, y) - 0.8).abs() < 0.02, "{}", at(&toned, x, y));
         }
         assert!((at(&toned, 48, 32) - 0.2).abs() < 0.02, "{}", at(&toned, 48, 32));
+        let whole = super::toned(&flat(0.2), &flat(0.8), place([0.5; 2]), Reach::Whole);
+        assert!((at(&whole, 48, 32) - 0.8).abs() < 0.02, "{}", at(&whole, 48, 32));
         // Evenly on the way.
         let line: Vec<f64> = (0..32).map(|y| at(&toned, 48, y)).collect();
         assert!(line.windows(2).all(|two| (0.0..0.05).contains(&(two[0] - two[1]))), "{line:?}");
@@ -137,7 +149,7 @@ mod tests {
     fn one_tone_stays_as_it_is_whatever_is_drawn_on_it() {
         let own = flat(0.4);
         let _ = own.narrow(2, 24, 16).narrow(3, 40, 16).fill_(0.9);
-        let toned = toned(&own, &flat(0.4), place([0.5; 2]));
+        let toned = toned(&own, &flat(0.4), place([0.5; 2]), Reach::Rim);
         assert!((toned - own).abs().max().double_value(&[]) < 0.01);
     }
 
@@ -146,7 +158,7 @@ mod tests {
         // Day above, the same sea below.
         let around = flat(0.3);
         let _ = around.narrow(2, 0, 32).fill_(0.9);
-        let toned = toned(&flat(0.3), &around, place([0.5; 2]));
+        let toned = toned(&flat(0.3), &around, place([0.5; 2]), Reach::Rim);
         assert!(at(&toned, 48, 0) > 0.8, "{}", at(&toned, 48, 0));
         assert!(at(&toned, 48, 63) < 0.35, "{}", at(&toned, 48, 63));
     }
@@ -154,7 +166,7 @@ mod tests {
     #[test]
     fn nothing_is_taken_from_beyond_the_picture_around() {
         // The right half lies outside of it.
-        let toned = toned(&flat(0.2), &flat(0.8), place([1.0, 0.5]));
+        let toned = toned(&flat(0.2), &flat(0.8), place([1.0, 0.5]), Reach::Rim);
         assert!(at(&toned, 0, 32) > 0.75, "{}", at(&toned, 0, 32));
         assert!((at(&toned, 95, 32) - 0.2).abs() < 0.05, "{}", at(&toned, 95, 32));
     }
