@@ -143,7 +143,7 @@ impl TestFarm {
             text = text.replace(id, &format!("[id {n}]")).replace(&id[24..], &format!("[job{n}]"));
         }
         // How fast the farm works is another matter each time.
-        let lines = text.lines().filter(|line| !line.starts_with("pace "));
+        let lines = text.lines().filter(|line| !line.starts_with("frames "));
         let times = lines.map(without_times).collect::<Vec<_>>();
         times.join("\n")
     }
@@ -192,6 +192,7 @@ pub fn worker(name: &str) -> WorkerInfo {
         tags: BTreeSet::new(),
         memory: 8 << 30,
         loaded: ["demo-f8".to_owned()].into(),
+        busy: None,
     }
 }
 
