@@ -1,5 +1,6 @@
 //! The `vqfarm` command.
 
+mod doctor;
 mod expand;
 mod failure;
 mod farm;
@@ -70,6 +71,7 @@ enum Command {
     Undrain(farm::DrainArgs),
     Audit(farm::AuditArgs),
     Reconcile(farm::ReconcileArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => farm::block_on(farm::drain(args)),
         Command::Undrain(args) => farm::block_on(farm::undrain(args)),
         Command::Audit(args) => farm::block_on(farm::audit(args)),
+        Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
     })
 }

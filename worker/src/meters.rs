@@ -116,3 +116,19 @@ impl Mark {
         self.at.elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_share_is_remembered() {
+        let meters = Meters::new(1);
+        assert_eq!(meters.busy_percent(), None);
+        meters.worked(Duration::from_secs(3600));
+        meters.busy_since(&meters.beginning());
+        assert_eq!(meters.busy_percent(), Some(100));
+        meters.busy_since(&meters.mark());
+        assert_eq!(meters.busy_percent(), Some(0));
+    }
+}

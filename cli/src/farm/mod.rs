@@ -7,7 +7,7 @@ mod fetch;
 mod jobs;
 mod logs;
 mod models;
-mod show;
+pub mod show;
 mod status;
 mod stitch;
 mod submit;

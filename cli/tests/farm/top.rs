@@ -82,7 +82,10 @@ fn a_worker_is_drained_and_its_logs_are_shown() {
     terminal.until_text("logs of w-1");
     terminal.press("d");
     terminal.until_text("w-1 finishes what it has and leaves");
-    terminal.until_text("draining");
+    terminal.until("the list says so", |screen| {
+        let text = screen.contents();
+        text.lines().any(|line| line.starts_with("│w-1") && line.contains("draining"))
+    });
     terminal.press("d");
     terminal.until_text("w-1 takes work again");
     terminal.until_text("03:04:05.678Z info painted by w-1");

@@ -196,7 +196,6 @@ impl App {
             self.job = job;
             self.layer = None;
             self.scroll = 0;
-            self.picture = None;
         }
     }
 

@@ -1,5 +1,7 @@
 //! The newest frame of a job, in whatever way this terminal shows pictures.
 
+use std::io::{self, Write};
+
 use anyhow::Context;
 use image::DynamicImage;
 use ratatui::layout::Size;
@@ -34,10 +36,13 @@ impl Painter {
     /// Asks the terminal what it can: kitty's, iTerm2's or sixel pictures; else there are half
     /// blocks in colour. To be called on the other screen, before keys are read.
     pub fn new() -> Self {
-        Self::with(Picker::from_query_stdio().unwrap_or_else(|_| Picker::halfblocks()))
-    }
-
-    pub fn with(picker: Picker) -> Self {
+        let picker = Picker::from_query_stdio().unwrap_or_else(|_| Picker::halfblocks());
+        if picker.capabilities().is_empty() {
+            // Where nobody answered, as in a tmux that passes no questions on, a thread still
+            // waits and would swallow the first key. This is a question that tmux answers itself.
+            let mut out = io::stdout();
+            let _ = out.write_all(b"\x1b[5n").and_then(|()| out.flush());
+        }
         Self { picker, frame: None, painted: None }
     }
 

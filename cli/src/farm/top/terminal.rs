@@ -36,3 +36,33 @@ impl Drop for Screen {
         ratatui::restore();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vqfarm_testing::terminal::{Program, Terminal};
+
+    use super::*;
+
+    /// What the test below starts in a terminal.
+    #[test]
+    #[ignore = "it panics, in a terminal of its own"]
+    fn panics() {
+        let mut screen = Screen::take().unwrap();
+        screen.terminal.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
+        panic!("what went wrong");
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_can_be_read() {
+        let this = std::env::current_exe().unwrap();
+        let args = ["--ignored", "--nocapture", "--exact", "farm::top::terminal::tests::panics"];
+        let program = Program { path: &this, args: &args, env: &[] };
+        let mut terminal = Terminal::start(&program, 100, 30);
+        let left = terminal.until("the message", |screen| {
+            !screen.alternate_screen() && screen.contents().contains("what went wrong")
+        });
+        assert!(!left.contains("drawn"), "{left}");
+        terminal.until("the cursor", |screen| !screen.hide_cursor());
+        assert!(!terminal.wait().success());
+    }
+}

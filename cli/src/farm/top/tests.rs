@@ -306,6 +306,9 @@ fn what_is_chosen_stays_chosen() {
     assert!(
         app.picture_shown().is_none() && app.map_shown().is_none() && app.logs_shown().is_empty()
     );
+    press(&mut app, KeyCode::Up);
+    assert!(app.picture_shown().is_some() && app.map_shown().is_some(), "it is still known");
+    press(&mut app, KeyCode::Down);
     let mut more = busy();
     let counts = Counts { tasks: 1, ready: 1, ..Counts::default() };
     more.jobs.insert(0, job(0, "urgent", JobState::Waiting, counts));

@@ -30,9 +30,9 @@ pub fn draw(app: &App, frame: &mut Frame, area: Rect) {
         Constraint::Fill(1),
         Constraint::Length(8),
         Constraint::Length(5),
-        Constraint::Length(7),
-        Constraint::Length(6),
         Constraint::Length(9),
+        Constraint::Length(6),
+        Constraint::Length(6),
     ];
     let rows = workers.iter().map(|worker| row(worker, app.overview.status.now));
     let table = Table::new(rows, widths)
