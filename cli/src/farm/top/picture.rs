@@ -1,6 +1,7 @@
 //! The newest frame of a job, in whatever way this terminal shows pictures.
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use image::DynamicImage;
@@ -16,6 +17,9 @@ use crate::farm::client::Farm;
 
 /// A picture larger than this, in pixels of a side, is none of ours.
 const LARGEST: u32 = 16_384;
+
+/// After so long the picker gives up on a terminal that does not answer.
+const UNANSWERED: Duration = Duration::from_secs(2);
 
 /// Fetches frames and makes them ready to be shown.
 pub struct Painter {
@@ -36,10 +40,11 @@ impl Painter {
     /// Asks the terminal what it can: kitty's, iTerm2's or sixel pictures; else there are half
     /// blocks in colour. To be called on the other screen, before keys are read.
     pub fn new() -> Self {
+        let asked = Instant::now();
         let picker = Picker::from_query_stdio().unwrap_or_else(|_| Picker::halfblocks());
-        if picker.capabilities().is_empty() {
-            // Where nobody answered, as in a tmux that passes no questions on, a thread still
-            // waits and would swallow the first key. This is a question that tmux answers itself.
+        if picker.capabilities().is_empty() && asked.elapsed() >= UNANSWERED {
+            // As in a tmux that passes no questions on. A thread of the picker still waits and would
+            // swallow the first key: it gets the answer to a question that tmux answers itself.
             let mut out = io::stdout();
             let _ = out.write_all(b"\x1b[5n").and_then(|()| out.flush());
         }

@@ -1,14 +1,26 @@
 //! The terminal, taken and given back as it was.
 
 use std::io::{self, IsTerminal};
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use crossterm::cursor::Show;
+use crossterm::execute;
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use ratatui::DefaultTerminal;
+use ratatui::backend::CrosstermBackend;
 
 use crate::failure::Failure;
 
+/// Whether it is taken: it must be given back once only, as the second time would move the
+/// cursor to where it was before, over whatever was told since.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// A terminal in raw mode that shows its other screen. It is as before when this is dropped,
-/// and after a panic, whose message then stays to be read.
+/// and after a panic of any task, whose message then stays to be read.
 pub struct Screen {
     pub terminal: DefaultTerminal,
 }
@@ -25,15 +37,34 @@ impl Screen {
                     .into(),
             ));
         }
-        // Also sets the hook that gives the terminal back before a panic is told.
-        let terminal = ratatui::try_init().context("cannot take the terminal")?;
+        let tell = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            give_back();
+            tell(panic);
+        }));
+        let terminal = enter().inspect_err(|_| give_back()).context("cannot take the terminal")?;
         Ok(Self { terminal })
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        give_back();
+    }
+}
+
+fn enter() -> io::Result<DefaultTerminal> {
+    TAKEN.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))
+}
+
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // A terminal that is gone needs nothing back.
+        let _ = disable_raw_mode();
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
     }
 }
 
