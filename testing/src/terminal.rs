@@ -15,7 +15,9 @@ const SURELY: Duration = Duration::from_secs(60);
 /// A program asks with this whether the terminal is there…
 const ASKED: &[u8] = b"\x1b[5n";
 /// …and every terminal answers.
-const ANSWER: &[u8] = b"\x1b[0n";
+const ANSWER: &str = "\x1b[0n";
+/// What a terminal says before that which shows kitty's pictures, in cells of 10 by 20 pixels.
+pub const KITTY: &str = "\x1b_Gi=31;OK\x1b\\\x1b[6;20;10t";
 
 type Keyboard = Arc<Mutex<Box<dyn Write + Send>>>;
 
@@ -35,6 +37,8 @@ struct Glass {
 
 struct Shown {
     parser: Parser,
+    /// All that the program wrote.
+    written: Vec<u8>,
     /// The program has closed it.
     dark: bool,
 }
@@ -44,6 +48,8 @@ pub struct Program<'a> {
     pub path: &'a Path,
     pub args: &'a [&'a str],
     pub env: &'a [(&'a str, &'a str)],
+    /// What the terminal says of itself when it is asked; mostly nothing.
+    pub says: &'a str,
 }
 
 impl Terminal {
@@ -65,21 +71,35 @@ impl Terminal {
         let keyboard = pair.master.take_writer().expect("the terminal is written to");
         let keyboard: Keyboard = Arc::new(Mutex::new(keyboard));
         let parser = Parser::new(cells(lines), cells(columns), 0);
-        let glass =
-            Glass { shown: Mutex::new(Shown { parser, dark: false }), changed: Condvar::new() };
+        let glass = Glass {
+            shown: Mutex::new(Shown { parser, written: Vec::new(), dark: false }),
+            changed: Condvar::new(),
+        };
         let glass = Arc::new(glass);
         let (seen, answers) = (glass.clone(), keyboard.clone());
-        thread::spawn(move || seen.follow(reader, &answers));
+        let answer = format!("{}{ANSWER}", program.says);
+        thread::spawn(move || seen.follow(reader, &answers, &answer));
         Self { master: pair.master, keyboard, child, glass }
     }
 
     /// Waits until the terminal is as wanted; answers with what is written on it.
     pub fn until(&self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) -> String {
+        self.until_shown(what, |shown| wanted(shown.parser.screen()))
+    }
+
+    /// Waits until the program has written these bytes, which need not be visible.
+    pub fn until_written(&self, bytes: &[u8]) {
+        self.until_shown(&format!("{bytes:?}"), |shown| {
+            shown.written.windows(bytes.len()).any(|window| window == bytes)
+        });
+    }
+
+    fn until_shown(&self, what: &str, wanted: impl Fn(&Shown) -> bool) -> String {
         let deadline = Instant::now() + SURELY;
         let mut shown = self.glass.lock();
         loop {
             let screen = shown.parser.screen();
-            if wanted(screen) {
+            if wanted(&shown) {
                 return screen.contents();
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -135,7 +155,7 @@ impl Glass {
     }
 
     /// Shows what the program writes, and answers when it asks whether somebody is there.
-    fn follow(&self, mut reader: Box<dyn Read + Send>, answers: &Keyboard) {
+    fn follow(&self, mut reader: Box<dyn Read + Send>, answers: &Keyboard, answer: &str) {
         let mut buffer = [0; 4096];
         let mut last = Vec::new();
         while let Ok(read @ 1..) = reader.read(&mut buffer) {
@@ -144,11 +164,13 @@ impl Glass {
             last.extend_from_slice(bytes);
             if last.windows(ASKED.len()).any(|window| window == ASKED) {
                 let mut keyboard = answers.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = keyboard.write_all(ANSWER);
+                let _ = keyboard.write_all(answer.as_bytes());
                 last.clear();
             }
             last.drain(..last.len().saturating_sub(ASKED.len() - 1));
-            self.lock().parser.process(bytes);
+            let mut shown = self.lock();
+            shown.written.extend_from_slice(bytes);
+            shown.parser.process(bytes);
             self.changed.notify_all();
         }
         self.lock().dark = true;

@@ -165,9 +165,12 @@ fn measure(args: &bench::BenchArgs) -> ExitCode {
 
 fn tell() -> ExitCode {
     let probed = runtime().and_then(|runtime| runtime.block_on(probe::probe()));
-    let printed = probed.and_then(|probe| Ok(println!("{}", serde_json::to_string(&probe)?)));
-    match printed {
-        Ok(()) => ExitCode::SUCCESS,
+    let line = probed.and_then(|probe| Ok(serde_json::to_string(&probe)?));
+    match line {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

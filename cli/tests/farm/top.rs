@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use vqfarm_testing::terminal::{Program, Terminal};
+use vqfarm_testing::terminal::{KITTY, Program, Terminal};
 
 use crate::support::TestFarm;
 
@@ -19,7 +19,7 @@ fn in_a_shell(farm: &TestFarm, flags: &str, columns: u16, lines: u16) -> Termina
     );
     let addr = format!("http://{}", farm.addr);
     let env = [("VQFARM_ADDR", addr.as_str()), ("VQFARM_TOKEN", "")];
-    let program = Program { path: "/bin/sh".as_ref(), args: &["-c", &script], env: &env };
+    let program = Program { path: "/bin/sh".as_ref(), args: &["-c", &script], env: &env, says: "" };
     Terminal::start(&program, columns, lines)
 }
 
@@ -113,11 +113,26 @@ fn it_waits_for_the_next_coordinator() {
 }
 
 #[test]
+fn a_terminal_that_shows_pictures_gets_them_as_they_are() {
+    let farm = TestFarm::start();
+    farm.submit();
+    farm.work(1);
+    let addr = format!("http://{}", farm.addr);
+    let (path, env) = (program(), [("VQFARM_ADDR", addr.as_str()), ("VQFARM_TOKEN", "")]);
+    let program = Program { path: &path, args: &["top"], env: &env, says: KITTY };
+    let terminal = Terminal::start(&program, 80, 24);
+    // The head of a picture in pixels, one that takes its place among letters.
+    terminal.until_written(b"\x1b_Gq=2,");
+    let shown = terminal.until_text("frames/000000.png");
+    assert!(!shown.contains('▄'), "{shown}");
+}
+
+#[test]
 fn a_signal_ends_it_as_well() {
     let farm = TestFarm::start();
     let addr = format!("http://{}", farm.addr);
     let (path, env) = (program(), [("VQFARM_ADDR", addr.as_str()), ("VQFARM_TOKEN", "")]);
-    let program = Program { path: &path, args: &["top", "--no-images"], env: &env };
+    let program = Program { path: &path, args: &["top", "--no-images"], env: &env, says: "" };
     let mut terminal = Terminal::start(&program, 80, 24);
     terminal.until_text("none yet; submit one");
     let sent = Command::new("kill").arg(terminal.pid().to_string()).status().unwrap();

@@ -87,7 +87,7 @@ mod tests {
     fn a_panic_gives_the_terminal_back_and_can_be_read() {
         let this = std::env::current_exe().unwrap();
         let args = ["--ignored", "--nocapture", "--exact", "farm::top::terminal::tests::panics"];
-        let program = Program { path: &this, args: &args, env: &[] };
+        let program = Program { path: &this, args: &args, env: &[], says: "" };
         let mut terminal = Terminal::start(&program, 100, 30);
         let left = terminal.until("the message", |screen| {
             !screen.alternate_screen() && screen.contents().contains("what went wrong")
