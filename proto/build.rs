@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(descriptor, compiler.encode_file_descriptor_set())?;
     let mut config = tonic_prost_build::configure()
         // Whole pictures and weights have no place in a log.
-        .skip_debug(["SubmitRequest", "PutModelRequest", "FetchResponse"]);
+        .skip_debug(["SubmitRequest", "PutModelRequest", "FetchResponse", "NewestFrameResponse"]);
     for message in PRINTED {
         let path = format!(".vqfarm.v1.{message}");
         config = config.message_attribute(path, "#[derive(serde::Serialize)]");

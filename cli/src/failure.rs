@@ -20,6 +20,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Other(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
 /// The status of a command; an error is shown on standard error. A closed pipe is the reader's
 /// choice and no error.
 pub fn report(result: Result<ExitCode, Failure>) -> ExitCode {

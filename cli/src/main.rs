@@ -1,5 +1,6 @@
 //! The `vqfarm` command.
 
+mod doctor;
 mod expand;
 mod failure;
 mod farm;
@@ -44,6 +45,7 @@ enum Command {
     Models(models::ModelsArgs),
     Submit(Box<farm::SubmitArgs>),
     Status(farm::StatusArgs),
+    Top(farm::TopArgs),
     Jobs(farm::JobsArgs),
     Job(farm::JobArgs),
     Tasks(farm::TasksArgs),
@@ -69,6 +71,7 @@ enum Command {
     Undrain(farm::DrainArgs),
     Audit(farm::AuditArgs),
     Reconcile(farm::ReconcileArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Command::Models(args) => models::run(args),
         Command::Submit(args) => farm::block_on(farm::submit(*args)),
         Command::Status(args) => farm::block_on(farm::status(args)),
+        Command::Top(args) => farm::block_on(farm::top(args)),
         Command::Jobs(args) => farm::block_on(farm::jobs(args)),
         Command::Job(args) => farm::block_on(farm::job(args)),
         Command::Tasks(args) => farm::block_on(farm::tasks(args)),
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => farm::block_on(farm::drain(args)),
         Command::Undrain(args) => farm::block_on(farm::undrain(args)),
         Command::Audit(args) => farm::block_on(farm::audit(args)),
+        Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
     })
 }

@@ -128,7 +128,10 @@ fn tolerate_closed(error: std::io::Error) -> Result<()> {
 }
 
 /// The worker beside this program, or on PATH.
-fn find() -> Result<PathBuf> {
+///
+/// # Errors
+/// There is none.
+pub fn find() -> Result<PathBuf> {
     let beside = env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.join(PROGRAM)))

@@ -11,7 +11,8 @@ use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapsho
 use crate::audit::Problem;
 use crate::error::{Error, Result};
 use crate::files::Log;
-use crate::status::{Activity, PartHealth};
+use crate::map::Part;
+use crate::status::{Activity, PartHealth, WorkerGroup};
 use crate::why::Reason;
 
 /// Whose frames a submit is about; none where it renders its own.
@@ -106,22 +107,40 @@ pub fn task(job: &JobSnapshot, task: TaskSnapshot) -> v1::Task {
     }
 }
 
-pub fn worker(worker: &WorkerSnapshot, activity: Activity) -> v1::Worker {
-    let state = match activity {
+fn activity_state(activity: Activity) -> v1::WorkerState {
+    match activity {
         Activity::Idle => v1::WorkerState::Idle,
         Activity::Busy => v1::WorkerState::Busy,
         Activity::Draining => v1::WorkerState::Draining,
         Activity::Lost => v1::WorkerState::Lost,
-    };
+    }
+}
+
+pub fn group(group: WorkerGroup) -> v1::WorkerGroup {
+    v1::WorkerGroup {
+        state: activity_state(group.activity).into(),
+        workers: group.workers,
+        memory: group.memory,
+        busy: group.busy,
+    }
+}
+
+pub fn worker(worker: &WorkerSnapshot, activity: Activity) -> v1::Worker {
     v1::Worker {
         id: worker.info.id.to_string(),
-        state: state.into(),
+        state: activity_state(activity).into(),
         tags: worker.info.tags.iter().map(ToString::to_string).collect(),
         memory: worker.info.memory,
         loaded: worker.info.loaded.iter().cloned().collect(),
         leased: worker.leased,
         last_seen: worker.last_seen.0,
+        busy: worker.info.busy.map(|percent| f64::from(percent) / 100.0),
     }
+}
+
+pub fn part(part: Part) -> v1::TaskMapPart {
+    let Part { tasks, done, leased, delayed, failed } = part;
+    v1::TaskMapPart { tasks, done, leased, delayed, failed }
 }
 
 pub fn reason(reason: Reason) -> v1::Reason {
@@ -153,8 +172,8 @@ pub fn problem(problem: Problem) -> v1::Problem {
 }
 
 pub fn log(log: Log) -> v1::Log {
-    let Log { layer, index, attempt, text } = log;
-    v1::Log { layer, index, attempt, text }
+    let Log { job, layer, index, attempt, text } = log;
+    v1::Log { job: job.to_string(), layer, index, attempt, text }
 }
 
 pub fn model(model: ModelRecord) -> v1::Model {

@@ -16,6 +16,7 @@ use vqfarm_storage::{JobStore, Storage};
 
 use crate::error::{Error, Result};
 use crate::pace::Pace;
+use crate::recent::Recent;
 
 /// What a farm takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Farm {
     /// How long a lease lasts: a worker that is silent for longer is lost.
     pub lease: Duration,
     pub pace: Pace,
+    pub recent: Recent,
 }
 
 impl Farm {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use futures::stream::{self, Stream, StreamExt};
-use vqfarm_core::id::JobId;
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use vqfarm_core::id::{JobId, TaskId, WorkerId};
 use vqfarm_core::keys;
 use vqfarm_storage::JobStore;
 
@@ -12,6 +12,8 @@ use crate::farm::{Farm, layer_number};
 
 /// Files that are read ahead.
 const AHEAD: usize = 4;
+/// After so many attempts without a log no others are looked for.
+const GAP: u32 = 2;
 
 /// A whole file of a job, by its key.
 pub struct File {
@@ -22,6 +24,7 @@ pub struct File {
 /// What one attempt logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
+    pub job: JobId,
     pub layer: String,
     pub index: u64,
     pub attempt: u32,
@@ -88,10 +91,76 @@ impl Farm {
             async move {
                 let bytes = store.get(&keys::log(&layer, index, attempt)).await?;
                 let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-                Ok(Log { layer, index, attempt, text })
+                Ok(Log { job, layer, index, attempt, text })
             }
         };
         Ok(stream::iter(found).map(read).buffered(AHEAD))
+    }
+
+    /// What was logged of the last attempts at the `last` tasks that ended last, the latest at
+    /// the end: of a job, of a worker, or of a job on a worker. Of a job of which nothing was
+    /// heard yet, the tasks with the highest numbers.
+    pub async fn last_logs(
+        &self,
+        job: Option<JobId>,
+        worker: Option<&WorkerId>,
+        last: usize,
+    ) -> Result<Vec<Log>> {
+        let tasks = match (job, worker) {
+            (job, Some(worker)) => {
+                let mut tasks = self.recent.of_worker(worker);
+                tasks.retain(|task| job.is_none_or(|job| task.job == job));
+                tasks
+            }
+            (Some(job), None) => match self.recent.of_job(job) {
+                heard if heard.is_empty() => return self.highest_logs(job, last).await,
+                heard => heard,
+            },
+            (None, None) => Vec::new(),
+        };
+        let read = |task: TaskId| async move { self.last_log(task).await };
+        let logs = stream::iter(tasks.into_iter().take(last)).map(read).buffered(AHEAD);
+        let mut logs: Vec<Log> = logs.try_filter_map(async |log| Ok(log)).try_collect().await?;
+        logs.reverse();
+        Ok(logs)
+    }
+
+    /// The log of a task's last attempt that has one.
+    async fn last_log(&self, task: TaskId) -> Result<Option<Log>> {
+        let TaskId { job, layer, index } = task;
+        let layers = self.queue.job(job).await?.layers;
+        let Some(layer) = layers.into_iter().nth(usize::from(layer)) else { return Ok(None) };
+        let store = self.storage.job(job);
+        let mut found = None;
+        // An attempt of a worker that was killed leaves none.
+        let mut missing = 0;
+        for attempt in 1.. {
+            let Some(bytes) = store.get(&keys::log(&layer.name, index, attempt)).await? else {
+                missing += 1;
+                if missing == GAP {
+                    break;
+                }
+                continue;
+            };
+            missing = 0;
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            found = Some(Log { job, layer: layer.name.clone(), index, attempt, text });
+        }
+        Ok(found)
+    }
+
+    async fn highest_logs(&self, job: JobId, last: usize) -> Result<Vec<Log>> {
+        let mut highest = Vec::new();
+        for (number, layer) in (0..).zip(self.queue.job(job).await?.layers) {
+            let logs = logs_of(&self.storage.job(job), &layer.name).await?;
+            let mut tasks: Vec<u64> = logs.into_iter().map(|(index, _)| index).collect();
+            tasks.dedup();
+            highest.extend(tasks.into_iter().map(|index| TaskId { job, layer: number, index }));
+        }
+        let read = |task: TaskId| async move { self.last_log(task).await };
+        let first = highest.len().saturating_sub(last);
+        let logs = stream::iter(highest.split_off(first)).map(read).buffered(AHEAD);
+        logs.try_filter_map(async |log| Ok(log)).try_collect().await
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use vqfarm_core::id::{JobId, ModelName, RequestId, UserName, WorkerId};
+use vqfarm_core::keys;
 use vqfarm_proto::v1::farm_server::Farm as FarmService;
 use vqfarm_proto::v1::{fetch_response, put_model_request};
 use vqfarm_proto::{RefusalReason as Reason, v1};
@@ -21,6 +22,7 @@ use vqfarm_service::shutdown;
 use crate::convert;
 use crate::error::Error;
 use crate::farm::{Farm, to_json};
+use crate::recent;
 use crate::submit::{Submit, Submitted};
 use crate::tokens::{Role, Tokens};
 use crate::watching;
@@ -58,6 +60,26 @@ impl Grpc {
         let id = self.farm.find(text).await?;
         let job = self.farm.queue.job(id).await.map_err(Error::from)?;
         Ok((id, job))
+    }
+
+    /// The logs of the tasks that ended last.
+    async fn last_logs(&self, asked: v1::LogsRequest) -> Answer<Answers<v1::Log>> {
+        if asked.task.is_some() || !asked.layer.is_empty() {
+            let message = "`last` goes with neither a task nor a layer";
+            return Err(Error::refused(Reason::BadRequest, message).into());
+        }
+        let worker = match asked.worker.as_str() {
+            "" => None,
+            _ => Some(WorkerId::new(asked.worker).map_err(Error::from)?),
+        };
+        let job = match asked.job.as_str() {
+            "" if worker.is_some() => None,
+            text => Some(self.farm.find(text).await?),
+        };
+        let last = usize::try_from(asked.last).unwrap_or(usize::MAX).min(recent::KEPT);
+        let logs = self.farm.last_logs(job, worker.as_ref(), last).await?;
+        let logs = stream::iter(logs).map(|log| Ok(convert::log(log)));
+        Ok(Response::new(Box::pin(logs)))
     }
 }
 
@@ -202,6 +224,15 @@ impl FarmService for Grpc {
         }))
     }
 
+    async fn task_map(&self, request: Request<v1::TaskMapRequest>) -> Answer<v1::TaskMapResponse> {
+        self.admit(&request, Role::Viewer)?;
+        let asked = request.into_inner();
+        let id = self.farm.find(&asked.job).await?;
+        let map = self.farm.task_map(id, &asked.layer, asked.parts).await?;
+        let parts = map.parts.into_iter().map(convert::part).collect();
+        Ok(Response::new(v1::TaskMapResponse { layer: map.layer, parts }))
+    }
+
     async fn pause(&self, request: Request<v1::JobRequest>) -> Answer<v1::Job> {
         self.admit(&request, Role::Operator)?;
         let id = self.farm.find(&request.into_inner().job).await?;
@@ -282,6 +313,9 @@ impl FarmService for Grpc {
             health: status.health.into_iter().map(convert::health).collect(),
             farm: self.farm.name.to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
+            now: self.farm.now().0,
+            frames_an_hour: status.frames_an_hour,
+            groups: status.groups.into_iter().map(convert::group).collect(),
         }))
     }
 
@@ -300,10 +334,37 @@ impl FarmService for Grpc {
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<Self::LogsStream> {
         self.admit(&request, Role::Viewer)?;
         let asked = request.into_inner();
+        if asked.last > 0 {
+            return self.last_logs(asked).await;
+        }
+        if !asked.worker.is_empty() {
+            let message = "say of how many tasks the logs of a worker are wanted: `last`";
+            return Err(Error::refused(Reason::BadRequest, message).into());
+        }
         let id = self.farm.find(&asked.job).await?;
         let logs = self.farm.logs(id, &asked.layer, asked.task).await?;
         let logs = logs.map(|log| log.map(convert::log).map_err(Status::from));
         Ok(Response::new(Box::pin(logs)))
+    }
+
+    async fn newest_frame(
+        &self,
+        request: Request<v1::NewestFrameRequest>,
+    ) -> Answer<v1::NewestFrameResponse> {
+        self.admit(&request, Role::Viewer)?;
+        let asked = request.into_inner();
+        let id = self.farm.find(&asked.job).await?;
+        let Some((owner, frame)) = self.farm.newest_frame(id).await? else {
+            return Ok(Response::new(v1::NewestFrameResponse::default()));
+        };
+        let path = keys::frame(frame);
+        let png = if path == asked.have {
+            None
+        } else {
+            self.farm.storage.job(owner).get(&path).await.map_err(Error::from)?
+        };
+        let png = png.unwrap_or_default().into();
+        Ok(Response::new(v1::NewestFrameResponse { path, png }))
     }
 
     type FetchStream = Answers<v1::FetchResponse>;

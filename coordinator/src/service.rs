@@ -25,6 +25,7 @@ use crate::farm::Farm;
 use crate::grpc::Grpc;
 use crate::options::{Options, QueueKind};
 use crate::pace::Pace;
+use crate::recent::Recent;
 use crate::tend;
 use crate::tokens::{Tokens, TokensError};
 
@@ -105,6 +106,7 @@ impl Service {
             ahead: AtomicI64::new(0),
             lease: options.lease,
             pace: Pace::default(),
+            recent: Recent::default(),
         });
         farm.set_clock(health.now);
         let addr = options.listen;
@@ -236,7 +238,8 @@ fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<ServerTlsConfig
     }
 }
 
-/// Keeps count of what is committed and of how long jobs wait for their first lease.
+/// Remembers what happened lately, keeps count of what is committed and of how long jobs wait
+/// for their first lease.
 async fn listen_to_events(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
     let mut heard = farm.queue.events();
     let mut waiting = std::collections::HashMap::new();
@@ -246,9 +249,13 @@ async fn listen_to_events(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
             () = shutdown::requested(&mut stop) => return,
         };
         use tokio::sync::broadcast::error::RecvError;
+        if let Ok(event) = &event {
+            farm.recent.hear(event);
+        }
         match event {
-            Ok(Event::Committed(_)) => {
-                farm.pace.committed(farm.now());
+            Ok(Event::Committed(task)) => {
+                let frames = farm.frames_made(task).await;
+                farm.pace.committed(farm.now(), frames);
                 metrics::counter!("vqfarm_tasks_committed_total").increment(1);
             }
             Ok(Event::Failed { .. }) => {

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use vqfarm_core::id::JobId;
 use vqfarm_queue::{
-    JobSnapshot, JobState, Jobs, Persistence, TaskCounts, TaskKind, Tasks, WorkerSnapshot,
+    JobSnapshot, JobState, Jobs, Persistence, QueueError, TaskCounts, TaskKind, Tasks, WorkerInfo,
+    WorkerSnapshot,
 };
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::farm::Farm;
 use crate::why::{Kind, Reason, first_line};
 
@@ -27,12 +28,26 @@ pub struct Status {
     pub workers: BTreeMap<&'static str, u64>,
     /// Bytes of device memory of the workers that are not lost.
     pub memory: u64,
+    pub groups: Vec<WorkerGroup>,
     pub tasks_a_minute: f64,
+    pub frames_an_hour: f64,
     pub seconds_left: Option<u64>,
-    /// The oldest live job of which nothing runs, and why.
+    /// The oldest live job of which nothing runs, else the oldest one with tasks that wait for a
+    /// worker; and why.
     pub oldest: Option<(JobSnapshot, Vec<Reason>)>,
     pub failures: Vec<Failures>,
     pub health: Vec<PartHealth>,
+}
+
+/// Workers that do the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerGroup {
+    pub activity: Activity,
+    pub workers: u64,
+    /// Bytes of device memory, all of theirs together.
+    pub memory: u64,
+    /// Mean share of the last seconds that their devices computed, of those that say.
+    pub busy: Option<f64>,
 }
 
 /// Tasks that failed of the same thing.
@@ -53,10 +68,10 @@ pub struct PartHealth {
 }
 
 /// What a worker is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Activity {
-    Idle,
     Busy,
+    Idle,
     Draining,
     Lost,
 }
@@ -72,6 +87,26 @@ impl Activity {
     }
 }
 
+impl Status {
+    fn without_queue(reason: String) -> Self {
+        let health = PartHealth { part: "queue", well: false, text: reason, warnings: Vec::new() };
+        Self {
+            word: "unwell",
+            tasks: TaskCounts::default(),
+            jobs: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            memory: 0,
+            groups: Vec::new(),
+            tasks_a_minute: 0.0,
+            frames_an_hour: 0.0,
+            seconds_left: None,
+            oldest: None,
+            failures: Vec::new(),
+            health: vec![health],
+        }
+    }
+}
+
 impl Farm {
     pub fn activity(&self, worker: &WorkerSnapshot) -> Activity {
         match (self.is_alive(worker), worker.draining, worker.leased) {
@@ -82,10 +117,23 @@ impl Farm {
         }
     }
 
+    /// A queue or storage that does not answer is part of the status.
+    ///
     /// # Errors
-    /// The queue does not answer: then there is nothing to tell. Storage that does not answer
-    /// is part of the status.
+    /// The queue answers what makes no sense.
     pub async fn status(&self) -> Result<Status> {
+        let mut status = match self.status_of_queue().await {
+            Err(Error::Queue(QueueError::Unavailable(reason))) => Status::without_queue(reason),
+            status => status?,
+        };
+        status.health.push(self.storage_health().await);
+        if status.health.iter().any(|part| !part.well) {
+            status.word = "unwell";
+        }
+        Ok(status)
+    }
+
+    async fn status_of_queue(&self) -> Result<Status> {
         let jobs = self.queue.jobs(Jobs::All).await?;
         let workers = self.queue.workers().await?;
         let mut by_state = BTreeMap::new();
@@ -96,51 +144,68 @@ impl Farm {
                 tasks += job.total();
             }
         }
-        let mut workers_by = BTreeMap::new();
-        let mut memory: u64 = 0;
-        for worker in &workers {
-            let activity = self.activity(worker);
-            *workers_by.entry(activity.word()).or_default() += 1;
-            if activity != Activity::Lost {
-                memory = memory.saturating_add(worker.info.memory);
-            }
-        }
-        let health = vec![self.queue_health().await?, self.storage_health().await];
-        let open = self.queue.epoch().await?.is_some();
-        let unwell = !open || health.iter().any(|part| !part.well);
+        let groups = self.groups(&workers);
+        let alive = groups.iter().filter(|group| group.activity != Activity::Lost);
+        let memory = alive.fold(0_u64, |sum, group| sum.saturating_add(group.memory));
         let left = tasks.waiting() + tasks.delayed + tasks.leased;
-        let word = match (unwell, tasks.leased, left) {
-            (true, _, _) => "unwell",
-            (false, 1.., _) => "working",
-            (false, 0, 1..) => "waiting",
-            (false, 0, 0) => "idle",
+        let word = match (tasks.leased, left) {
+            (1.., _) => "working",
+            (0, 1..) => "waiting",
+            (0, 0) => "idle",
         };
-        let pace = self.pace.a_minute(self.now());
-        let oldest = jobs.iter().find(|job| {
-            let total = job.total();
-            !job.state.is_final() && total.leased == 0 && total.ready + total.blocked > 0
-        });
-        let oldest = match oldest {
-            Some(job) => {
-                let mut reasons = self.why(job).await?;
-                // What keeps the whole job from starting, not what follows from that.
-                reasons.retain(|reason| reason.kind != Kind::Blocked);
-                Some((job.clone(), reasons))
-            }
-            None => None,
-        };
+        let pace = self.pace.tasks_a_minute(self.now());
         Ok(Status {
             word,
             tasks,
             jobs: by_state,
-            workers: workers_by,
+            workers: groups.iter().map(|g| (g.activity.word(), g.workers)).collect(),
             memory,
+            groups,
             tasks_a_minute: pace,
+            frames_an_hour: self.pace.frames_an_hour(self.now()),
             seconds_left: (pace > 0.0 && left > 0).then(|| (left as f64 * 60.0 / pace) as u64),
-            oldest,
+            oldest: self.oldest_waiting(&jobs).await?,
             failures: self.failures(&jobs).await?,
-            health,
+            health: vec![self.queue_health().await?],
         })
+    }
+
+    /// Workers by what they do.
+    fn groups(&self, workers: &[WorkerSnapshot]) -> Vec<WorkerGroup> {
+        let mut groups: BTreeMap<Activity, Vec<&WorkerInfo>> = BTreeMap::new();
+        for worker in workers {
+            groups.entry(self.activity(worker)).or_default().push(&worker.info);
+        }
+        let group = |(activity, workers): (Activity, Vec<&WorkerInfo>)| {
+            let busy: Vec<f64> = workers.iter().filter_map(|w| w.busy).map(f64::from).collect();
+            let mean = busy.iter().sum::<f64>() / busy.len().max(1) as f64 / 100.0;
+            WorkerGroup {
+                activity,
+                workers: workers.len() as u64,
+                memory: workers.iter().fold(0, |sum, info| sum.saturating_add(info.memory)),
+                // What a lost one said is not so any more.
+                busy: (!busy.is_empty() && activity != Activity::Lost).then_some(mean),
+            }
+        };
+        groups.into_iter().map(group).collect()
+    }
+
+    /// The live job whose tasks wait longest, and why: one of which nothing runs, if there is.
+    async fn oldest_waiting(
+        &self,
+        jobs: &[JobSnapshot],
+    ) -> Result<Option<(JobSnapshot, Vec<Reason>)>> {
+        let live = || jobs.iter().filter(|job| !job.state.is_final());
+        let stands = |job: &&JobSnapshot| {
+            let total = job.total();
+            total.leased == 0 && total.waiting() > 0
+        };
+        let oldest = live().find(stands).or_else(|| live().find(|job| job.total().ready > 0));
+        let Some(job) = oldest else { return Ok(None) };
+        let mut reasons = self.why(job).await?;
+        // What keeps tasks from starting, not what follows from that.
+        reasons.retain(|reason| !matches!(reason.kind, Kind::Blocked | Kind::Running));
+        Ok(Some((job.clone(), reasons)))
     }
 
     /// What tasks failed of, the most frequent first.
@@ -159,7 +224,7 @@ impl Farm {
             for task in tasks {
                 let error = task.last_error.unwrap_or_else(|| "no reason given".into());
                 let message = first_line(&error).to_owned();
-                let group = groups.entry(message.clone());
+                let group = groups.entry(cause(&message));
                 group.or_insert(Failures { message, tasks: 0, job: job.job }).tasks += 1;
             }
             if left == 0 {
@@ -213,6 +278,18 @@ impl Farm {
         };
         PartHealth { part: "storage", well, text, warnings: Vec::new() }
     }
+}
+
+/// What is the same in messages of one cause: all but the numbers.
+fn cause(message: &str) -> String {
+    let mut cause = String::with_capacity(message.len());
+    for c in message.chars() {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if c != '#' || !cause.ends_with('#') {
+            cause.push(c);
+        }
+    }
+    cause
 }
 
 pub fn word(state: JobState) -> &'static str {

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod nearest;
 pub mod needs;
 pub mod plan;
+pub mod probe;
 pub mod prompt;
 pub mod record;
 pub mod render;

@@ -25,7 +25,7 @@ use vqfarm_core::record::ModelRecord;
 use vqfarm_proto::Refusal;
 use vqfarm_proto::v1::farm_server::FarmServer;
 
-const CALLS: [&str; 21] = [
+const CALLS: [&str; 23] = [
     "Submit",
     "PutAssets",
     "ListJobs",
@@ -47,6 +47,8 @@ const CALLS: [&str; 21] = [
     "Reconcile",
     "FindModels",
     "PutModel",
+    "TaskMap",
+    "NewestFrame",
 ];
 
 /// A coordinator that keeps everything in memory, and how many calls it has had.

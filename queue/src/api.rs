@@ -95,6 +95,9 @@ pub struct WorkerInfo {
     pub memory: u64,
     /// Names of the models in memory now.
     pub loaded: BTreeSet<String>,
+    /// Percent of the last seconds that its devices computed, once it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<u8>,
 }
 
 /// Proof of a lease: the attempt's number and a token that nobody can guess.

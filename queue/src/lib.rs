@@ -10,6 +10,7 @@ mod memory;
 mod redis;
 mod snapshot;
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -116,6 +117,11 @@ pub trait Queue: Send + Sync {
 
     /// The job's tasks that are leased, delayed or failed, in the order of their numbers.
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError>;
+
+    /// How many tasks of a layer are done among its first `each`, the next `each` and so on;
+    /// the last part may be smaller.
+    async fn done(&self, job: JobId, layer: u8, each: NonZero<u64>)
+    -> Result<Vec<u64>, QueueError>;
 
     /// The workers heard of within [`FORGET_WORKER`], in the order of their names.
     async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError>;

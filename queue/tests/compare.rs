@@ -381,6 +381,7 @@ fn info(worker: u8) -> WorkerInfo {
         tags: if worker % 2 == 1 { [tag()].into() } else { Default::default() },
         memory: if worker >= 2 { 16 << 30 } else { 0 },
         loaded: if worker >= 2 { ["coco".to_owned()].into() } else { Default::default() },
+        busy: None,
     }
 }
 

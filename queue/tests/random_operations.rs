@@ -321,6 +321,7 @@ fn info(worker: u8) -> WorkerInfo {
         tags: BTreeSet::new(),
         memory: 0,
         loaded: BTreeSet::new(),
+        busy: None,
     }
 }
 

@@ -124,6 +124,7 @@ impl Farm<'_> {
                 tags: BTreeSet::new(),
                 memory: 0,
                 loaded: BTreeSet::new(),
+                busy: None,
             };
             let answer = self.queue.lease(&RequestId::generate(), &info, 1).await.unwrap();
             let LeaseAnswer::Work(lease) = answer else { continue };

@@ -190,6 +190,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
             tags: tags(&args).await,
             memory,
             loaded: BTreeSet::new(),
+            busy: None,
         },
         cores: (!gpu).then(|| Arc::new(Cores::new(shelves.len()))),
         batch: if gpu { args.batch } else { 1 },

@@ -21,6 +21,7 @@ mod momentum;
 pub mod paint;
 mod panic;
 pub mod patience;
+pub mod probe;
 pub mod publish;
 pub mod restitch;
 pub mod run;

@@ -21,6 +21,7 @@ use vqfarm_worker::bench;
 use vqfarm_worker::farm::{self, RunArgs};
 use vqfarm_worker::lane::LANE;
 use vqfarm_worker::log::AttemptLogs;
+use vqfarm_worker::probe;
 use vqfarm_worker::restitch;
 use vqfarm_worker::standalone::{self, End, Request};
 
@@ -47,6 +48,8 @@ enum Command {
     /// nothing and needs no models. Prints as `render` does, with the same exit statuses.
     Stitch(StitchArgs),
     Bench(bench::BenchArgs),
+    /// Say what this machine can compute with, as one JSON object
+    Probe,
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Command::Render(args) => alone(|| render(args)),
         Command::Stitch(args) => alone(|| stitch(args)),
         Command::Bench(args) => measure(&args),
+        Command::Probe => tell(),
     }
 }
 
@@ -152,6 +156,21 @@ fn runtime() -> Result<Runtime> {
 fn measure(args: &bench::BenchArgs) -> ExitCode {
     match bench::run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell() -> ExitCode {
+    let probed = runtime().and_then(|runtime| runtime.block_on(probe::probe()));
+    let line = probed.and_then(|probe| Ok(serde_json::to_string(&probe)?));
+    match line {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

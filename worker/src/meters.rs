@@ -1,6 +1,6 @@
 //! What a worker measures of itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -13,7 +13,12 @@ pub struct Meters {
     steps: AtomicU64,
     /// Nanoseconds that lanes computed.
     busy: AtomicU64,
+    /// What was measured last, in percent; [`UNKNOWN`] before the first time.
+    percent: AtomicU8,
 }
+
+/// No percentage.
+const UNKNOWN: u8 = u8::MAX;
 
 impl Meters {
     pub fn new(lanes: usize) -> Self {
@@ -31,6 +36,7 @@ impl Meters {
             start: Instant::now(),
             steps: AtomicU64::new(0),
             busy: AtomicU64::new(0),
+            percent: AtomicU8::new(UNKNOWN),
         }
     }
 
@@ -82,7 +88,14 @@ impl Meters {
         let passed = mark.at.elapsed().as_secs_f64() * f64::from(self.lanes);
         let share = if passed > 0.0 { (busy as f64 / 1e9 / passed).min(1.0) } else { 0.0 };
         gauge!("vqfarm_worker_device_busy").set(share);
+        self.percent.store((share * 100.0).round() as u8, Ordering::Relaxed);
         share
+    }
+
+    /// What [`Meters::busy_since`] found last, in percent; none before it was asked.
+    pub fn busy_percent(&self) -> Option<u8> {
+        let percent = self.percent.load(Ordering::Relaxed);
+        (percent != UNKNOWN).then_some(percent)
     }
 
     /// The mark of the beginning.
@@ -101,5 +114,21 @@ pub struct Mark {
 impl Mark {
     pub fn age(&self) -> Duration {
         self.at.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_share_is_remembered() {
+        let meters = Meters::new(1);
+        assert_eq!(meters.busy_percent(), None);
+        meters.worked(Duration::from_secs(3600));
+        meters.busy_since(&meters.beginning());
+        assert_eq!(meters.busy_percent(), Some(100));
+        meters.busy_since(&meters.mark());
+        assert_eq!(meters.busy_percent(), Some(0));
     }
 }

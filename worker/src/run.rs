@@ -151,6 +151,7 @@ impl Shift {
         for shelf in &self.worker.shelves {
             info.loaded.extend(shelf.loaded());
         }
+        info.busy = self.worker.meters.busy_percent();
         info
     }
 

@@ -285,7 +285,13 @@ fn user() -> UserName {
 
 fn worker_info() -> Result<WorkerInfo, Halt> {
     let id = WorkerId::new(format!("local-{}", std::process::id())).map_err(Halt::failed)?;
-    Ok(WorkerInfo { id, tags: BTreeSet::new(), memory: u64::MAX, loaded: BTreeSet::new() })
+    Ok(WorkerInfo {
+        id,
+        tags: BTreeSet::new(),
+        memory: u64::MAX,
+        loaded: BTreeSet::new(),
+        busy: None,
+    })
 }
 
 /// Cells whose frames are there and whole. Damaged ones are thrown away.

@@ -16,12 +16,15 @@ use vqfarm_proto::{Refusal, RefusalReason as Reason};
 
 use crate::failure::Failure;
 
+/// Where a coordinator listens unless it is told otherwise.
+const DEFAULT: &str = "http://127.0.0.1:7070";
+
 /// Which coordinator, and who asks.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectArgs {
     /// Address of the farm's coordinator
-    #[arg(long, value_name = "URL", env = "VQFARM_ADDR", default_value = "http://127.0.0.1:7070")]
+    #[arg(long, value_name = "URL", env = "VQFARM_ADDR", default_value = DEFAULT)]
     addr: String,
 
     /// Certificate, PEM, that vouches for an https:// coordinator of your own
@@ -53,6 +56,11 @@ impl Interceptor for Bearer {
 }
 
 impl ConnectArgs {
+    /// Whether nobody said which coordinator.
+    pub fn is_default(&self) -> bool {
+        self.addr == DEFAULT
+    }
+
     /// Connects.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ pub async fn logs(args: LogsArgs) -> Outcome {
         job: args.job.clone(),
         task: args.task,
         layer: args.layer.clone().unwrap_or_default(),
+        ..LogsRequest::default()
     };
     let answer = farm.logs(request).await;
     let mut logs = answer.map_err(|s| args.connect.explain(s))?.into_inner();

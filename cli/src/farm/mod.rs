@@ -7,10 +7,11 @@ mod fetch;
 mod jobs;
 mod logs;
 mod models;
-mod show;
+pub mod show;
 mod status;
 mod stitch;
 mod submit;
+mod top;
 mod watch;
 mod workers;
 
@@ -28,6 +29,7 @@ pub use self::logs::LogsArgs;
 pub use self::models::PushArgs;
 pub use self::status::{StatusArgs, WhyArgs};
 pub use self::submit::SubmitArgs;
+pub use self::top::TopArgs;
 pub use self::watch::{WaitArgs, WatchArgs};
 pub use self::workers::{DrainArgs, WorkersArgs};
 
@@ -42,6 +44,7 @@ pub use self::models::push;
 pub use self::status::{status, why};
 pub use self::stitch::{Stitching, preview, stitch};
 pub use self::submit::submit;
+pub use self::top::top;
 pub use self::watch::{wait, watch};
 pub use self::workers::{drain, undrain, workers};
 

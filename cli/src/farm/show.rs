@@ -1,7 +1,7 @@
 //! What the farm's commands print: tables that fit the terminal, JSON, times and amounts as
 //! people write them.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -127,6 +127,46 @@ pub fn memory(bytes: u64) -> String {
     }
 }
 
+/// A text in lines that fit the terminal beside so many columns; 80 wide where there is none.
+pub fn wrapped(text: &str, beside: usize) -> Vec<String> {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || io::stdout().is_terminal().then(crossterm::terminal::size)?.ok();
+    let wide = columns.or_else(|| Some(usize::from(terminal()?.0))).unwrap_or(80);
+    wrap(text, wide.saturating_sub(beside).max(20))
+}
+
+/// A text in lines of at most so many characters, cut between words.
+pub fn wrap(text: &str, wide: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().filter(|line| {
+            line.is_empty() || line.chars().count() + 1 + word.chars().count() <= wide
+        });
+        match last {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// `12,345`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `3 tasks`, `1 task`.
 pub fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
@@ -200,6 +240,7 @@ pub fn worker_json(worker: &Worker) -> Value {
         "memory": worker.memory,
         "loaded": worker.loaded,
         "leased": worker.leased,
+        "busy": worker.busy,
         "last_seen": time(worker.last_seen),
     })
 }
@@ -225,6 +266,14 @@ mod tests {
         assert_eq!(said(65), "1 min");
         assert_eq!(said(3_900), "1 h 05 min");
         assert_eq!(said(100_000), "1 d 3 h");
+    }
+
+    #[test]
+    fn long_texts_are_wrapped_between_words() {
+        assert_eq!(wrap("a größer bc", 8), ["a größer", "bc"]);
+        assert_eq!(wrap("unbreakable a", 4), ["unbreakable", "a"]);
+        assert_eq!(wrap("", 4), [""]);
+        assert_eq!((grouped(999), grouped(1_234_567)), ("999".into(), "1,234,567".into()));
     }
 
     #[test]

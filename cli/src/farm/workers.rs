@@ -47,8 +47,9 @@ pub async fn workers(args: WorkersArgs) -> Outcome {
         anstream::eprintln!("no workers; start one: vqfarm-worker run");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows =
-        show::Rows::new(&["WORKER", "STATE", "#TASKS", "#MEMORY", "~TAGS", "~LOADED", "SEEN"]);
+    let mut rows = show::Rows::new(&[
+        "WORKER", "STATE", "#TASKS", "#MEMORY", "#IN USE", "~TAGS", "~LOADED", "SEEN",
+    ]);
     for worker in &workers {
         let or_dash = |names: &[String]| {
             if names.is_empty() { "-".to_owned() } else { names.join(", ") }
@@ -58,6 +59,7 @@ pub async fn workers(args: WorkersArgs) -> Outcome {
             worker.state().word().into(),
             worker.leased.to_string(),
             show::memory(worker.memory),
+            worker.busy.map_or("-".into(), |share| format!("{:.0}%", share * 100.0)),
             or_dash(&worker.tags),
             or_dash(&worker.loaded),
             show::ago(worker.last_seen),

@@ -7,3 +7,4 @@ mod printing;
 mod refusing;
 mod secure;
 mod support;
+mod top;

@@ -12,6 +12,9 @@ fn help_teaches() {
         ("help_submit", &["submit", "--help"]),
         ("help_wait", &["wait", "--help"]),
         ("help_retry", &["retry", "--help"]),
+        ("help_status", &["status", "--help"]),
+        ("help_top", &["top", "--help"]),
+        ("help_doctor", &["doctor", "--help"]),
     ] {
         let mut command = Command::cargo_bin("vqfarm").unwrap();
         command.args(args).env("COLUMNS", "100").env_remove("VQFARM_ADDR");
@@ -88,6 +91,11 @@ fn every_listing_for_programs() {
         (&status["status"], &status["failures"][0]["tasks"]),
         (&"waiting".into(), &1.into())
     );
+    assert_eq!(
+        (&status["worker_groups"][0]["state"], &status["frames_an_hour"]),
+        (&"idle".into(), &0.0.into())
+    );
+    assert!(status["now"].as_str().is_some_and(|now| now.ends_with('Z')), "{status}");
     let why = farm.ok(&["why", "last", "--json"]);
     let kinds: Vec<Value> = why
         .lines()

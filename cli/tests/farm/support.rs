@@ -73,6 +73,8 @@ impl TestFarm {
             .env("VQFARM_BUNDLED_MODELS", BUNDLED)
             .env("USER", "ada")
             .env("NO_COLOR", "1")
+            // Lines are as wide as where there is no terminal.
+            .env_remove("COLUMNS")
             .env_remove("VQFARM_TOKEN");
         command
     }
@@ -143,7 +145,7 @@ impl TestFarm {
             text = text.replace(id, &format!("[id {n}]")).replace(&id[24..], &format!("[job{n}]"));
         }
         // How fast the farm works is another matter each time.
-        let lines = text.lines().filter(|line| !line.starts_with("pace "));
+        let lines = text.lines().filter(|line| !line.starts_with("frames "));
         let times = lines.map(without_times).collect::<Vec<_>>();
         times.join("\n")
     }
@@ -192,6 +194,7 @@ pub fn worker(name: &str) -> WorkerInfo {
         tags: BTreeSet::new(),
         memory: 8 << 30,
         loaded: ["demo-f8".to_owned()].into(),
+        busy: None,
     }
 }
 

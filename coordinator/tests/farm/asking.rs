@@ -204,7 +204,8 @@ async fn logs_are_told_attempt_by_attempt() {
         store.create(&keys::log(layer, index, attempt), text.into()).await.unwrap();
     }
     let logs = async |task: Option<u64>, layer: &str| {
-        let request = LogsRequest { job: job.id.clone(), task, layer: layer.into() };
+        let request =
+            LogsRequest { job: job.id.clone(), task, layer: layer.into(), ..Default::default() };
         let logs = farm.client.clone().logs(request).await?.into_inner();
         Ok::<_, tonic::Status>(logs.map(|log| log.unwrap().text).collect::<Vec<_>>().await)
     };

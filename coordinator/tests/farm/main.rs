@@ -4,6 +4,7 @@
 
 mod asking;
 mod guarding;
+mod looking;
 mod redis;
 mod rubbish;
 mod ruling;

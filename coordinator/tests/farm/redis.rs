@@ -109,3 +109,17 @@ async fn several_coordinators_make_one_farm() {
     eventually(async || (two.farm.queue.jobs(Jobs::All).await.ok()?.len() == 1).then_some(()))
         .await;
 }
+
+#[tokio::test]
+async fn a_farm_without_its_redis_still_says_how_it_is() {
+    let mut server = RedisServer::start();
+    let farm = farm(&server).await;
+    farm.submit(SWEEP).await;
+    server.kill();
+    let status = farm.client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.word, "unwell");
+    let [queue, storage] = &status.health[..] else { panic!("{:?}", status.health) };
+    assert_eq!((queue.part.as_str(), queue.well), ("queue", false), "{queue:?}");
+    assert!(!queue.text.is_empty() && storage.well, "{queue:?} {storage:?}");
+    assert!(status.jobs.is_empty(), "nobody knows");
+}

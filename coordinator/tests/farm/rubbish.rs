@@ -91,7 +91,20 @@ fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("Drain", DrainRequest { worker: "w".into(), undo: true }.encode_to_vec()),
         ("Status", Vec::new()),
         ("Why", about.clone()),
-        ("Logs", LogsRequest { job: job(), task: Some(1), layer: String::new() }.encode_to_vec()),
+        ("Logs", LogsRequest { job: job(), task: Some(1), ..Default::default() }.encode_to_vec()),
+        (
+            "Logs",
+            LogsRequest { job: job(), last: 3, worker: "w".into(), ..Default::default() }
+                .encode_to_vec(),
+        ),
+        (
+            "TaskMap",
+            TaskMapRequest { job: job(), layer: "render".into(), parts: 3 }.encode_to_vec(),
+        ),
+        (
+            "NewestFrame",
+            NewestFrameRequest { job: job(), have: "frames/000000.png".into() }.encode_to_vec(),
+        ),
         ("Fetch", FetchRequest { job: job(), have }.encode_to_vec()),
         ("Watch", about),
         ("Audit", AuditRequest { job: job(), repair: true }.encode_to_vec()),

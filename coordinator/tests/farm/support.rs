@@ -145,6 +145,7 @@ pub fn worker(name: &str) -> WorkerInfo {
         tags: BTreeSet::new(),
         memory: 8 << 30,
         loaded: BTreeSet::new(),
+        busy: None,
     }
 }
 

@@ -216,6 +216,7 @@ fn worker(name: &str) -> WorkerInfo {
         tags: Default::default(),
         memory: 80 << 30,
         loaded: ["imagenet-f16-16384".to_owned(), "ViT-B/32".to_owned()].into(),
+        busy: None,
     }
 }
 

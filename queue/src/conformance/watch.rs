@@ -64,6 +64,31 @@ pub async fn tasks_come_in_pages(s: &Subject<'_>) {
     assert_eq!(paged, all);
 }
 
+pub async fn done_tasks_are_counted_by_parts(s: &Subject<'_>) {
+    // Larger than what one piece of a bitmap holds.
+    let mut large = job(1, "ann", &[(100_000, Independent), (2, All)]);
+    large.done = vec![(0, 65_530..65_550)];
+    let id = s.submit_with(large).await;
+    for ticket in s.lease("w", 3).await {
+        s.commit(&ticket).await;
+    }
+    let done = async |layer, each| {
+        let each = NonZero::new(each).expect("at least one");
+        s.queue.done(id, layer, each).await
+    };
+    assert_eq!(done(0, 40_000).await, Ok(vec![3, 20, 0]));
+    assert_eq!(done(0, 65_539).await, Ok(vec![3 + 9, 11]));
+    assert_eq!(done(0, 1).await.expect("counted").iter().sum::<u64>(), 23);
+    assert_eq!(done(1, 100).await, Ok(vec![0]));
+    let none = QueueError::NoSuchTask(TaskId { job: id, layer: 2, index: 0 });
+    assert_eq!(done(2, 1).await, Err(none));
+    let unknown = JobId::from_u128(7);
+    assert_eq!(
+        s.queue.done(unknown, 0, NonZero::<u64>::MIN).await,
+        Err(QueueError::NoSuchJob(unknown))
+    );
+}
+
 pub async fn jobs_are_listed_by_age(s: &Subject<'_>) {
     let ids = [
         s.submit(9, "ann", &[(1, Independent)]).await,

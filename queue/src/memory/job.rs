@@ -1,5 +1,6 @@
 //! One job: its layers, and what a commit in one opens in another.
 
+use std::num::NonZero;
 use std::ops::Range;
 
 use vqfarm_core::clock::Timestamp;
@@ -250,6 +251,16 @@ impl Job {
         };
         let layers = self.layers.iter().enumerate().map(layer).collect();
         JobSnapshot { layers, ..self.snapshot.clone() }
+    }
+
+    pub fn done(&self, layer: u8, each: NonZero<u64>) -> Result<Vec<u64>, QueueError> {
+        let none = QueueError::NoSuchTask(TaskId { job: self.snapshot.job, layer, index: 0 });
+        let layer = self.layers.get(usize::from(layer)).ok_or(none)?;
+        let mut parts = vec![0; layer.spec.tasks.div_ceil(each.get()) as usize];
+        for index in layer.done.iter() {
+            parts[(index / each) as usize] += 1;
+        }
+        Ok(parts)
     }
 
     pub fn tasks(&self, which: &Tasks) -> Vec<TaskSnapshot> {

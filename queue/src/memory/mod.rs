@@ -6,6 +6,7 @@ mod job;
 mod layer;
 mod state;
 
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -194,6 +195,15 @@ impl Queue for MemoryQueue {
 
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {
         self.with(|state, _| Ok(state.job(job)?.tasks(which)))
+    }
+
+    async fn done(
+        &self,
+        job: JobId,
+        layer: u8,
+        each: NonZero<u64>,
+    ) -> Result<Vec<u64>, QueueError> {
+        self.with(|state, _| state.job(job)?.done(layer, each))
     }
 
     async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError> {

@@ -1,5 +1,7 @@
 //! Each operation of the queue as a call of its script.
 
+use std::num::NonZero;
+
 use super::*;
 
 #[async_trait]
@@ -293,6 +295,15 @@ impl Queue for RedisQueue {
 
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {
         self.some_tasks(job, which).await
+    }
+
+    async fn done(
+        &self,
+        job: JobId,
+        layer: u8,
+        each: NonZero<u64>,
+    ) -> Result<Vec<u64>, QueueError> {
+        self.done_tasks(job, layer, each).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError> {

@@ -1,9 +1,31 @@
 //! Long lists, read a part at a time so that no part keeps the server from others for long.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 
 use super::decode::Entry;
 use super::*;
+
+/// Tasks in one piece of a bitmap, as `lua/part/bitmap.lua` cuts them.
+const CHUNK: u64 = 65_536;
+
+/// Adds the members of a piece of a bitmap, which begins at task `first`, to their parts.
+fn count_bits(bits: &[u8], first: u64, each: NonZero<u64>, parts: &mut [u64]) {
+    let mut add = |index: u64, count: u32| {
+        if let Some(part) = parts.get_mut((index / each) as usize) {
+            *part += u64::from(count);
+        }
+    };
+    for (first, &byte) in (first..).step_by(8).zip(bits) {
+        if first / each == (first + 7) / each {
+            add(first, byte.count_ones());
+        } else {
+            // Redis counts bits from the highest.
+            let members = (0..8).filter(|bit| byte & (0x80 >> bit) != 0);
+            members.for_each(|bit| add(first + bit, 1));
+        }
+    }
+}
 
 impl RedisQueue {
     pub(super) async fn all_jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
@@ -158,6 +180,24 @@ impl RedisQueue {
             tasks.push(TaskSnapshot { task, attempt: entry.attempt, state, last_error });
         }
         Ok(tasks)
+    }
+
+    pub(super) async fn done_tasks(
+        &self,
+        job: JobId,
+        layer: u8,
+        each: NonZero<u64>,
+    ) -> Result<Vec<u64>, QueueError> {
+        let none = || QueueError::NoSuchTask(TaskId { job, layer, index: 0 });
+        let tasks = self.job(job).await?.layers.get(usize::from(layer)).ok_or_else(none)?.counts;
+        let mut parts = vec![0; tasks.tasks.div_ceil(each.get()) as usize];
+        for chunk in 0..tasks.tasks.div_ceil(CHUNK) {
+            let mut command = cmd("GETRANGE");
+            command.arg(format!("{}b:{job}/{layer}/d{chunk}", self.prefix)).arg(0).arg(-1);
+            let bits = self.link.ask(&command).await?;
+            count_bits(decode::bytes(&bits)?, chunk * CHUNK, each, &mut parts);
+        }
+        Ok(parts)
     }
 
     pub(super) async fn all_workers(&self) -> Result<Vec<WorkerSnapshot>, QueueError> {

@@ -49,6 +49,7 @@ pub fn info(worker: &str) -> WorkerInfo {
         tags: BTreeSet::new(),
         memory: 0,
         loaded: BTreeSet::new(),
+        busy: None,
     }
 }
 

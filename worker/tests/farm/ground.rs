@@ -171,6 +171,7 @@ impl Ground {
                 tags: BTreeSet::new(),
                 memory: 1 << 40,
                 loaded: BTreeSet::new(),
+                busy: None,
             },
             shelves: vec![Arc::new(shelf)],
             cores: None,

@@ -1,0 +1,100 @@
+//! The farm: its coordinator, Redis, storage, workers and clock.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use vqfarm_proto::v1::{StatusRequest, StatusResponse, WorkerState};
+
+use super::Check;
+use crate::farm::{ConnectArgs, show};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Clocks may differ by so much before anybody is misled.
+const CLOCK: Duration = Duration::from_secs(5);
+
+pub async fn checks(connect: &ConnectArgs) -> Vec<Check> {
+    let asked = async {
+        let mut farm = connect.connect().await?;
+        let answer = farm.status(StatusRequest {}).await;
+        answer.map_err(|status| connect.explain(status))
+    };
+    let status = match asked.await {
+        Ok(status) => status.into_inner(),
+        Err(failure) if connect.is_default() => {
+            let remedy = "`make farm` starts one here, --addr or VQFARM_ADDR says where one is; \
+                          `vqfarm render` needs none";
+            return vec![Check::warning("coordinator", failure.to_string(), remedy)];
+        }
+        Err(failure) => {
+            let remedy = "start it, or correct --addr or VQFARM_ADDR";
+            return vec![Check::missing("coordinator", failure.to_string(), remedy)];
+        }
+    };
+    let mut checks = vec![coordinator(&status)];
+    for health in &status.health {
+        // The names of checks are ours.
+        let part = if health.part == "storage" { "storage" } else { "redis" };
+        checks.push(match health.well {
+            true if health.warnings.is_empty() => Check::ok(part, &health.text),
+            true => Check::warning(part, &health.text, health.warnings.join("; ")),
+            false => Check::missing(part, &health.text, "see the coordinator's log"),
+        });
+    }
+    checks.push(workers(&status));
+    if status.now != 0 {
+        checks.push(clock(status.now, Timestamp::now().as_millisecond()));
+    }
+    checks
+}
+
+fn coordinator(status: &StatusResponse) -> Check {
+    let text = format!("farm {}, version {}", status.farm, status.version);
+    match status.version == VERSION {
+        true => Check::ok("coordinator", text),
+        false => {
+            let remedy = format!("use programs of one version; vqfarm is of {VERSION}");
+            Check::missing("coordinator", text, remedy)
+        }
+    }
+}
+
+fn workers(status: &StatusResponse) -> Check {
+    let of = |state: WorkerState| status.workers.get(state.word()).copied().unwrap_or(0);
+    let takes = of(WorkerState::Idle) + of(WorkerState::Busy);
+    match takes {
+        0 => Check::warning("workers", "none takes work", "start one: vqfarm-worker run"),
+        n => Check::ok("workers", format!("{} at work or ready", show::count(n, "worker"))),
+    }
+}
+
+/// Compares the farm's clock with ours, in milliseconds since 1970.
+fn clock(farm: i64, ours: i64) -> Check {
+    let apart = Duration::from_millis(farm.abs_diff(ours));
+    if apart <= CLOCK {
+        return Check::ok("clock", format!("{} ms from the farm's", apart.as_millis()));
+    }
+    let which = if farm > ours { "behind" } else { "ahead of" };
+    let text = format!("this machine is {} {which} the farm's clock", show::span(apart));
+    Check::warning("clock", text, "set it by the network, as with chrony or systemd-timesyncd")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_compared() {
+        assert!(clock(1_000, 4_000).remedy.is_empty());
+        assert_eq!(clock(100_000, 0).text, "this machine is 1 min behind the farm's clock");
+        assert_eq!(clock(0, 6_000).text, "this machine is 6 s ahead of the farm's clock");
+    }
+
+    #[test]
+    fn versions_are_compared() {
+        let of = |version: &str| {
+            coordinator(&StatusResponse { version: version.into(), ..StatusResponse::default() })
+        };
+        assert!(of(VERSION).remedy.is_empty());
+        assert!(of("0.0.1").remedy.contains(VERSION));
+    }
+}
