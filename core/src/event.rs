@@ -55,6 +55,14 @@ pub enum Event {
     /// All frames are there and a film is made of them: `done` of the `of` frames that it shows
     /// are in it. Told first with 0, last when the film is whole.
     Stitching { done: u64, of: u64 },
+    /// A page of a sweep's contact sheet is stored: number `page` of `pages`, from 1.
+    Sheet {
+        page: u64,
+        pages: u64,
+        /// Cells on the page, and how large it is in pixels.
+        cells: u64,
+        size: [u32; 2],
+    },
     /// The last line of a render, also of one that was interrupted.
     Summary(Summary),
     /// The last line when nothing could be rendered.
@@ -78,7 +86,11 @@ pub struct Summary {
     /// The folder of everything below.
     pub out: String,
     pub frames_dir: String,
+    /// The contact sheet's first page; further ones lie beside it as `contact-sheet-2.png`, ….
     pub contact_sheet: Option<String>,
+    /// Pages of the contact sheet.
+    #[serde(default)]
+    pub contact_sheet_pages: u64,
     pub gallery: Option<String>,
     /// Of an animation: the film, or the ZIP of its frames.
     pub video: Option<String>,

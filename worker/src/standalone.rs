@@ -177,6 +177,7 @@ async fn try_render(
         }
         Ended::Interrupted => false,
     };
+    let sheet_pages = stitch::sheet_pages(&job.store).await.map_err(Halt::failed)?.len() as u64;
     let seconds = begin.elapsed().as_secs_f64();
     let steps = meters.steps();
     let path = |key: &str| request.out.join(key).display().to_string();
@@ -193,6 +194,7 @@ async fn try_render(
         out: request.out.display().to_string(),
         frames_dir: path(keys::FRAMES),
         contact_sheet: output(keys::CONTACT_SHEET),
+        contact_sheet_pages: if stitched { sheet_pages } else { 0 },
         gallery: output(keys::GALLERY),
         video: job.plan.video().and_then(|video| output(video.codec.key())),
         scores: output(keys::SCORES),

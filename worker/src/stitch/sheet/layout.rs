@@ -1,0 +1,342 @@
+//! How large everything on a contact sheet is, and what stands on which page: no pixels.
+
+use std::ops::Range;
+
+use vqfarm_core::sheet::ContactSheet;
+
+use super::super::grid::{Arrangement, Section};
+use super::super::table::Table;
+use super::super::text::{Face, tell_apart};
+
+/// Where nothing is said, cells are shown no larger and no smaller than this on their longer side.
+const LARGEST: u32 = 512;
+const SMALLEST: u32 = 96;
+/// Small pictures are enlarged to about this, so that labels have room.
+const COMFORTABLE: u32 = 192;
+/// Headings need this much.
+const NARROWEST: u32 = 640;
+/// Lines of a label above or below a cell, at most.
+const LABEL_LINES: usize = 6;
+
+pub struct Faces {
+    pub regular: Face,
+    pub semibold: Face,
+}
+
+/// Everything about a page that follows from the size of a cell, in pixels.
+pub struct Metrics {
+    pub cell: (u32, u32),
+    pub gap: u32,
+    pub margin: u32,
+    /// Height of letters.
+    pub text: f32,
+    /// Width of the labels at the left, with the gap to the cells; 0 without such labels.
+    pub row_label: u32,
+}
+
+impl Metrics {
+    fn new(faces: &Faces, arrangement: &Arrangement, cell: (u32, u32)) -> Self {
+        let side = cell.0.max(cell.1);
+        let text = (side as f32 / 13.0).clamp(13.0, 24.0).round();
+        let gap = (side / 24).max(6);
+        let metrics = Self { cell, gap, margin: (text * 2.2) as u32, text, row_label: 0 };
+        let row_label = match metrics.row_label_width(faces, arrangement) {
+            0 => 0,
+            width => width + 2 * gap,
+        };
+        Self { row_label, ..metrics }
+    }
+
+    /// As narrow as shows all labels: long ones wrap.
+    fn row_label_width(&self, faces: &Faces, arrangement: &Arrangement) -> u32 {
+        let mut labels: Vec<&str> =
+            arrangement.sections.iter().flat_map(|s| &s.rows).map(String::as_str).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels.retain(|label| !label.is_empty());
+        if labels.is_empty() {
+            return 0;
+        }
+        let name = down(arrangement);
+        let widest = labels.iter().copied().chain([name.as_str()]);
+        let widest = widest.map(|label| faces.regular.width(label, self.text));
+        let widest = widest.fold(0.0, f32::max).ceil();
+        let lines = self.row_lines();
+        let whole =
+            |width: f32| labels.iter().all(|l| !faces.regular.is_cut(l, self.text, width, lines));
+        let choices = [9.0, 14.0, 20.0].map(|letters| (letters * self.text).min(widest));
+        choices.into_iter().find(|&width| whole(width)).unwrap_or(choices[2]) as u32
+    }
+
+    /// Lines of text beside a cell.
+    pub fn row_lines(&self) -> usize {
+        (self.cell.1 / self.line()).max(1) as usize
+    }
+
+    pub fn line(&self) -> u32 {
+        Face::line_height(self.text) as u32
+    }
+
+    /// Lines of a label above or below a cell.
+    pub fn wrap_in_cell(&self, faces: &Faces, text: &str) -> Vec<String> {
+        faces.regular.wrap(text, self.text, self.cell.0 as f32, LABEL_LINES)
+    }
+
+    fn is_cut_in_cell(&self, faces: &Faces, text: &str) -> bool {
+        faces.regular.is_cut(text, self.text, self.cell.0 as f32, LABEL_LINES)
+    }
+}
+
+/// What the rows are, above their labels.
+pub fn down(arrangement: &Arrangement) -> String {
+    match arrangement.row_axis.as_str() {
+        "" => String::new(),
+        axis => format!("{axis} ↓"),
+    }
+}
+
+/// What the columns are, above their labels.
+pub fn across(arrangement: &Arrangement) -> String {
+    match arrangement.column_axis.as_str() {
+        "" => String::new(),
+        axis => format!("{axis} →"),
+    }
+}
+
+/// Rows and columns of a section that stand together on a page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    pub section: usize,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+    /// Lines of the longest label above and below its cells.
+    pub label_lines: u32,
+    pub caption_lines: u32,
+}
+
+/// The pages of a sheet.
+pub struct Layout {
+    pub metrics: Metrics,
+    /// Of every page.
+    pub width: u32,
+    pub heading: Heading,
+    pub pages: Vec<Vec<Part>>,
+}
+
+impl Layout {
+    /// Lays the sections out for frames of this size in pixels, with labels that had to be cut
+    /// made so short that they can be told apart.
+    pub fn new(
+        faces: &Faces,
+        table: &Table,
+        arrangement: &mut Arrangement,
+        settings: &ContactSheet,
+        frame: (u32, u32),
+    ) -> Self {
+        let longer = frame.0.max(frame.1).max(1);
+        let of_side = |side: u32| {
+            let scale = f64::from(side) / f64::from(longer);
+            let fit = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
+            (fit(frame.0), fit(frame.1))
+        };
+        let at = |arrangement: &Arrangement, side: u32| {
+            Self::of_cell(faces, table, arrangement, settings, of_side(side))
+        };
+        let side = settings.cell.unwrap_or_else(|| {
+            let natural = longer.clamp(COMFORTABLE, LARGEST);
+            let pages = |side: u32| at(arrangement, side).pages.len();
+            // Larger cells on as few pages as the smallest would take.
+            let fewest = pages(SMALLEST);
+            let smaller = |side: &u32| Some((side * 9 / 10).max(SMALLEST));
+            std::iter::successors(Some(natural), smaller)
+                .find(|&side| side == SMALLEST || pages(side) <= fewest)
+                .unwrap_or(SMALLEST)
+        });
+        let metrics = Metrics::new(faces, arrangement, of_side(side));
+        shorten(faces, &metrics, arrangement);
+        at(arrangement, side)
+    }
+
+    fn of_cell(
+        faces: &Faces,
+        table: &Table,
+        arrangement: &Arrangement,
+        settings: &ContactSheet,
+        cell: (u32, u32),
+    ) -> Self {
+        let metrics = Metrics::new(faces, arrangement, cell);
+        let [widest, highest] = settings.page_size;
+        let column = metrics.cell.0 + metrics.gap;
+        let around = 2 * metrics.margin + metrics.row_label;
+        let fit = (widest.saturating_sub(around) / column).max(1) as usize;
+        let columns = arrangement.sections.iter().map(|s| s.columns.len()).max().unwrap_or(0);
+        let columns = evenly(columns, fit).map(|part| part.len()).max().unwrap_or(0);
+        let width = (around + columns as u32 * column).max(NARROWEST);
+        let heading = Heading::new(faces, table, &metrics, width);
+        let mut layout = Self { metrics, width, heading, pages: Vec::new() };
+        layout.paginate(faces, arrangement, fit, highest);
+        layout
+    }
+
+    /// Puts sections, or parts of them, on pages.
+    fn paginate(&mut self, faces: &Faces, arrangement: &Arrangement, across: usize, highest: u32) {
+        let fresh = self.heading.height + 2 * self.metrics.margin;
+        let mut used = highest;
+        for (number, section) in arrangement.sections.iter().enumerate() {
+            let mut begins = section.begins_page;
+            let wide = Part::whole(faces, &self.metrics, number, section);
+            for columns in evenly(section.columns.len(), across) {
+                let part = Part { columns, ..wide.clone() };
+                let full = self.part_height(section, &part);
+                if begins || used + full > highest {
+                    self.pages.push(Vec::new());
+                    used = fresh;
+                }
+                begins = false;
+                // A section taller than a page is cut into rows.
+                let row = self.row_height(&part);
+                let others = full - part.rows.len() as u32 * row;
+                let fit = (highest.saturating_sub(used + others) / row).max(1) as usize;
+                for (n, rows) in evenly(part.rows.len(), fit).enumerate() {
+                    if n > 0 {
+                        self.pages.push(Vec::new());
+                        used = fresh;
+                    }
+                    let part = Part { rows, ..part.clone() };
+                    used += self.part_height(section, &part);
+                    if let Some(page) = self.pages.last_mut() {
+                        page.push(part);
+                    }
+                }
+            }
+        }
+        if self.pages.is_empty() {
+            self.pages.push(Vec::new());
+        }
+    }
+
+    pub fn page_height(&self, arrangement: &Arrangement, page: usize) -> u32 {
+        let parts = self.pages[page].iter();
+        let body: u32 =
+            parts.map(|part| self.part_height(&arrangement.sections[part.section], part)).sum();
+        self.heading.height + body + 2 * self.metrics.margin
+    }
+
+    fn part_height(&self, section: &Section, part: &Part) -> u32 {
+        let rows = part.rows.len() as u32 * self.row_height(part);
+        self.head_height(section, part) + rows + self.metrics.line()
+    }
+
+    /// Title, the axes' names, and labels of the columns.
+    pub fn head_height(&self, section: &Section, part: &Part) -> u32 {
+        let labels = match part.label_lines {
+            0 => 0,
+            // A line for the axes' names.
+            lines => (lines + 1) * self.metrics.line() + self.metrics.gap,
+        };
+        self.title_height(section) + labels
+    }
+
+    pub fn title_height(&self, section: &Section) -> u32 {
+        if section.title.is_empty() { 0 } else { self.metrics.line() * 2 }
+    }
+
+    /// Cells and their captions.
+    pub fn row_height(&self, part: &Part) -> u32 {
+        let Metrics { cell, gap, .. } = self.metrics;
+        let caption = match part.caption_lines {
+            0 => 0,
+            lines => lines * self.metrics.line() + gap,
+        };
+        cell.1 + gap + caption
+    }
+
+    /// Left edge of a column.
+    pub fn column_x(&self, column: usize) -> u32 {
+        let Metrics { cell, gap, margin, row_label, .. } = self.metrics;
+        margin + row_label + column as u32 * (cell.0 + gap)
+    }
+}
+
+impl Part {
+    fn whole(faces: &Faces, metrics: &Metrics, number: usize, section: &Section) -> Self {
+        let longest = |labels: &mut dyn Iterator<Item = &String>| {
+            labels.map(|label| metrics.wrap_in_cell(faces, label).len()).max().unwrap_or(0) as u32
+        };
+        Self {
+            section: number,
+            rows: 0..section.rows.len(),
+            columns: 0..section.columns.len(),
+            label_lines: longest(&mut section.columns.iter()),
+            caption_lines: longest(&mut section.captions.values()),
+        }
+    }
+}
+
+/// `0..count` in as few parts as possible of at most `most`, none much smaller than the others.
+fn evenly(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = count.div_ceil(most.max(1));
+    (0..parts).map(move |n| (n * count / parts)..((n + 1) * count / parts))
+}
+
+/// Shortens labels that do not fit to what tells them apart.
+fn shorten(faces: &Faces, metrics: &Metrics, arrangement: &mut Arrangement) {
+    let beside = (metrics.row_label.saturating_sub(2 * metrics.gap)) as f32;
+    let lines = metrics.row_lines();
+    let cut_beside = |label: &String| faces.regular.is_cut(label, metrics.text, beside, lines);
+    let cut_in_cell = |label: &String| metrics.is_cut_in_cell(faces, label);
+    for section in &mut arrangement.sections {
+        if section.rows.iter().any(cut_beside) {
+            tell_apart(section.rows.iter_mut().collect());
+        }
+        if section.columns.iter().any(cut_in_cell) {
+            tell_apart(section.columns.iter_mut().collect());
+        }
+        if section.captions.values().any(cut_in_cell) {
+            tell_apart(section.captions.values_mut().collect());
+        }
+    }
+}
+
+/// Title and facts above the first section. Letters grow with the page, which is looked at as a
+/// whole first.
+pub struct Heading {
+    pub title: Vec<String>,
+    pub facts: Vec<String>,
+    pub text: f32,
+    pub height: u32,
+}
+
+impl Heading {
+    fn new(faces: &Faces, table: &Table, metrics: &Metrics, page_width: u32) -> Self {
+        let text = (page_width as f32 / 110.0).clamp(metrics.text, 64.0).round();
+        let width = (page_width - 2 * metrics.margin) as f32;
+        let facts: Vec<String> =
+            table.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let title = faces.semibold.wrap(&table.title, Self::title_size(text), width, 2);
+        let facts = faces.regular.wrap(&facts.join("  ·  "), text, width, 4);
+        // A line for the number of the page.
+        let lines = (facts.len() + 1) as f32 * Face::line_height(text);
+        let height = title.len() as f32 * Face::line_height(Self::title_size(text)) + lines;
+        Self { title, facts, text, height: height as u32 }
+    }
+
+    pub fn title_size(text: f32) -> f32 {
+        (text * 1.7).round()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_few_and_even() {
+        let parts = |count, most| evenly(count, most).map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!(parts(10, 10), [10]);
+        assert_eq!(parts(11, 10), [5, 6]);
+        assert_eq!(parts(100, 33), [25, 25, 25, 25]);
+        assert_eq!(parts(0, 10), [0; 0]);
+        assert_eq!(parts(2, 0), [1, 1]);
+    }
+}
