@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, JobName};
+use crate::search::Found;
 
 /// One line. `event` names the kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,10 +64,32 @@ pub enum Event {
         cells: u64,
         size: [u32; 2],
     },
+    /// A search has looked at so many of its pictures.
+    Looked { done: u64, of: u64 },
+    /// The last line of a search.
+    Found(Found),
     /// The last line of a render, also of one that was interrupted.
     Summary(Summary),
     /// The last line when nothing could be rendered.
     Error { kind: ErrorKind, message: String },
+}
+
+impl Event {
+    /// The summary that a render or a stitching ends with.
+    pub fn summary(self) -> Option<Summary> {
+        match self {
+            Self::Summary(summary) => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// What a search ends with.
+    pub fn found(self) -> Option<Found> {
+        match self {
+            Self::Found(found) => Some(found),
+            _ => None,
+        }
+    }
 }
 
 /// What came of a render.

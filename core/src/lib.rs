@@ -21,6 +21,7 @@ pub mod render;
 pub mod requires;
 pub mod rng;
 pub mod schedule;
+pub mod search;
 pub mod sheet;
 pub mod sound;
 pub mod sweep;

@@ -1,5 +1,8 @@
 //! The contact sheet of a sweep: which axes go where, how large cells and pages are.
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::job::FieldError;
@@ -81,6 +84,16 @@ impl ContactSheet {
         }
         errors
     }
+}
+
+/// The file of a page, from 0, where the first one is `path`: `sheet.png`, `sheet-2.png`, ….
+pub fn page_path(path: &Path, page: usize) -> PathBuf {
+    if page == 0 {
+        return path.to_owned();
+    }
+    let [stem, ending] =
+        [path.file_stem(), path.extension()].map(|part| part.unwrap_or(OsStr::new("")));
+    path.with_file_name(format!("{}-{}.{}", stem.display(), page + 1, ending.display()))
 }
 
 fn out_of_range(field: String, pixels: u32, allowed: &std::ops::RangeInclusive<u32>) -> FieldError {

@@ -340,7 +340,7 @@ fn sweeps_that_make_no_sense_name_the_axis() {
         ),
         (
             "axes.seed = [1]\n[output]\ncontact_sheet = { rows = \"seed\", pages = [\"seed\"] }",
-            "job.toml:6:53: output.contact_sheet.pages[0]: rows and pages[0] are the same axis",
+            "job.toml:6:43: output.contact_sheet.pages[0]: rows and pages[0] are the same axis",
         ),
         (
             "axes.seed = [1]\n[output]\ncontact_sheet = { pages = [\"sede\"] }",

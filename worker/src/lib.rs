@@ -24,6 +24,7 @@ pub mod patience;
 pub mod publish;
 pub mod restitch;
 pub mod run;
+pub mod search;
 mod segment;
 pub mod standalone;
 pub mod stitch;

@@ -85,16 +85,24 @@ pub async fn render(request: Request, tell: &mut Tell<'_>, stop: watch::Receiver
     conclude(rendered, tell)
 }
 
-/// Tells how it ended.
+/// Tells how a render or a stitching ended.
 pub(crate) fn conclude(result: Result<Summary, Halt>, tell: &mut Tell<'_>) -> End {
-    match result {
-        Ok(summary) => {
-            let end = match &summary {
-                Summary { interrupted: true, .. } => End::Interrupted,
-                Summary { failed: 0, .. } => End::Done,
-                _ => End::Failed,
-            };
-            tell(&Event::Summary(summary));
+    let ended = result.map(|summary| {
+        let end = match &summary {
+            Summary { interrupted: true, .. } => End::Interrupted,
+            Summary { failed: 0, .. } => End::Done,
+            _ => End::Failed,
+        };
+        (end, Event::Summary(summary))
+    });
+    conclude_with(ended, tell)
+}
+
+/// Tells the last word, or the error that prevented it.
+pub(crate) fn conclude_with(ended: Result<(End, Event), Halt>, tell: &mut Tell<'_>) -> End {
+    match ended {
+        Ok((end, last)) => {
+            tell(&last);
             end
         }
         Err(Halt { kind, message }) => {

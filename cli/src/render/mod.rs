@@ -91,7 +91,7 @@ fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     job::store_assets(&job)?;
     let worker = start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
-    let outcome = worker.finish(args.json, |event| {
+    let outcome = worker.finish(args.json, Event::summary, |event| {
         if args.json {
             print_json(event)?;
         } else {
@@ -101,7 +101,7 @@ fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     });
     progress.finish();
     match outcome? {
-        Outcome::Summary(summary) => {
+        Outcome::Done(summary) => {
             if !args.json {
                 say(&summary)?;
             }

@@ -94,7 +94,7 @@ impl Progress {
                 }
                 self.stitch("sheet pages", *page, *pages);
             }
-            Event::Summary(_) | Event::Error { .. } => (),
+            Event::Looked { .. } | Event::Found(_) | Event::Summary(_) | Event::Error { .. } => (),
         }
     }
 
