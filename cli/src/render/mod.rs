@@ -153,7 +153,8 @@ pub fn say(summary: &Summary) -> io::Result<()> {
     for (name, path) in outputs {
         if let Some(path) = path {
             let pages = match summary.contact_sheet_pages {
-                pages @ 2.. if name == "contact sheet" => format!(" and {} more pages", pages - 1),
+                2 if name == "contact sheet" => " and 1 more page".to_owned(),
+                pages @ 3.. if name == "contact sheet" => format!(" and {} more pages", pages - 1),
                 _ => String::new(),
             };
             writeln!(out, "  {name:<14} {path}{pages}")?;

@@ -27,6 +27,8 @@ function prompt(cell) {
   }
   return '';
 }
+const sizes = data.settings.find(c => c.field === 'render.size');
+const size = cell => JSON.parse(setting(sizes, cell));
 const caption = cell => several.length ? several.map(a => axisValue(cell, a)).join(' · ') : prompt(cell);
 const score = cell => data.score[cell];
 const named = cell => 'cell ' + data.index[cell];
@@ -82,6 +84,8 @@ function card(cell) {
   const item = make('li', 'card');
   if (there(cell)) {
     const img = make('img');
+    // Its place is kept before it comes.
+    [img.width, img.height] = size(cell);
     img.loading = 'lazy'; img.decoding = 'async'; img.alt = ''; img.src = image(cell);
     const open = button(img, () => show([cell]));
     open.className = 'open';

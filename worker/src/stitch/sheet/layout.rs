@@ -35,16 +35,53 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    fn new(faces: &Faces, arrangement: &Arrangement, cell: (u32, u32)) -> Self {
+    /// `widest` is the most pixels of a page across. Letters grow with a page that is wide, where
+    /// all labels still have room.
+    fn new(faces: &Faces, arrangement: &Arrangement, cell: (u32, u32), widest: u32) -> Self {
         let side = cell.0.max(cell.1);
-        let text = (side as f32 / 13.0).clamp(13.0, 24.0).round();
-        let gap = (side / 24).max(6);
+        let columns = arrangement.sections.iter().map(|s| s.columns.len()).max().unwrap_or(0);
+        let across = (columns as u32).saturating_mul(cell.0).min(widest) as f32;
+        let usual = (side as f32 / 13.0).clamp(13.0, 24.0).round();
+        let large = (across / 150.0).min(side as f32 / 6.0).max(usual).round();
+        let sizes = [large, ((large + usual) / 2.0).round()].into_iter();
+        let sizes = sizes.filter(|&size| size > usual);
+        let mut large = sizes.map(|size| Self::of_text(faces, arrangement, cell, size));
+        let roomy = large.find(|metrics| metrics.is_roomy(faces, arrangement));
+        roomy.unwrap_or_else(|| Self::of_text(faces, arrangement, cell, usual))
+    }
+
+    fn of_text(faces: &Faces, arrangement: &Arrangement, cell: (u32, u32), text: f32) -> Self {
+        let gap = (cell.0.max(cell.1) / 24).max(6);
         let metrics = Self { cell, gap, margin: (text * 2.2) as u32, text, row_label: 0 };
         let row_label = match metrics.row_label_width(faces, arrangement) {
             0 => 0,
             width => width + 2 * gap,
         };
         Self { row_label, ..metrics }
+    }
+
+    /// Whether no label is broken inside a word or takes many lines.
+    fn is_roomy(&self, faces: &Faces, arrangement: &Arrangement) -> bool {
+        const LINES: usize = 3;
+        // More captions are too many to try out.
+        const MOST: usize = 2000;
+        let beside = self.row_label.saturating_sub(2 * self.gap) as f32;
+        let fits = |label: &str, width: f32, lines: usize| {
+            let words = label.split_whitespace();
+            words.map(|word| faces.regular.width(word, self.text)).all(|word| word <= width)
+                && !faces.regular.is_cut(label, self.text, width, lines)
+        };
+        let Some(first) = arrangement.sections.first() else { return true };
+        let captions = arrangement.sections.iter().flat_map(|s| s.captions.values());
+        first.rows.iter().all(|label| fits(label, beside, LINES.min(self.row_lines())))
+            && first.columns.iter().all(|label| fits(label, self.label_width(), LINES))
+            && captions.clone().take(MOST + 1).count() <= MOST
+            && captions.into_iter().all(|label| fits(label, self.label_width(), LINES))
+    }
+
+    /// Width of a label above or below a cell: the next one keeps its distance.
+    fn label_width(&self) -> f32 {
+        (self.cell.0 - self.gap.min(self.cell.0 / 8)) as f32
     }
 
     /// As narrow as shows all labels: long ones wrap.
@@ -79,11 +116,11 @@ impl Metrics {
 
     /// Lines of a label above or below a cell.
     pub fn wrap_in_cell(&self, faces: &Faces, text: &str) -> Vec<String> {
-        faces.regular.wrap(text, self.text, self.cell.0 as f32, LABEL_LINES)
+        faces.regular.wrap(text, self.text, self.label_width(), LABEL_LINES)
     }
 
     fn is_cut_in_cell(&self, faces: &Faces, text: &str) -> bool {
-        faces.regular.is_cut(text, self.text, self.cell.0 as f32, LABEL_LINES)
+        faces.regular.is_cut(text, self.text, self.label_width(), LABEL_LINES)
     }
 }
 
@@ -142,17 +179,17 @@ impl Layout {
         let at = |arrangement: &Arrangement, side: u32| {
             Self::of_cell(faces, table, arrangement, settings, of_side(side))
         };
-        let side = settings.cell.unwrap_or_else(|| {
+        let side = settings.cell.or_else(|| {
             let natural = longer.clamp(COMFORTABLE, LARGEST);
+            let smaller = |side: &u32| (*side > SMALLEST).then(|| (side * 9 / 10).max(SMALLEST));
+            let sides: Vec<u32> = std::iter::successors(Some(natural), smaller).collect();
+            // The largest cells on as few pages as the smallest would take.
             let pages = |side: u32| at(arrangement, side).pages.len();
-            // Larger cells on as few pages as the smallest would take.
             let fewest = pages(SMALLEST);
-            let smaller = |side: &u32| Some((side * 9 / 10).max(SMALLEST));
-            std::iter::successors(Some(natural), smaller)
-                .find(|&side| side == SMALLEST || pages(side) <= fewest)
-                .unwrap_or(SMALLEST)
+            sides.get(sides.partition_point(|&side| pages(side) > fewest)).copied()
         });
-        let metrics = Metrics::new(faces, arrangement, of_side(side));
+        let side = side.unwrap_or(SMALLEST);
+        let metrics = Metrics::new(faces, arrangement, of_side(side), settings.page_size[0]);
         shorten(faces, &metrics, arrangement);
         at(arrangement, side)
     }
@@ -164,8 +201,8 @@ impl Layout {
         settings: &ContactSheet,
         cell: (u32, u32),
     ) -> Self {
-        let metrics = Metrics::new(faces, arrangement, cell);
         let [widest, highest] = settings.page_size;
+        let metrics = Metrics::new(faces, arrangement, cell, widest);
         let column = metrics.cell.0 + metrics.gap;
         let around = 2 * metrics.margin + metrics.row_label;
         let fit = (widest.saturating_sub(around) / column).max(1) as usize;
@@ -315,8 +352,8 @@ impl Heading {
             table.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let title = faces.semibold.wrap(&table.title, Self::title_size(text), width, 2);
         let facts = faces.regular.wrap(&facts.join("  ·  "), text, width, 4);
-        // A line for the number of the page.
-        let lines = (facts.len() + 1) as f32 * Face::line_height(text);
+        // A line for the number of the page, and space below it.
+        let lines = (facts.len() as f32 + 1.5) * Face::line_height(text);
         let height = title.len() as f32 * Face::line_height(Self::title_size(text)) + lines;
         Self { title, facts, text, height: height as u32 }
     }
