@@ -12,6 +12,7 @@ fn help_teaches() {
         ("help_submit", &["submit", "--help"]),
         ("help_wait", &["wait", "--help"]),
         ("help_retry", &["retry", "--help"]),
+        ("help_rank", &["rank", "--help"]),
     ] {
         let mut command = Command::cargo_bin("vqfarm").unwrap();
         command.args(args).env("COLUMNS", "100").env_remove("VQFARM_ADDR");

@@ -51,14 +51,17 @@ pub(super) async fn collect(
         };
         let cell = plan.settings(index)?;
         settings.push(&cell);
-        let place = match &plan.content {
-            Content::Sweep(sweep) => sweep.places(index).unwrap_or_default(),
-            Content::Film(_) => Vec::new(),
+        let (place, identity) = match &plan.content {
+            Content::Sweep(sweep) => {
+                (sweep.places(index).unwrap_or_default(), cell_identity(&cell, &job.record.models))
+            }
+            // More than its settings decides a film's frame.
+            Content::Film(_) => (Vec::new(), String::new()),
         };
         cells.push(Cell {
             index,
             place: place.into_iter().map(|place| place as usize).collect(),
-            identity: cell_identity(&cell, &job.record.models),
+            identity,
             prompt: cell.prompt,
             seed: cell.seed,
             score,

@@ -34,6 +34,10 @@ pub struct Section {
 
 /// More columns than this are hard to look at; then the longer axis goes down.
 const WIDE: usize = 10;
+/// More cells of a row cannot be followed with the eye.
+const BROADEST: usize = 40;
+/// A small cell's longer side in pixels.
+const SMALL: u32 = 96;
 
 /// Lays the cells out. Axes that are neither rows nor columns make sections, but for those
 /// that follow from the row or the column (axes that walk together): these join the labels.
@@ -57,7 +61,7 @@ pub fn arrange(table: &Table, wanted: &ContactSheet) -> Arrangement {
                     varying.iter().copied().filter(|a| !paged.contains(a)).collect();
                 let caption = |position: usize| describe(table, &table.cells[position], &said);
                 let title = cells.first().map(|&c| describe(table, &table.cells[c], &paged));
-                sections.push(strip(title.unwrap_or_default(), cells, caption));
+                sections.push(strip(title.unwrap_or_default(), cells, caption, wanted));
             }
         }
         if let Some(first) = sections.get_mut(from) {
@@ -77,13 +81,23 @@ pub fn arrange(table: &Table, wanted: &ContactSheet) -> Arrangement {
 /// Cells in the order given, each with a caption.
 pub fn in_order(captions: Vec<String>) -> Arrangement {
     let cells: Vec<usize> = (0..captions.len()).collect();
-    let section = strip(String::new(), &cells, |position| captions[position].clone());
+    let caption = |position: usize| captions[position].clone();
+    let section = strip(String::new(), &cells, caption, &ContactSheet::default());
     Arrangement { row_axis: String::new(), column_axis: String::new(), sections: vec![section] }
 }
 
-/// No two axes make a grid: cells in reading order with captions.
-fn strip(title: String, cells: &[usize], caption: impl Fn(usize) -> String) -> Section {
-    let width = ((cells.len().max(1) as f64).sqrt().ceil() as usize).clamp(1, WIDE);
+/// No two axes make a grid: cells in reading order with captions, as broad as high, but no row
+/// broader than a page.
+fn strip(
+    title: String,
+    cells: &[usize],
+    caption: impl Fn(usize) -> String,
+    settings: &ContactSheet,
+) -> Section {
+    // With the gap beside a cell.
+    let column = settings.cell.unwrap_or(SMALL) * 5 / 4;
+    let most = ((settings.page_size[0] / column.max(1)) as usize).clamp(1, BROADEST);
+    let width = ((cells.len().max(1) as f64).sqrt().ceil() as usize).clamp(1, most);
     let slots: Vec<Vec<Option<usize>>> = cells
         .chunks(width)
         .map(|row| {
@@ -355,6 +369,21 @@ mod tests {
         let section = &sheet.sections[0];
         assert_eq!(section.slots, [[Some(0), Some(1), Some(2)], [Some(3), Some(4), None]]);
         assert_eq!(section.captions[&4], "seed = 5");
+    }
+
+    #[test]
+    fn no_row_of_one_axis_is_broader_than_a_page() {
+        let values: Vec<String> = (0..2500).map(|n| n.to_string()).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let table = crossed(vec![axis("seed", &values)]);
+        let width = |page: u32, cell| {
+            let page_size = [page, 8192];
+            let settings = ContactSheet { page_size, cell, ..ContactSheet::default() };
+            arrange(&table, &settings).sections[0].columns.len()
+        };
+        assert_eq!(width(8192, None), BROADEST);
+        assert_eq!(width(1024, None), 8);
+        assert_eq!(width(8192, Some(512)), 12);
     }
 
     #[test]

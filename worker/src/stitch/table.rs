@@ -26,7 +26,8 @@ pub struct Cell {
     pub image: Option<String>,
     /// Why there is no frame; none, too, where it is not there yet.
     pub error: Option<String>,
-    /// [`vqfarm_core::job::cell_identity`]: a hash of all that decides the picture.
+    /// [`vqfarm_core::job::cell_identity`]: a hash of all that decides the picture;
+    /// empty for a film's frame.
     pub identity: String,
 }
 

@@ -1,5 +1,6 @@
 //! How large everything on a contact sheet is, and what stands on which page: no pixels.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vqfarm_core::sheet::ContactSheet;
@@ -117,10 +118,6 @@ impl Metrics {
     /// Lines of a label above or below a cell.
     pub fn wrap_in_cell(&self, faces: &Faces, text: &str) -> Vec<String> {
         faces.regular.wrap(text, self.text, self.label_width(), LABEL_LINES)
-    }
-
-    fn is_cut_in_cell(&self, faces: &Faces, text: &str) -> bool {
-        faces.regular.is_cut(text, self.text, self.label_width(), LABEL_LINES)
     }
 }
 
@@ -316,22 +313,28 @@ fn evenly(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     (0..parts).map(move |n| (n * count / parts)..((n + 1) * count / parts))
 }
 
-/// Shortens labels that do not fit to what tells them apart.
+/// Shortens labels of which the same would be seen to what tells them apart.
 fn shorten(faces: &Faces, metrics: &Metrics, arrangement: &mut Arrangement) {
-    let beside = (metrics.row_label.saturating_sub(2 * metrics.gap)) as f32;
-    let lines = metrics.row_lines();
-    let cut_beside = |label: &String| faces.regular.is_cut(label, metrics.text, beside, lines);
-    let cut_in_cell = |label: &String| metrics.is_cut_in_cell(faces, label);
+    let beside = metrics.row_label.saturating_sub(2 * metrics.gap) as f32;
+    let in_row = |label: &str| faces.regular.wrap(label, metrics.text, beside, metrics.row_lines());
+    let in_cell = |label: &str| metrics.wrap_in_cell(faces, label);
     for section in &mut arrangement.sections {
-        if section.rows.iter().any(cut_beside) {
-            tell_apart(section.rows.iter_mut().collect());
-        }
-        if section.columns.iter().any(cut_in_cell) {
-            tell_apart(section.columns.iter_mut().collect());
-        }
-        if section.captions.values().any(cut_in_cell) {
-            tell_apart(section.captions.values_mut().collect());
-        }
+        shorten_alike(section.rows.iter_mut(), in_row);
+        shorten_alike(section.columns.iter_mut(), in_cell);
+        shorten_alike(section.captions.values_mut(), in_cell);
+    }
+}
+
+fn shorten_alike<'a>(
+    labels: impl Iterator<Item = &'a mut String>,
+    seen: impl Fn(&str) -> Vec<String>,
+) {
+    let mut alike: BTreeMap<Vec<String>, Vec<&mut String>> = BTreeMap::new();
+    for label in labels {
+        alike.entry(seen(label)).or_default().push(label);
+    }
+    for group in alike.into_values() {
+        tell_apart(group);
     }
 }
 
@@ -366,6 +369,15 @@ impl Heading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_that_would_look_alike_are_told_apart_and_others_stay() {
+        let mut labels = ["a long painting muted", "stripes", "a long painting bright", "a long"]
+            .map(str::to_owned);
+        let seen = |label: &str| vec![label.chars().take(8).collect()];
+        shorten_alike(labels.iter_mut(), seen);
+        assert_eq!(labels, ["… muted", "stripes", "… bright", "a long"]);
+    }
 
     #[test]
     fn parts_are_few_and_even() {
