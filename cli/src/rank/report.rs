@@ -59,7 +59,9 @@ pub fn tell(pictures: &Pictures, found: &Found, json: bool) -> Result<ExitCode, 
             line
         }))?;
     } else {
-        let mut rows = Rows::new(&["#", "#score", "picture", "~prompt"]);
+        let frames = pictures.all.iter().any(|picture| picture.frame.is_some());
+        let heads = ["#", "#score", "picture", "~prompt"];
+        let mut rows = Rows::new(if frames { &heads } else { &heads[..3] });
         for (place, score, picture) in best {
             let prompt = picture.frame.as_ref().map_or("", |frame| frame.prompt.as_str());
             let name = picture.name.clone();

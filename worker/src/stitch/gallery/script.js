@@ -168,7 +168,7 @@ function facts(cell) {
   const axes = new Set(data.axes.map(axis => axis.name));
   for (const column of data.settings) {
     const name = column.field.slice(column.field.indexOf('.') + 1), text = setting(column, cell);
-    if (text && !axes.has(name) && !promptColumns.includes(column)) said.push([name, text]);
+    if (text && text !== '[]' && !axes.has(name) && !promptColumns.includes(column)) said.push([name, text]);
   }
   return [...said, ['file', image(cell).slice(3)]];
 }
