@@ -65,6 +65,8 @@ fn frames_of_a_render_are_ranked_as_their_scores_say() {
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let lines = json_lines(&ran.stdout);
     assert_eq!(lines.len(), CELLS);
+    let scores: Vec<f64> = lines.iter().map(|line| line["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     // Of cells with this very prompt, the score is the frame's own, but for the PNG's rounding.
     let mut table = csv::Reader::from_path(bench.path("o/out/scores.csv")).unwrap();
     let mut same = 0;
