@@ -71,7 +71,7 @@ fn frames_of_a_render_are_ranked_as_their_scores_say() {
     let mut table = csv::Reader::from_path(bench.path("o/out/scores.csv")).unwrap();
     let mut same = 0;
     for row in table.records().map(|row| row.unwrap()) {
-        let line = lines.iter().find(|line| line["frame"].to_string() == row[0]).unwrap();
+        let line = lines.iter().find(|line| line["frame"].as_u64() == row[0].parse().ok()).unwrap();
         assert_eq!((&line["prompt"], &line["axes"]["colour"]), (&row[4].into(), &row[1].into()));
         if &row[4] == "a red sun" {
             same += 1;
