@@ -1,14 +1,18 @@
 # Each line calls something a person could type.
-.PHONY: setup build farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
+
+# A browser for the tests of the gallery; rendering needs none.
+browser:
+	scripts/setup.sh --browser
 
 build: setup
 	cargo build --release --workspace
 
 # The whole-system tests run the programs, so these are built first.
-test: build
+test: build browser
 	cargo test --release --workspace
 
 # Every fault of docs/reliability.md, those that take minutes too.

@@ -6,6 +6,8 @@
 #     `make farm` and the tests; VQFARM_WEED names one of your own.
 # libtorch comes, in this order, from $LIBTORCH, an installed PyTorch 2.11.0, or the
 # published wheel of that version (checked against its SHA-256; 0.5 GB download).
+# With --browser it puts a headless Chromium there instead, for the tests of the gallery (100 MB from
+# the system's packages; without it those tests say that they are skipped).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,6 +35,23 @@ install_packages() {
   say "installing ${missing[*]}"
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Nothing but the gallery's tests needs it, so a machine that has none to offer is no reason to stop.
+install_browser() {
+  local name
+  [ -z "${VQFARM_BROWSER:-}" ] || return 0
+  for name in chromium-headless-shell chromium google-chrome chromium-browser; do
+    if command -v "$name" >/dev/null; then return 0; fi
+  done
+  if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
+    as_root apt-get update -qq || true
+    if apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+      say "installing chromium-headless-shell (100 MB, once)"
+      as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null && return 0
+    fi
+  fi
+  say "no Chromium is to be had here: the gallery's tests will be skipped. VQFARM_BROWSER names one of your own"
 }
 
 # Links an existing torch directory (with include/ and lib/) without its CUDA libraries:
@@ -143,6 +162,10 @@ install_seaweedfs() {
   rm -rf .tools/seaweedfs && mv .tools/seaweedfs.new .tools/seaweedfs
 }
 
+if [ "${1:-}" = --browser ]; then
+  install_browser
+  exit
+fi
 install_packages
 install_torch
 install_seaweedfs

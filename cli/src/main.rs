@@ -8,6 +8,7 @@ mod job;
 mod models;
 mod plan;
 mod plot;
+mod rank;
 mod render;
 mod stitch;
 mod style;
@@ -56,6 +57,7 @@ enum Command {
     Fetch(farm::FetchArgs),
     Stitch(stitch::StitchArgs),
     Preview(stitch::PreviewArgs),
+    Rank(Box<rank::RankArgs>),
     /// Begin no more tasks of a job until it is resumed
     Pause(farm::JobAction),
     /// Go on with a paused job
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => farm::block_on(farm::fetch(args)),
         Command::Stitch(args) => stitch::stitch(args),
         Command::Preview(args) => stitch::preview(args),
+        Command::Rank(args) => rank::run(*args),
         Command::Pause(args) => farm::block_on(farm::pause(args)),
         Command::Resume(args) => farm::block_on(farm::resume(args)),
         Command::Cancel(args) => farm::block_on(farm::cancel(args)),

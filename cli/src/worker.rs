@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
-use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
-use vqfarm_core::job::Job;
+use serde::Serialize;
+use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 
 use crate::failure::{Failure, USAGE};
 use crate::style;
@@ -23,13 +23,13 @@ pub struct Worker {
 }
 
 /// What came of it.
-pub enum Outcome {
-    Summary(Box<Summary>),
+pub enum Outcome<T> {
+    Done(T),
     /// It did not get that far, which has been told; the command's exit status.
     Told(ExitCode),
 }
 
-/// The program, told to `render` or `stitch`; more arguments may follow.
+/// The program, told to `render`, `stitch` or `search`; more arguments may follow.
 ///
 /// # Errors
 /// There is no worker.
@@ -40,11 +40,11 @@ pub fn command(what: &str) -> Result<Command> {
 }
 
 impl Worker {
-    /// Starts a worker on a job.
+    /// Starts a worker on a job or a search.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(mut command: Command, job: &Job) -> Result<Self> {
+    pub fn start(mut command: Command, wanted: &impl Serialize) -> Result<Self> {
         // The worker gets Ctrl-C itself, as part of the terminal's process group, and says
         // when it has stored what is finished.
         ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
@@ -57,7 +57,7 @@ impl Worker {
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             bail!("cannot talk to {program}");
         };
-        let mut line = serde_json::to_vec(job)?;
+        let mut line = serde_json::to_vec(wanted)?;
         line.push(b'\n');
         // A worker that ended already says why on its standard output.
         if let Err(error) = stdin.write_all(&line).and_then(|()| stdin.flush()) {
@@ -66,36 +66,37 @@ impl Worker {
         Ok(Self { child, events: BufReader::new(stdout), _stdin: stdin })
     }
 
-    /// Listens to it until its end. An error of its last line is shown, unless `told` says that
-    /// whoever hears the events does so.
+    /// Listens to it until its end, which comes with the event of which `last_word` makes something. An
+    /// error of its last line is shown, unless `told` says that whoever hears the events does so.
     ///
     /// # Errors
     /// It ended without a last word.
-    pub fn finish(
+    pub fn finish<T>(
         mut self,
         told: bool,
+        last_word: impl FnOnce(Event) -> Option<T>,
         mut hear: impl FnMut(&Event) -> Result<()>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome<T>, Failure> {
         let mut last = None;
         while let Some(event) = self.next()? {
             hear(&event)?;
             last = Some(event);
         }
         let status = self.child.wait().context("cannot wait for the worker")?;
-        match last {
-            Some(Event::Summary(summary)) => Ok(Outcome::Summary(Box::new(summary))),
-            Some(Event::Error { kind, message }) => {
-                if !told {
-                    anstream::eprintln!("{}: {message}", style::error("error"));
-                }
-                let status = if kind == ErrorKind::Usage { USAGE } else { 1 };
-                Ok(Outcome::Told(ExitCode::from(status)))
+        if let Some(Event::Error { kind, message }) = &last {
+            if !told {
+                anstream::eprintln!("{}: {message}", style::error("error"));
             }
-            _ if status.code() == Some(INTERRUPTED.into()) => {
+            let status = if *kind == ErrorKind::Usage { USAGE } else { 1 };
+            return Ok(Outcome::Told(ExitCode::from(status)));
+        }
+        match last.and_then(last_word) {
+            Some(done) => Ok(Outcome::Done(done)),
+            None if status.code() == Some(INTERRUPTED.into()) => {
                 anstream::eprintln!("interrupted");
                 Ok(Outcome::Told(ExitCode::from(INTERRUPTED)))
             }
-            _ => Err(Failure::Other(anyhow!(
+            None => Err(Failure::Other(anyhow!(
                 "{PROGRAM} ended early ({status}); what it stored is kept, so run the same \
                  command again to go on"
             ))),
@@ -123,7 +124,7 @@ impl Worker {
 fn tolerate_closed(error: std::io::Error) -> Result<()> {
     match error.kind() {
         std::io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error).context("cannot hand the job to the worker"),
+        _ => Err(error).context("cannot tell the worker what to do"),
     }
 }
 

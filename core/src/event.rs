@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, JobName};
+use crate::search::Found;
 
 /// One line. `event` names the kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,10 +56,40 @@ pub enum Event {
     /// All frames are there and a film is made of them: `done` of the `of` frames that it shows
     /// are in it. Told first with 0, last when the film is whole.
     Stitching { done: u64, of: u64 },
+    /// A page of a sweep's contact sheet is stored: number `page` of `pages`, from 1.
+    Sheet {
+        page: u64,
+        pages: u64,
+        /// Cells on the page, and how large it is in pixels.
+        cells: u64,
+        size: [u32; 2],
+    },
+    /// A search has looked at so many of its pictures.
+    Looked { done: u64, of: u64 },
+    /// The last line of a search.
+    Found(Found),
     /// The last line of a render, also of one that was interrupted.
     Summary(Summary),
     /// The last line when nothing could be rendered.
     Error { kind: ErrorKind, message: String },
+}
+
+impl Event {
+    /// The summary that a render or a stitching ends with.
+    pub fn summary(self) -> Option<Summary> {
+        match self {
+            Self::Summary(summary) => Some(summary),
+            _ => None,
+        }
+    }
+
+    /// What a search ends with.
+    pub fn found(self) -> Option<Found> {
+        match self {
+            Self::Found(found) => Some(found),
+            _ => None,
+        }
+    }
 }
 
 /// What came of a render.
@@ -78,7 +109,11 @@ pub struct Summary {
     /// The folder of everything below.
     pub out: String,
     pub frames_dir: String,
+    /// The contact sheet's first page; further ones lie beside it as `contact-sheet-2.png`, ….
     pub contact_sheet: Option<String>,
+    /// Pages of the contact sheet.
+    #[serde(default)]
+    pub contact_sheet_pages: u64,
     pub gallery: Option<String>,
     /// Of an animation: the film, or the ZIP of its frames.
     pub video: Option<String>,

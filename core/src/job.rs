@@ -10,6 +10,7 @@ use crate::animation::Animation;
 use crate::id::JobName;
 use crate::render::RenderSettings;
 use crate::requires::Requires;
+use crate::sheet::ContactSheet;
 use crate::sweep::{Sweep, SweepSpec};
 use crate::video::Video;
 
@@ -45,14 +46,6 @@ pub struct Output {
     pub contact_sheet: ContactSheet,
     /// Of an animation.
     pub video: Video,
-}
-
-/// Which axes run down and across the contact sheet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ContactSheet {
-    pub rows: Option<String>,
-    pub columns: Option<String>,
 }
 
 /// What is wrong with a field of a job.

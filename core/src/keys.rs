@@ -53,12 +53,33 @@ pub fn asset(sha256: &str, extension: &str) -> String {
     format!("assets/{sha256}.{extension}")
 }
 
-/// Overview of all cells as one picture; further pages are `out/contact-sheet-2.png` and so on.
+/// The folder of what is made of the frames.
+pub const OUTPUTS: &str = "out";
+
+/// Overview of all cells as one picture, the first page of it ([`contact_sheet`]).
 pub const CONTACT_SHEET: &str = "out/contact-sheet.png";
 /// Overview of all cells as a page.
 pub const GALLERY: &str = "out/index.html";
 /// One line a cell.
 pub const SCORES: &str = "out/scores.csv";
+
+/// A page of the contact sheet, from 0: `out/contact-sheet.png`, `out/contact-sheet-2.png`, ….
+pub fn contact_sheet(page: usize) -> String {
+    match page {
+        0 => CONTACT_SHEET.to_owned(),
+        page => format!("out/contact-sheet-{}.png", page + 1),
+    }
+}
+
+/// The page's number from 0, when `file` is the name of a contact sheet's page.
+pub fn contact_sheet_page(file: &str) -> Option<usize> {
+    let digits = file.strip_prefix("contact-sheet")?.strip_suffix(".png")?;
+    let page = match digits.strip_prefix('-') {
+        None => 0,
+        Some(number) => number.parse::<usize>().ok()?.checked_sub(1)?,
+    };
+    contact_sheet(page).ends_with(&format!("/{file}")).then_some(page)
+}
 
 /// Which weights a farm means by a model's name. Relative to the farm's root.
 pub fn model_name(name: &ModelName) -> String {
@@ -75,11 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_sort_and_read_back() {
+    fn names_sort_and_read_back() {
         assert_eq!(frame(12), "frames/000012.png");
         for index in [0, 999_999, 1_000_000, 10_000_000] {
             let key = frame(index);
             assert_eq!(frame_index(key.rsplit('/').next().unwrap()), Some(index));
+        }
+        for page in [0, 1, 41] {
+            let key = contact_sheet(page);
+            assert_eq!(contact_sheet_page(key.rsplit('/').next().unwrap()), Some(page));
+        }
+        for not_ours in ["contact-sheet-1.png", "contact-sheet-02.png", "contact-sheet2.png", "x"] {
+            assert_eq!(contact_sheet_page(not_ours), None, "{not_ours}");
         }
         for not_ours in ["12.png", "+00012.png", "000012.jpg", "0000012.png", "x.png"] {
             assert_eq!(frame_index(not_ours), None, "{not_ours}");

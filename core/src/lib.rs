@@ -22,6 +22,8 @@ pub mod render;
 pub mod requires;
 pub mod rng;
 pub mod schedule;
+pub mod search;
+pub mod sheet;
 pub mod sound;
 pub mod sweep;
 mod tree;

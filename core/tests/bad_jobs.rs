@@ -338,6 +338,26 @@ fn sweeps_that_make_no_sense_name_the_axis() {
             "axes.seed = [1]\n[output]\ncontact_sheet = { rows = \"seed\", columns = \"seed\" }",
             "job.toml:6:44: output.contact_sheet.columns: rows and columns are the same axis",
         ),
+        (
+            "axes.seed = [1]\n[output]\ncontact_sheet = { rows = \"seed\", pages = [\"seed\"] }",
+            "job.toml:6:43: output.contact_sheet.pages[0]: rows and pages[0] are the same axis",
+        ),
+        (
+            "axes.seed = [1]\n[output]\ncontact_sheet = { pages = [\"sede\"] }",
+            "job.toml:6:28: output.contact_sheet.pages[0]: \"sede\" is not an axis of the sweep; did you mean \"seed\"?",
+        ),
+        (
+            "axes.seed = [1]\n[output]\ncontact_sheet = { cell = 9 }",
+            "job.toml:6:26: output.contact_sheet.cell: 9 pixels; it must be from 32 to 2048",
+        ),
+        (
+            "axes.seed = [1]\n[output]\ncontact_sheet = { cell = 700, page_size = [4096, 1024] }",
+            "job.toml:6:26: output.contact_sheet.cell: a cell of 700 pixels leaves no room for labels on a page of 1024",
+        ),
+        (
+            "axes.seed = [1]\n[output]\ncontact_sheet = { page_size = [8192, 20000] }",
+            "job.toml:6:38: output.contact_sheet.page_size[1]: 20000 pixels; it must be from 1024 to 16384",
+        ),
     ];
     check(
         "render.prompt = \"a sun\"

@@ -21,6 +21,7 @@ pub mod optim;
 pub mod perception;
 pub mod picture;
 mod prompts;
+pub mod search;
 pub mod session;
 pub mod similarity;
 mod text_repair;

@@ -1,11 +1,12 @@
 //! From images to a perceptor's features: cutouts, normalisation, network.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::Key;
 
 use crate::clamp::masked_gradient;
 use crate::cutouts::Cutter;
 use crate::error::Result;
+use crate::model::Perceptor;
 use crate::models::Models;
 
 /// How cutouts are made. [`Cutter`] makes them as the settings say; another way can be given
@@ -46,9 +47,14 @@ pub(crate) struct Eye {
     views: Vec<View>,
 }
 
-/// A perceptor, by its number among the models, with its normalisation, [1, 3, 1, 1].
+/// A perceptor, by its number among the models, with its normalisation.
 pub(crate) struct View {
     pub perceptor: usize,
+    normal: Normal,
+}
+
+/// How a perceptor wants its pixels: mean and deviation, [1, 3, 1, 1].
+pub(crate) struct Normal {
     mean: Tensor,
     deviation: Tensor,
 }
@@ -74,13 +80,8 @@ impl Eye {
     pub fn of(models: &Models, cutter: &MakeCut) -> Result<Vec<Self>> {
         let mut eyes: Vec<Self> = Vec::new();
         for (perceptor, network) in models.perceptors.iter().enumerate() {
-            let (mean, deviation) = network.normalisation();
-            let per_channel = |values: [f64; 3]| {
-                let values = Tensor::from_slice(&values).to_kind(Kind::Float);
-                values.view([1, 3, 1, 1]).to_device(models.device())
-            };
-            let view =
-                View { perceptor, mean: per_channel(mean), deviation: per_channel(deviation) };
+            let normal = Normal::of(&**network, models.device());
+            let view = View { perceptor, normal };
             let resolution = network.resolution();
             match eyes.iter_mut().find(|eye| eye.resolution == resolution) {
                 Some(eye) => eye.views.push(view),
@@ -123,9 +124,35 @@ impl Eye {
 impl View {
     /// Features [N, d] of images [N, 3, resolution, resolution] in [0, 1].
     pub fn features(&self, models: &Models, images: &Tensor) -> Tensor {
-        let normalised = (images - &self.mean) / &self.deviation;
-        models.perceptors[self.perceptor].encode_image(&normalised)
+        models.perceptors[self.perceptor].encode_image(&self.normal.apply(images))
     }
+}
+
+impl Normal {
+    pub fn of(network: &dyn Perceptor, device: Device) -> Self {
+        let (mean, deviation) = network.normalisation();
+        let per_channel = |values: [f64; 3]| {
+            let values = Tensor::from_slice(&values).to_kind(Kind::Float);
+            values.view([1, 3, 1, 1]).to_device(device)
+        };
+        Self { mean: per_channel(mean), deviation: per_channel(deviation) }
+    }
+
+    /// Images in [0, 1] as the perceptor wants them.
+    pub fn apply(&self, images: &Tensor) -> Tensor {
+        (images - &self.mean) / &self.deviation
+    }
+}
+
+/// An image [1, 3, H, W] as a perceptor of this resolution sees it as a whole, stretched to
+/// [1, 3, side, side].
+///
+/// # Errors
+/// libtorch fails.
+pub(crate) fn whole(image: &Tensor, side: i64) -> Result<Tensor> {
+    // Averaged areas when shrinking, and no ringing when enlarging.
+    let sized = || image.f_internal_upsample_bilinear2d_aa([side, side], false, None, None);
+    Ok(tch::no_grad(sized)?)
 }
 
 impl Pieces {

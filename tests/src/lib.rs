@@ -1,5 +1,6 @@
 //! The harness of the whole-system tests: the real programs, tiny models, folders that vanish.
 
+pub mod browser;
 pub mod farm;
 pub mod film;
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use vqfarm_core::event::Event;
-use vqfarm_tests::{Bench, CELLS, SWEEP, events, summary};
+use vqfarm_tests::{Bench, CELLS, SWEEP, events, finish, summary};
 
 #[test]
 fn a_sweep_becomes_frames_and_overviews() {
@@ -39,15 +39,22 @@ fn a_sweep_becomes_frames_and_overviews() {
     let sheet = image::open(bench.path("o/out/contact-sheet.png")).unwrap();
     assert!(sheet.width() > 3 * 96, "{}", sheet.width());
     let page = fs::read_to_string(bench.path("o/out/index.html")).unwrap();
-    assert!(page.contains("tiny sweep") && page.contains("frames/000011.png"));
+    assert!(page.contains("tiny sweep") && page.contains("a green tree"));
     let mut scores = csv::Reader::from_path(bench.path("o/out/scores.csv")).unwrap();
     assert_eq!(
         scores.headers().unwrap(),
-        vec!["index", "colour", "thing", "seed", "prompt", "score", "file", "error"]
+        vec!["index", "colour", "thing", "seed", "prompt", "score", "file", "identity", "error"]
     );
     let rows: Vec<_> = scores.records().map(|row| row.unwrap()).collect();
     assert_eq!(rows.len(), CELLS);
     assert!(rows.iter().all(|row| row[5].parse::<f64>().unwrap().abs() <= 1.0));
+    let expanded = finish(&mut bench.vqfarm(&["expand", "job.toml", "--json"])).stdout;
+    let cells =
+        expanded.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    for (cell, row) in cells.zip(&rows) {
+        assert_eq!((&cell["identity"], &cell["prompt"]), (&row[7].into(), &row[4].into()));
+        assert_eq!(row[6], format!("frames/{:06}.png", cell["cell"].as_u64().unwrap()));
+    }
 }
 
 #[test]

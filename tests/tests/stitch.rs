@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
+use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_core::video::held;
 use vqfarm_tests::film::{decode, length, probe};
@@ -111,6 +112,31 @@ fn a_contact_sheet_is_made_again_the_other_way_round() {
     let sheet = image::load_from_memory(&after[&name("out/contact-sheet.png")]).unwrap();
     // Three colours down in each of two sections.
     assert!(sheet.height() > sheet.width(), "{}×{}", sheet.width(), sheet.height());
+}
+
+#[test]
+fn a_sheet_of_several_pages_says_so_and_leaves_none_behind() {
+    let bench = rendered(SWEEP);
+    let paged = ["--set", "output.contact_sheet.pages=[\"colour\"]", "--json"];
+    let ran = run(&bench, &[&["stitch", "o"][..], &paged].concat());
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let told = events(&ran.stdout);
+    let sheets = told.iter().filter_map(|event| match event {
+        Event::Sheet { page, pages, cells, size } => Some((*page, *pages, *cells, *size)),
+        _ => None,
+    });
+    let sheets: Vec<_> = sheets.collect();
+    assert_eq!(summary(&told).contact_sheet_pages, 3);
+    for (n, (page, pages, cells, size)) in (1..).zip(&sheets) {
+        assert_eq!((*page, *pages, *cells), (n, 3, 4));
+        let path = bench.path("o").join(keys::contact_sheet(n as usize - 1));
+        assert_eq!(image::image_dimensions(path).unwrap(), (size[0], size[1]));
+    }
+    assert_eq!(sheets.len(), 3);
+    let again = run(&bench, &["stitch", "o", "--set", "output.contact_sheet.pages=[]"]);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let left: Vec<String> = outputs(&bench).into_keys().filter(|n| n.contains("sheet")).collect();
+    assert_eq!(left, [bench.path("o/out/contact-sheet.png").display().to_string()]);
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn unusable(key: &str, reason: String) -> JobFault {
 }
 
 /// A picture of any known format, told by its content; transparency shows white.
-fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
+pub(crate) fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
     let mut reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_ASSET_SIDE);

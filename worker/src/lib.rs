@@ -25,6 +25,7 @@ pub mod probe;
 pub mod publish;
 pub mod restitch;
 pub mod run;
+pub mod search;
 mod segment;
 pub mod standalone;
 pub mod stitch;

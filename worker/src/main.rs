@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{EnvFilter, Layer};
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
+use vqfarm_core::search::Search;
 use vqfarm_service::{logging, settings};
 use vqfarm_weights::library::Library;
 use vqfarm_worker::bench;
@@ -23,6 +25,7 @@ use vqfarm_worker::lane::LANE;
 use vqfarm_worker::log::AttemptLogs;
 use vqfarm_worker::probe;
 use vqfarm_worker::restitch;
+use vqfarm_worker::search;
 use vqfarm_worker::standalone::{self, End, Request};
 
 /// Renders for a farm; also what `vqfarm render` starts
@@ -47,6 +50,11 @@ enum Command {
     /// Reads the folder's job with other outputs as one line of JSON from standard input; renders
     /// nothing and needs no models. Prints as `render` does, with the same exit statuses.
     Stitch(StitchArgs),
+    /// Rank pictures by how well they show a text
+    ///
+    /// Reads the search as one line of JSON from standard input. Prints as `render` does, with the
+    /// same exit statuses; the last line is what was found.
+    Search(SearchArgs),
     Bench(bench::BenchArgs),
     /// Say what this machine can compute with, as one JSON object
     Probe,
@@ -94,6 +102,21 @@ struct StitchArgs {
     stop_on_eof: bool,
 }
 
+#[derive(Debug, Args)]
+struct SearchArgs {
+    /// Where to compute: auto, cpu, cuda, cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+
+    /// Folder of the models [default: ~/.local/share/vqfarm/models]
+    #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
+    models: Option<PathBuf>,
+
+    /// Stop as if interrupted when standard input ends
+    #[arg(long)]
+    stop_on_eof: bool,
+}
+
 fn main() -> ExitCode {
     vqfarm_engine::device::keep_memory();
     let Cli { command } = match settings::load() {
@@ -112,6 +135,7 @@ fn main() -> ExitCode {
         Command::Run(args) => work(*args),
         Command::Render(args) => alone(|| render(args)),
         Command::Stitch(args) => alone(|| stitch(args)),
+        Command::Search(args) => alone(|| search(args)),
         Command::Bench(args) => measure(&args),
         Command::Probe => tell(),
     }
@@ -178,14 +202,15 @@ fn tell() -> ExitCode {
     }
 }
 
-/// The job on standard input; what is none is told of.
-fn read_job() -> Result<Option<Job>> {
+/// The `what` on standard input, a job or a search; what is none is told of.
+fn read<T: DeserializeOwned>(what: &str) -> Result<Option<T>> {
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).context("cannot read the job from standard input")?;
+    let read = io::stdin().lock().read_line(&mut line);
+    read.with_context(|| format!("cannot read the {what} from standard input"))?;
     Ok(match serde_json::from_str(&line) {
-        Ok(job) => Some(job),
+        Ok(wanted) => Some(wanted),
         Err(error) => {
-            let message = format!("standard input holds no job: {error}");
+            let message = format!("standard input holds no {what}: {error}");
             print(&Event::Error { kind: ErrorKind::Usage, message });
             None
         }
@@ -193,19 +218,33 @@ fn read_job() -> Result<Option<Job>> {
 }
 
 fn stitch(args: StitchArgs) -> Result<End> {
-    let Some(job) = read_job()? else { return Ok(End::Refused) };
+    let Some(job) = read::<Job>("job")? else { return Ok(End::Refused) };
     let request = restitch::Request { job, dir: args.dir, preview: args.preview };
     until_stopped(args.stop_on_eof, async |stopped| {
         restitch::stitch(request, &mut print, stopped).await
     })
 }
 
+fn search(args: SearchArgs) -> Result<End> {
+    let Some(wanted) = read::<Search>("search")? else { return Ok(End::Refused) };
+    let request = search::Request { wanted, device: args.device, library: library(args.models)? };
+    until_stopped(args.stop_on_eof, async |stopped| {
+        search::search(request, &mut print, stopped).await
+    })
+}
+
+/// The models on this machine.
+fn library(models: Option<PathBuf>) -> Result<Library> {
+    let library = Library::of_user()?;
+    Ok(match models {
+        Some(root) => library.moved_to(root),
+        None => library,
+    })
+}
+
 fn render(args: RenderArgs) -> Result<End> {
-    let Some(job) = read_job()? else { return Ok(End::Refused) };
-    let mut library = Library::of_user()?;
-    if let Some(root) = args.models {
-        library = library.moved_to(root);
-    }
+    let Some(job) = read::<Job>("job")? else { return Ok(End::Refused) };
+    let library = library(args.models)?;
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     let request = Request {
         job,

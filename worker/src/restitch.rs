@@ -106,6 +106,7 @@ async fn summary(
         iterations_per_second: 0.0,
         out: out.display().to_string(),
         frames_dir: request.dir.join(keys::FRAMES).display().to_string(),
+        contact_sheet_pages: outputs.contact_sheets.len() as u64,
         contact_sheet: outputs.contact_sheets.into_iter().next().map(path),
         gallery: outputs.gallery.map(path),
         video: outputs.video.map(path),

@@ -85,16 +85,24 @@ pub async fn render(request: Request, tell: &mut Tell<'_>, stop: watch::Receiver
     conclude(rendered, tell)
 }
 
-/// Tells how it ended.
+/// Tells how a render or a stitching ended.
 pub(crate) fn conclude(result: Result<Summary, Halt>, tell: &mut Tell<'_>) -> End {
-    match result {
-        Ok(summary) => {
-            let end = match &summary {
-                Summary { interrupted: true, .. } => End::Interrupted,
-                Summary { failed: 0, .. } => End::Done,
-                _ => End::Failed,
-            };
-            tell(&Event::Summary(summary));
+    let ended = result.map(|summary| {
+        let end = match &summary {
+            Summary { interrupted: true, .. } => End::Interrupted,
+            Summary { failed: 0, .. } => End::Done,
+            _ => End::Failed,
+        };
+        (end, Event::Summary(summary))
+    });
+    conclude_with(ended, tell)
+}
+
+/// Tells the last word, or the error that prevented it.
+pub(crate) fn conclude_with(ended: Result<(End, Event), Halt>, tell: &mut Tell<'_>) -> End {
+    match ended {
+        Ok((end, last)) => {
+            tell(&last);
             end
         }
         Err(Halt { kind, message }) => {
@@ -177,6 +185,7 @@ async fn try_render(
         }
         Ended::Interrupted => false,
     };
+    let sheet_pages = stitch::sheet_pages(&job.store).await.map_err(Halt::failed)?.len() as u64;
     let seconds = begin.elapsed().as_secs_f64();
     let steps = meters.steps();
     let path = |key: &str| request.out.join(key).display().to_string();
@@ -193,6 +202,7 @@ async fn try_render(
         out: request.out.display().to_string(),
         frames_dir: path(keys::FRAMES),
         contact_sheet: output(keys::CONTACT_SHEET),
+        contact_sheet_pages: if stitched { sheet_pages } else { 0 },
         gallery: output(keys::GALLERY),
         video: job.plan.video().and_then(|video| output(video.codec.key())),
         scores: output(keys::SCORES),

@@ -37,7 +37,7 @@ use crate::failure::Failure;
 
 pub use self::audit::{audit, reconcile};
 pub use self::control::{cancel, pause, priority, resume, retry};
-pub use self::fetch::fetch;
+pub use self::fetch::{fetch, receive};
 pub use self::jobs::{job, jobs, tasks};
 pub use self::logs::logs;
 pub use self::models::push;
@@ -53,9 +53,14 @@ type Outcome = Result<ExitCode, Failure>;
 
 /// Runs a command that waits for the network.
 pub fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    wait_for(command)
+}
+
+/// Waits for the network.
+pub fn wait_for<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(command)
+    runtime.block_on(answer)
 }

@@ -91,7 +91,7 @@ fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     job::store_assets(&job)?;
     let worker = start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
-    let outcome = worker.finish(args.json, |event| {
+    let outcome = worker.finish(args.json, Event::summary, |event| {
         if args.json {
             print_json(event)?;
         } else {
@@ -101,7 +101,7 @@ fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     });
     progress.finish();
     match outcome? {
-        Outcome::Summary(summary) => {
+        Outcome::Done(summary) => {
             if !args.json {
                 say(&summary)?;
             }
@@ -152,7 +152,12 @@ pub fn say(summary: &Summary) -> io::Result<()> {
     ];
     for (name, path) in outputs {
         if let Some(path) = path {
-            writeln!(out, "  {name:<14} {path}")?;
+            let pages = match summary.contact_sheet_pages {
+                2 if name == "contact sheet" => " and 1 more page".to_owned(),
+                pages @ 3.. if name == "contact sheet" => format!(" and {} more pages", pages - 1),
+                _ => String::new(),
+            };
+            writeln!(out, "  {name:<14} {path}{pages}")?;
         }
     }
     if summary.interrupted {

@@ -16,8 +16,8 @@ pub struct Progress {
     cells: BTreeMap<(Option<u32>, u64), ProgressBar>,
     /// What a cell is called.
     noun: &'static str,
-    /// Frames of the film that is made of the frames.
-    film: Option<ProgressBar>,
+    /// Frames of the film, or pages of the contact sheet, that is made of the frames.
+    stitched: Option<ProgressBar>,
     quiet: bool,
 }
 
@@ -39,7 +39,7 @@ impl Progress {
         if quiet {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self { bars, total: None, cells: BTreeMap::new(), noun: "cell", film: None, quiet }
+        Self { bars, total: None, cells: BTreeMap::new(), noun: "cell", stitched: None, quiet }
     }
 
     pub fn show(&mut self, event: &Event) {
@@ -84,8 +84,17 @@ impl Progress {
                 let noun = self.noun;
                 self.say(&format!("{}: {noun} {cell}: {reason}", style::error("failed")));
             }
-            Event::Stitching { done, of } => self.stitch(*done, *of),
-            Event::Summary(_) | Event::Error { .. } => (),
+            Event::Stitching { done, of } => self.stitch("film", *done, *of),
+            Event::Sheet { page, pages, cells, size: [width, height] } => {
+                if (*page, *pages > 1) == (1, true) {
+                    self.say(&format!(
+                        "the contact sheet takes {pages} pages; the first has {cells} cells on \
+                         {width}×{height} pixels"
+                    ));
+                }
+                self.stitch("sheet pages", *page, *pages);
+            }
+            Event::Looked { .. } | Event::Found(_) | Event::Summary(_) | Event::Error { .. } => (),
         }
     }
 
@@ -97,8 +106,8 @@ impl Progress {
         if let Some(total) = self.total.take() {
             total.bar.finish_and_clear();
         }
-        if let Some(film) = self.film.take() {
-            film.finish_and_clear();
+        if let Some(stitched) = self.stitched.take() {
+            stitched.finish_and_clear();
         }
     }
 
@@ -132,12 +141,12 @@ impl Progress {
         }
     }
 
-    fn stitch(&mut self, done: u64, of: u64) {
+    fn stitch(&mut self, what: &'static str, done: u64, of: u64) {
         let bars = &self.bars;
-        let bar = self.film.get_or_insert_with(|| {
+        let bar = self.stitched.get_or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(of));
             bar.set_style(style_of("  {prefix:<12} {bar:24} {pos}/{len}  {eta} left"));
-            bar.set_prefix("film");
+            bar.set_prefix(what);
             bar
         });
         bar.set_position(done);

@@ -1,6 +1,5 @@
 //! The file of a preview.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
+use vqfarm_core::sheet::page_path;
 
 use crate::failure::Failure;
 
@@ -52,24 +52,17 @@ impl PreviewFile {
     pub fn publish(&self, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let mut files = vec![self.path.clone()];
         copy(&dir.join(self.key), &self.path)?;
-        for page in 2.. {
-            let made = numbered(&dir.join(self.key), page);
+        for page in 1.. {
+            let made = page_path(&dir.join(self.key), page);
             if !made.is_file() {
                 break;
             }
-            let path = numbered(&self.path, page);
+            let path = page_path(&self.path, page);
             copy(&made, &path)?;
             files.push(path);
         }
         Ok(files)
     }
-}
-
-/// `sheet.png` as `sheet-2.png`.
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    let [stem, ending] =
-        [path.file_stem(), path.extension()].map(|part| part.unwrap_or(OsStr::new("")));
-    path.with_file_name(format!("{}-{number}.{}", stem.display(), ending.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

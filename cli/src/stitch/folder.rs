@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
+use vqfarm_core::event::Event;
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
 use vqfarm_core::record::JobRecord;
@@ -20,8 +21,8 @@ pub fn stitch(dir: &Path, output: &OutputArgs, json: bool) -> Result<ExitCode, F
     let job = output.apply(&record(dir)?)?;
     let worker = start(dir, &job, None)?;
     let hear = |event: &_| if json { print_json(event) } else { Ok(()) };
-    match worker.finish(json, hear)? {
-        Outcome::Summary(summary) => {
+    match worker.finish(json, Event::summary, hear)? {
+        Outcome::Done(summary) => {
             if !json {
                 say(&summary)?;
             }
@@ -41,10 +42,11 @@ pub fn preview(
     let job = output.apply(&record(dir)?)?;
     let file = PreviewFile::new(&job, out)?;
     let made = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let summary = match start(dir, &job, Some(made.path()))?.finish(false, |_| Ok(()))? {
-        Outcome::Summary(summary) => summary,
-        Outcome::Told(status) => return Ok(status),
-    };
+    let summary =
+        match start(dir, &job, Some(made.path()))?.finish(false, Event::summary, |_| Ok(()))? {
+            Outcome::Done(summary) => summary,
+            Outcome::Told(status) => return Ok(status),
+        };
     let files = file.publish(made.path())?;
     super::tell(&files, json, json!({ "frames": summary.frames, "cells": summary.cells }))?;
     anstream::eprintln!("{} of {} frames", summary.frames, summary.cells);

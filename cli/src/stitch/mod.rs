@@ -120,14 +120,14 @@ pub struct SubmitArgs {
 }
 
 /// What somebody means.
-enum Target<'a> {
+pub enum Target<'a> {
     Job(&'a str),
     Folder(&'a Path),
 }
 
 impl<'a> Target<'a> {
     /// By how it is written, not by what happens to be there.
-    fn of(text: &'a str) -> Self {
+    pub fn of(text: &'a str) -> Self {
         let hexadecimal =
             (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
         if text != "last" && !hexadecimal {

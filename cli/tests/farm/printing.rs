@@ -15,6 +15,7 @@ fn help_teaches() {
         ("help_status", &["status", "--help"]),
         ("help_top", &["top", "--help"]),
         ("help_doctor", &["doctor", "--help"]),
+        ("help_rank", &["rank", "--help"]),
     ] {
         let mut command = Command::cargo_bin("vqfarm").unwrap();
         command.args(args).env("COLUMNS", "100").env_remove("VQFARM_ADDR");

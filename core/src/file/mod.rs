@@ -2,6 +2,7 @@
 
 mod parse;
 mod problem;
+mod write;
 
 use std::io;
 use std::ops::Range;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use self::problem::{JobError, Place, Problem};
+pub use self::write::fields_of;
 use crate::check;
 use crate::job::{FieldError, Job, VERSION};
 use crate::sweep::{self, Beside, Files, Sweep, SweepSpec};
@@ -417,18 +419,7 @@ fn check_sweep(job: &Job, cells: &Sweep, limits: Limits, errors: &mut Vec<FieldE
             format!("{} cells are more than the {} allowed here", cells.len(), limits.cells);
         errors.push(FieldError::new("sweep", message));
     }
-    let sheet = &job.output.contact_sheet;
-    for (field, axis) in [("rows", &sheet.rows), ("columns", &sheet.columns)] {
-        let Some(axis) = axis else { continue };
-        if !cells.axes().any(|(name, _)| name == axis) {
-            let near = crate::nearest::nearest(axis, cells.axes().map(|(name, _)| name));
-            let field = format!("output.contact_sheet.{field}");
-            let error = FieldError::new(field, format!("{axis:?} is not an axis of the sweep"));
-            errors.push(error.nearest(near));
-        }
-    }
-    if sheet.rows.is_some() && sheet.rows == sheet.columns {
-        let message = "rows and columns are the same axis";
-        errors.push(FieldError::new("output.contact_sheet.columns", message));
-    }
+    let axes: Vec<&str> = cells.axes().map(|(name, _)| name).collect();
+    let found = job.output.contact_sheet.check(&axes);
+    errors.extend(found.into_iter().map(|error| error.under("output.contact_sheet")));
 }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::guard::guard;
 use crate::loss::unit;
 use crate::models::Models;
-use crate::perception::Eye;
+use crate::perception::{Eye, whole};
 use crate::prompts::Script;
 
 /// The score of one image [1, 3, H, W]; see [`super::Session::scores`].
@@ -23,11 +23,7 @@ pub(super) fn score(
     }
     let (mut sum, mut views) = (0.0, 0);
     for eye in eyes {
-        let side = eye.resolution();
-        // Averaged areas when shrinking, and no ringing when enlarging.
-        let whole = tch::no_grad(|| {
-            image.f_internal_upsample_bilinear2d_aa([side, side], false, None, None)
-        })?;
+        let whole = whole(image, eye.resolution())?;
         for view in eye.views() {
             let seen = guard(|| tch::no_grad(|| unit(&view.features(models, &whole))))?;
             for (text, weight) in &towards {

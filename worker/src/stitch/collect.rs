@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::spawn_blocking;
+use vqfarm_core::job::cell_identity;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Content;
 use vqfarm_core::render::RenderSettings;
 use vqfarm_core::sweep::{Sweep, label};
 
-use super::StitchError;
+use super::settings::Settings;
 use super::table::{Axis, Cell, Table};
+use super::{AT_ONCE, StitchError};
 use crate::job::OpenJob;
 use vqfarm_storage::frame;
-
-/// Frames that are read and decoded at the same time.
-const AT_ONCE: usize = 8;
 
 /// The job's table, and the size of its largest frame.
 pub(super) async fn collect(
@@ -30,7 +29,7 @@ pub(super) async fn collect(
         .try_collect()
         .await?;
     let (mut cells, mut damaged, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
-    let mut size = (1, 1);
+    let (mut settings, mut size) = (Settings::default(), (1, 1));
     for (index, seen) in looked.into_iter().enumerate() {
         let index = index as u64;
         let (score, image) = match seen {
@@ -50,16 +49,21 @@ pub(super) async fn collect(
                 continue;
             }
         };
-        let settings = plan.settings(index)?;
-        let place = match &plan.content {
-            Content::Sweep(sweep) => sweep.places(index).unwrap_or_default(),
-            Content::Film(_) => Vec::new(),
+        let cell = plan.settings(index)?;
+        settings.push(&cell);
+        let (place, identity) = match &plan.content {
+            Content::Sweep(sweep) => {
+                (sweep.places(index).unwrap_or_default(), cell_identity(&cell, &job.record.models))
+            }
+            // More than its settings decides a film's frame.
+            Content::Film(_) => (Vec::new(), String::new()),
         };
         cells.push(Cell {
             index,
             place: place.into_iter().map(|place| place as usize).collect(),
-            prompt: settings.prompt,
-            seed: settings.seed,
+            identity,
+            prompt: cell.prompt,
+            seed: cell.seed,
             score,
             error: if image.is_some() { None } else { failures.get(&index).cloned() },
             image,
@@ -82,7 +86,7 @@ pub(super) async fn collect(
     };
     let title = job.record.spec.name.to_string();
     let facts = facts(job, &axes);
-    Ok((Table { title, axes, cells, facts }, size))
+    Ok((Table { title, axes, cells, facts, settings }, size))
 }
 
 fn axes(sweep: &Sweep) -> Vec<Axis> {

@@ -6,16 +6,18 @@ pub mod film;
 pub mod gallery;
 pub mod grid;
 pub mod scores;
+pub mod settings;
 pub mod sheet;
 pub mod table;
 pub mod text;
 
 use std::collections::HashMap;
-use std::io::Cursor;
+use std::io::BufWriter;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use image::{ImageFormat, RgbImage};
+use futures::stream::{self, StreamExt};
+use image::RgbImage;
+use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 use vqfarm_core::animation::Timeline;
@@ -26,11 +28,12 @@ use vqfarm_core::plan::Content;
 use vqfarm_core::video::held;
 use vqfarm_queue::QueueError;
 
-use self::grid::{Wanted, arrange};
+use self::grid::arrange;
+use self::sheet::Sheet;
+use self::table::Table;
 use crate::job::{JobFault, OpenJob};
 use crate::publish::PublishError;
-use vqfarm_storage::StoreError;
-use vqfarm_storage::frame;
+use vqfarm_storage::{JobStore, StoreError, frame};
 
 /// Why there are no overviews.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +58,9 @@ pub enum StitchError {
     #[error("the scores cannot be written: {0}")]
     Scores(#[from] csv::Error),
     #[error("the contact sheet cannot be written: {0}")]
-    Sheet(#[from] image::ImageError),
+    Sheet(#[from] png::EncodingError),
+    #[error("the contact sheet cannot be written: {0}")]
+    SheetFile(std::io::Error),
     #[error(transparent)]
     Cell(#[from] vqfarm_core::job::FieldError),
     #[error(transparent)]
@@ -68,9 +73,14 @@ pub enum StitchError {
     Sound(String),
     #[error("the film cannot be made: {0}")]
     Film(std::io::Error),
+    #[error("a picture of the film cannot be written: {0}")]
+    Picture(#[from] image::ImageError),
     #[error("the thread that stitches died: {0}")]
     Thread(#[from] JoinError),
 }
+
+/// Frames that are read and decoded at the same time.
+const AT_ONCE: usize = 8;
 
 /// Whom events are told to.
 pub type Tell<'a> = dyn FnMut(&Event) + Send + 'a;
@@ -105,7 +115,8 @@ pub struct Outputs {
 }
 
 /// Makes the outputs from the stored frames; older ones are replaced, each as a whole.
-/// `failures` says why cells have no frame; `tell` hears how far a film is.
+/// `failures` says why cells have no frame; `tell` hears how far a film is,
+/// and of the pages of a contact sheet.
 ///
 /// # Errors
 /// A frame is missing without a failure, or damaged, and the job is not a partial one; storage
@@ -126,38 +137,80 @@ pub async fn stitch(
         return Ok(Outputs { video, scores, ..Outputs::default() });
     }
     let wants_gallery = job.plan.outputs().contains(&keys::GALLERY);
-    let gallery = if wants_gallery { Some(gallery::page(&table)?) } else { None };
-    let pages = {
-        let (job, runtime) = (job.clone(), Handle::current());
-        spawn_blocking(move || {
-            let wanted = &job.record.spec.output.contact_sheet;
-            let wanted = Wanted { rows: wanted.rows.clone(), columns: wanted.columns.clone() };
-            let arrangement = arrange(&table, &wanted);
-            let mut picture = |cell: usize| {
-                let bytes = runtime.block_on(job.frames.get(table.cells[cell].image.as_ref()?));
-                // It was whole a moment ago; should it be gone now, its place stays empty.
-                frame::decode(&bytes.ok()??).ok().map(|(_, picture)| picture)
-            };
-            let pages = sheet::draw(&table, &arrangement, size, &mut picture);
-            pages.iter().map(png).collect::<Result<Vec<_>, _>>()
-        })
-        .await??
-    };
+    let table = Arc::new(table);
+    let contact_sheets = make_sheet(job, table.clone(), size, tell).await?;
     store.replace(keys::SCORES, scores.into()).await?;
-    let mut contact_sheets = Vec::new();
-    for (n, page) in pages.into_iter().enumerate() {
-        let key = match n {
-            0 => keys::CONTACT_SHEET.to_owned(),
-            n => keys::CONTACT_SHEET.replace(".png", &format!("-{}.png", n + 1)),
-        };
-        store.replace(&key, page).await?;
-        contact_sheets.push(key);
-    }
-    if let Some(gallery) = gallery {
-        store.replace(keys::GALLERY, gallery.into()).await?;
+    if wants_gallery {
+        let page = gallery::page(&table, contact_sheets.len())?;
+        store.replace(keys::GALLERY, page.into()).await?;
     }
     let gallery = wants_gallery.then(|| keys::GALLERY.to_owned());
     Ok(Outputs { contact_sheets, gallery, video: None, scores: keys::SCORES.to_owned() })
+}
+
+/// Makes and stores the pages of a sweep's contact sheet; answers with their keys.
+async fn make_sheet(
+    job: &Arc<OpenJob>,
+    table: Arc<Table>,
+    size: (u32, u32),
+    tell: &mut Tell<'_>,
+) -> Result<Vec<String>, StitchError> {
+    let settings = job.record.spec.output.contact_sheet.clone();
+    let laid_out = spawn_blocking(move || {
+        let arrangement = arrange(&table, &settings);
+        Sheet::new(table, arrangement, &settings, size)
+    });
+    let sheet = Arc::new(laid_out.await?);
+    let mut stored = Vec::new();
+    for page in 0..sheet.pages() {
+        let file = NamedTempFile::new().map_err(StitchError::SheetFile)?;
+        let (source, drawn, runtime) = (job.clone(), sheet.clone(), Handle::current());
+        let file = spawn_blocking(move || {
+            let mut pictures = |cells: &[usize], cell| {
+                let keys = cells.iter().map(|&at| drawn.table().cells[at].image.clone()).collect();
+                runtime.block_on(shown(&source, keys, cell))
+            };
+            drawn.write(page, BufWriter::new(file.as_file()), &mut pictures)?;
+            Ok::<_, StitchError>(file)
+        })
+        .await??;
+        let key = keys::contact_sheet(page);
+        job.store.replace_with_file(&key, file.path()).await?;
+        stored.push(key);
+        let (width, height) = sheet.size(page);
+        tell(&Event::Sheet {
+            page: page as u64 + 1,
+            pages: sheet.pages() as u64,
+            cells: sheet.cells(page) as u64,
+            size: [width, height],
+        });
+    }
+    // An earlier sheet may have had more pages.
+    for page in sheet_pages(&job.store).await?.into_iter().filter(|page| *page >= stored.len()) {
+        job.store.delete(&keys::contact_sheet(page)).await?;
+    }
+    Ok(stored)
+}
+
+/// The contact sheet's pages that are in storage, from 0.
+pub async fn sheet_pages(store: &JobStore) -> Result<Vec<usize>, StoreError> {
+    let names = store.names(keys::OUTPUTS).await?;
+    Ok(names.iter().filter_map(|name| keys::contact_sheet_page(name)).collect())
+}
+
+/// Frames as they fit a cell.
+async fn shown(
+    job: &Arc<OpenJob>,
+    keys: Vec<Option<String>>,
+    cell: (u32, u32),
+) -> Vec<Option<RgbImage>> {
+    let one = |key: Option<String>| async move {
+        // It was whole a moment ago; should it be gone now, its place stays empty.
+        let bytes = job.frames.get(&key?).await.ok()??;
+        let fit = move || Some(sheet::fit(frame::decode(&bytes).ok()?.1, cell));
+        spawn_blocking(fit).await.ok()?
+    };
+    stream::iter(keys).map(one).buffered(AT_ONCE).collect().await
 }
 
 /// Makes and stores the film of the frames that are there; answers with its key.
@@ -174,10 +227,4 @@ async fn make_film(
     let key = video.codec.key();
     job.store.replace_with_file(key, &film.file).await?;
     Ok(key.to_owned())
-}
-
-fn png(page: &RgbImage) -> Result<Bytes, image::ImageError> {
-    let mut bytes = Cursor::new(Vec::new());
-    page.write_to(&mut bytes, ImageFormat::Png)?;
-    Ok(bytes.into_inner().into())
 }

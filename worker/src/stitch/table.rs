@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::settings::Settings;
+
 /// One thing that varies from cell to cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Axis {
@@ -11,7 +13,7 @@ pub struct Axis {
 }
 
 /// One cell of the sweep.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
     pub index: u64,
     /// For each axis, which of its values this cell has.
@@ -24,10 +26,13 @@ pub struct Cell {
     pub image: Option<String>,
     /// Why there is no frame; none, too, where it is not there yet.
     pub error: Option<String>,
+    /// [`vqfarm_core::job::cell_identity`]: a hash of all that decides the picture;
+    /// empty for a film's frame.
+    pub identity: String,
 }
 
 /// A whole sweep, as the overviews show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
     /// The job's name.
     pub title: String,
@@ -35,6 +40,8 @@ pub struct Table {
     pub cells: Vec<Cell>,
     /// Settings that all cells share, as label and value, in the order to show them.
     pub facts: Vec<(String, String)>,
+    /// All settings of the cells, in their order.
+    pub settings: Settings,
 }
 
 impl Table {

@@ -38,6 +38,27 @@ impl Face {
     /// possible, inside a word that is too long by itself. What is beyond `max_lines` is
     /// cut, and the last line then ends in an ellipsis.
     pub fn wrap(&self, text: &str, size: f32, width: f32, max_lines: usize) -> Vec<String> {
+        let mut lines = self.broken(text, size, width, max_lines);
+        if lines.len() > max_lines {
+            lines.truncate(max_lines);
+            if let Some(last) = lines.last_mut() {
+                while !last.is_empty() && self.width(&format!("{last}…"), size) > width {
+                    last.pop();
+                }
+                last.truncate(last.trim_end().len());
+                last.push('…');
+            }
+        }
+        lines
+    }
+
+    /// Whether [`Face::wrap`] has to cut the text.
+    pub fn is_cut(&self, text: &str, size: f32, width: f32, max_lines: usize) -> bool {
+        self.broken(text, size, width, max_lines).len() > max_lines
+    }
+
+    /// The lines of a text, not many more than `enough`.
+    fn broken(&self, text: &str, size: f32, width: f32, enough: usize) -> Vec<String> {
         let fits = |line: &str| self.width(line, size) <= width;
         let mut lines = vec![String::new()];
         for word in text.split_whitespace() {
@@ -60,19 +81,9 @@ impl Face {
                 } else {
                     lines.push(letter.to_string());
                 }
-            }
-            if lines.len() > max_lines {
-                break;
-            }
-        }
-        if lines.len() > max_lines {
-            lines.truncate(max_lines);
-            if let Some(last) = lines.last_mut() {
-                while !last.is_empty() && !fits(&format!("{last}…")) {
-                    last.pop();
+                if lines.len() > enough {
+                    return lines;
                 }
-                last.truncate(last.trim_end().len());
-                last.push('…');
             }
         }
         lines.retain(|line| !line.is_empty());
@@ -126,6 +137,30 @@ impl Face {
     }
 }
 
+/// Replaces the words that all labels begin or end with by an ellipsis, so that what is left tells
+/// them apart. Empty labels stay empty.
+pub fn tell_apart(labels: Vec<&mut String>) {
+    let mut labels: Vec<&mut String> = labels.into_iter().filter(|l| !l.is_empty()).collect();
+    let words: Vec<Vec<String>> =
+        labels.iter().map(|l| l.split_whitespace().map(str::to_owned).collect()).collect();
+    let Some((first, others)) = words.split_first() else { return };
+    if others.iter().all(|other| other == first) {
+        return;
+    }
+    // Of each label a word stays.
+    let shortest = words.iter().map(Vec::len).min().unwrap_or(0).saturating_sub(1);
+    let shared = |most: usize, word: &dyn Fn(&[String], usize) -> String| {
+        (0..most).take_while(|&n| others.iter().all(|o| word(o, n) == word(first, n))).count()
+    };
+    let begin = shared(shortest, &|words, n| words[n].clone());
+    let end = shared(shortest - begin, &|words, n| words[words.len() - 1 - n].clone());
+    for (label, words) in labels.iter_mut().zip(&words) {
+        let kept = words[begin..words.len() - end].join(" ");
+        let dots = |shared: usize| if shared > 0 { "…" } else { "" };
+        **label = format!("{} {kept} {}", dots(begin), dots(end)).trim().to_owned();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +185,23 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[1].ends_with('…') && face.width(&lines[1], 15.0) <= 100.0, "{lines:?}");
         assert_eq!(face.wrap("  ", 15.0, 100.0, 2), [""; 0]);
+    }
+
+    #[test]
+    fn labels_alike_at_both_ends_keep_what_differs() {
+        let apart = |labels: &[&str]| {
+            let mut labels: Vec<String> = labels.iter().map(|&l| l.to_owned()).collect();
+            tell_apart(labels.iter_mut().collect());
+            labels
+        };
+        assert_eq!(
+            apart(&["a red boat at sea", "", "a blue old boat at sea"]),
+            ["… red …", "", "… blue old …"]
+        );
+        assert_eq!(apart(&["a sun", "a sun and moon"]), ["… sun", "… sun and moon"]);
+        assert_eq!(apart(&["one", "one two"]), ["one", "one two"]);
+        assert_eq!(apart(&["the same", "the same"]), ["the same", "the same"]);
+        assert_eq!(apart(&["", ""]), ["", ""]);
     }
 
     #[test]
