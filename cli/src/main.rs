@@ -1,5 +1,6 @@
 //! The `vqfarm` command.
 
+mod estimate;
 mod expand;
 mod failure;
 mod farm;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use vqfarm_core::clock::{Clock, Timestamp};
 use vqfarm_core::id::{FarmName, JobId};
 use vqfarm_core::keys;
+use vqfarm_core::plan::Plan;
 use vqfarm_core::record::{JobControl, JobRecord};
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{JobSnapshot, Jobs, Queue, WorkerSnapshot};
@@ -81,6 +82,15 @@ impl Farm {
     /// What is stored of a job.
     pub async fn record(&self, job: JobId) -> Result<Option<JobRecord>> {
         read(&self.storage.job(job), job, keys::JOB_RECORD).await
+    }
+
+    /// The layers of a job as they were planned; `None` where nothing usable is stored of it.
+    pub async fn plan(&self, job: JobId) -> Result<Option<Plan>> {
+        match self.record(job).await {
+            Ok(record) => Ok(record.and_then(|record| record.plan().ok())),
+            Err(Error::Unreadable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub async fn control(&self, job: JobId) -> Result<JobControl> {

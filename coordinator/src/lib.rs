@@ -9,6 +9,7 @@ mod audit;
 mod control;
 mod convert;
 mod error;
+mod estimate;
 mod farm;
 mod files;
 mod grpc;

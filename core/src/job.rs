@@ -108,7 +108,11 @@ impl Job {
     /// canonical JSON: keys sorted, no spaces. Jobs of one hash make the same pictures.
     pub fn spec_hash(&self) -> String {
         let pictures = match &self.animation {
-            None => serde_json::to_value((self.version, &self.render, &self.sweep)),
+            None => {
+                // Pictures are the same in whatever order they come.
+                let sweep = self.sweep.clone().map(|sweep| SweepSpec { order: None, ..sweep });
+                serde_json::to_value((self.version, &self.render, sweep))
+            }
             Some(animation) => serde_json::to_value((self.version, &self.render, animation)),
         };
         let canonical = match pictures {
@@ -120,8 +124,10 @@ impl Job {
     }
 }
 
-/// SHA-256, in hexadecimal, of what decides one picture: its settings, seed among them, and the
-/// hash of each model. Where a model's hash is not known its name stands in.
+/// SHA-256, in hexadecimal, of what decides one picture: its settings, seed among them, the hash of
+/// each model, and the version of this program, which another one may paint otherwise than. Where a
+/// model's hash is not known its name stands in. Pictures and masks are named by their contents in
+/// a resolved job.
 pub fn cell_identity(render: &RenderSettings, hashes: &BTreeMap<String, String>) -> String {
     let hash = |name: &String| hashes.get(name).unwrap_or(name).clone();
     let render = RenderSettings {
@@ -129,7 +135,7 @@ pub fn cell_identity(render: &RenderSettings, hashes: &BTreeMap<String, String>)
         perceptors: render.perceptors.iter().map(hash).collect(),
         ..render.clone()
     };
-    let json = match serde_json::to_value((VERSION, render)) {
+    let json = match serde_json::to_value((VERSION, env!("CARGO_PKG_VERSION"), render)) {
         Ok(value) => canonical(&value),
         Err(impossible) => unreachable!("settings are always JSON: {impossible}"),
     };

@@ -22,6 +22,7 @@ pub mod requires;
 pub mod rng;
 pub mod schedule;
 pub mod sound;
+pub mod speed;
 pub mod sweep;
 mod tree;
 pub mod video;

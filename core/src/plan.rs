@@ -10,7 +10,7 @@ use crate::bisect;
 use crate::job::{FieldError, Job};
 use crate::keys;
 use crate::render::RenderSettings;
-use crate::sweep::{Cell, Sweep};
+use crate::sweep::{self, Cell, CellOrder, Sweep};
 use crate::video::Video;
 
 /// When a task of a layer may run.
@@ -60,10 +60,12 @@ pub enum Work {
 }
 
 /// In which order the tasks of a layer make its rows of frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// From the first to the last.
     Ascending,
+    /// As a sweep has its cells.
+    Cells(CellOrder),
     /// The first row, the middle one, the quarters and so on, so that the frames that are there
     /// early show the whole of the film.
     Bisected,
@@ -109,7 +111,10 @@ impl Plan {
         let (content, mut layers) = match &job.animation {
             None => {
                 let sweep = job.cells()?;
-                let cells = each_by_itself(sweep.len(), Order::Ascending);
+                // A job that does not say is of before there was a choice.
+                let order = job.sweep.as_ref().and_then(|sweep| sweep.order);
+                let order = sweep.order(order.unwrap_or(sweep::Order::Ascending));
+                let cells = each_by_itself(sweep.len(), Order::Cells(order));
                 (Content::Sweep(sweep), vec![cells])
             }
             Some(animation) => {
@@ -262,6 +267,32 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// The number by which people know a task: that of its frame, where tasks make one frame each
+    /// in an order of their own.
+    pub fn number_of(&self, index: u64) -> u64 {
+        match &self.work {
+            Work::Render { frames, each: 1, order } => {
+                frames.start + order.row_of(index, self.tasks)
+            }
+            _ => index,
+        }
+    }
+
+    /// The task that people know by a number: the inverse of [`Self::number_of`].
+    pub fn task_of(&self, number: u64) -> u64 {
+        match &self.work {
+            Work::Render { frames, each: 1, order } => {
+                // A number that there is not stays one.
+                number
+                    .checked_sub(frames.start)
+                    .map_or(number, |row| order.task_of(row, self.tasks))
+            }
+            _ => number,
+        }
+    }
+}
+
 /// Frames that need nothing of one another.
 fn each_by_itself(frames: u64, order: Order) -> Layer {
     Layer {
@@ -274,17 +305,19 @@ fn each_by_itself(frames: u64, order: Order) -> Layer {
 
 impl Order {
     /// Which row of frames a task makes.
-    fn row_of(self, task: u64, tasks: u64) -> u64 {
+    fn row_of(&self, task: u64, tasks: u64) -> u64 {
         match self {
             Self::Ascending => task,
+            Self::Cells(order) => order.cell(task),
             Self::Bisected => bisect::place(task, tasks),
         }
     }
 
     /// The task that makes a row.
-    fn task_of(self, row: u64, tasks: u64) -> u64 {
+    fn task_of(&self, row: u64, tasks: u64) -> u64 {
         match self {
             Self::Ascending => row,
+            Self::Cells(order) => order.turn(row),
             Self::Bisected => bisect::turn(row, tasks),
         }
     }

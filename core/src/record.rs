@@ -60,10 +60,29 @@ impl JobRecord {
         Ok(if self.source.is_some() { plan.only_stitching() } else { plan })
     }
 
+    /// Whether a folder that holds this job may hold `job` from now on: it makes the same pictures,
+    /// or it is this sweep, changed.
+    pub fn may_become(&self, job: &Job) -> bool {
+        let both = [&self.spec, job];
+        let changed = || both.iter().all(|job| job.animation.is_none());
+        self.spec_hash == job.spec_hash() || (self.spec.name == job.name && changed())
+    }
+
     /// Whether frames may be missing in what is stitched.
     pub fn is_partial(&self) -> bool {
         self.source.is_some_and(|source| source.partial)
     }
+}
+
+/// Where a cell's picture is stored: what `cells/…/<identity>.json` of a farm and
+/// `taken/<index>.json` of a job hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellRecord {
+    pub job: JobId,
+    /// Its frame there.
+    pub frame: u64,
+    /// Of the frame's file, in lower-case hexadecimal.
+    pub sha256: String,
 }
 
 /// What `models/names/<name>.json` of a farm holds: which weights the name means there.

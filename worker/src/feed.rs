@@ -16,10 +16,12 @@ use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::TaskSpec;
+use vqfarm_core::sweep::Cell;
 use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
 
 use crate::attempt::Attempt;
 use crate::cache::CacheError;
+use crate::cells::Taken;
 use crate::job::{JobFault, OpenJob};
 use crate::keyframes;
 use crate::lane::{Order, Task};
@@ -27,8 +29,8 @@ use crate::mend::Lost;
 use crate::models::ModelKey;
 use crate::panic::said;
 use crate::patience::Patience;
-use crate::publish::{PublishError, Published, Stored, look};
-use crate::run::Shift;
+use crate::publish::{Origin, PublishError, Published, Stored, look, take_over};
+use crate::run::{Shift, Worker};
 use crate::segment::{Segment, SegmentFault};
 use crate::stitch::{self, StitchError};
 use crate::stop::Stop;
@@ -49,12 +51,12 @@ enum Next {
     Commit,
     /// Its frame is stored already.
     Adopt(Box<Published>),
+    /// Its picture was made before, for another job.
+    TakeOver(Box<Cell>, Box<Taken>),
 }
 
-/// Where a picture comes from.
-enum Origin {
-    /// From its settings alone: a cell.
-    Settings,
+/// What a picture of a film begins with.
+enum Begin {
     /// From the round before, if there is one.
     Keyframe { round: u32 },
     /// From what its film says: a frame that follows from no other.
@@ -258,6 +260,7 @@ impl Shift {
                 let is_frame = job.frames_of(attempt.ticket.task).is_some();
                 self.published(&attempt, &job, adopted, Duration::ZERO, is_frame).await;
             }
+            Ok(Next::TakeOver(cell, taken)) => self.take_over(&attempt, &job, &cell, *taken).await,
             Err(trouble) => self.bear(&attempt, Some(&job), trouble).await,
         }
         None
@@ -265,47 +268,66 @@ impl Shift {
 
     async fn look_into(&self, attempt: &Arc<Attempt>, job: &Arc<OpenJob>) -> Result<Next, Trouble> {
         let task = attempt.ticket.task;
-        let (index, key, settings, origin) = match job.plan.task(task.layer, task.index) {
-            Ok(TaskSpec::Cell(cell)) => {
-                (cell.index, keys::frame(cell.index), cell.render, Origin::Settings)
-            }
+        let (index, key, settings, begin) = match job.plan.task(task.layer, task.index) {
+            Ok(TaskSpec::Cell(cell)) => return self.cell(attempt, job, *cell).await,
             Ok(TaskSpec::Keyframe { round, index }) => {
                 let settings = keyframes::settings(job, round, index)?;
-                (index, keyframes::key(round, index), settings, Origin::Keyframe { round })
+                (index, keyframes::key(round, index), settings, Begin::Keyframe { round })
             }
             Ok(TaskSpec::Frame(frame)) => {
                 let film = job.film().ok_or(SegmentFault::NoFilm)?;
                 let spec = film.frame(frame).map_err(|e| JobFault::Plan(e.into()))?;
-                (frame, keys::frame(frame), spec.render, Origin::Film(spec.start))
+                (frame, keys::frame(frame), spec.render, Begin::Film(spec.start))
             }
             Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
             Err(fault) => return Err(JobFault::from(fault).into()),
         };
         if let Stored::Frame(info) = look(job, &key).await? {
-            return Ok(Next::Adopt(Box::new(Published { key, info: *info, adopted: true })));
+            let origin = Origin::Adopted;
+            return Ok(Next::Adopt(Box::new(Published { key, info: *info, origin })));
         }
         let models = job.models(&settings);
         self.fetch(&models).await?;
         let mut picture = job.picture(&settings).await?;
-        if !matches!(origin, Origin::Settings) {
-            picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-        }
-        match &origin {
-            Origin::Keyframe { round: round @ 1.. } => {
+        picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+        match &begin {
+            Begin::Keyframe { round: round @ 1.. } => {
                 picture.init = Some(keyframes::tied(job, *round, index).await?);
             }
-            Origin::Film(Start::Source { picture: key, .. }) => {
+            Begin::Film(Start::Source { picture: key, .. }) => {
                 picture.init = Some(job.source(key).await?);
             }
             _ => (),
         }
-        let round = match origin {
-            Origin::Keyframe { round } => Some(round + 1),
-            Origin::Settings | Origin::Film(_) => None,
+        let round = match begin {
+            Begin::Keyframe { round } => Some(round + 1),
+            Begin::Film(_) => None,
         };
         let (attempt, job) = (attempt.clone(), job.clone());
         let task = Task { attempt, job, index, key, round, models, picture };
+        Ok(Next::Render(Box::new(task)))
+    }
+
+    async fn cell(
+        &self,
+        attempt: &Arc<Attempt>,
+        job: &Arc<OpenJob>,
+        cell: Cell,
+    ) -> Result<Next, Trouble> {
+        let key = keys::frame(cell.index);
+        if let Stored::Frame(info) = look(job, &key).await? {
+            let origin = Origin::Adopted;
+            return Ok(Next::Adopt(Box::new(Published { key, info: *info, origin })));
+        }
+        if let Some(taken) = self.worker.cells.find(job, &cell.render).await {
+            return Ok(Next::TakeOver(Box::new(cell), Box::new(taken)));
+        }
+        let models = job.models(&cell.render);
+        self.fetch(&models).await?;
+        let picture = job.picture(&cell.render).await?;
+        let (attempt, job, index) = (attempt.clone(), job.clone(), cell.index);
+        let task = Task { attempt, job, index, key, round: None, models, picture };
         Ok(Next::Render(Box::new(task)))
     }
 
@@ -343,6 +365,18 @@ impl Shift {
             return self.make_again(attempt, job, &[lost]).await;
         }
         self.give_up(attempt, job, trouble.message, trouble.retryable).await;
+    }
+
+    async fn take_over(&self, attempt: &Attempt, job: &OpenJob, cell: &Cell, taken: Taken) {
+        let Worker { meters, cells, .. } = &self.worker;
+        let stored = match take_over(meters, cells, job, cell, taken).await {
+            Ok(stored) => self.committer.commit(attempt.ticket).await.map(|_| stored),
+            Err(error) => {
+                return self.published(attempt, job, Err(error), Duration::ZERO, true).await;
+            }
+        };
+        let stored = stored.map_err(PublishError::Queue);
+        self.published(attempt, job, stored, Duration::ZERO, true).await;
     }
 
     async fn stitch(&self, attempt: &Attempt, job: &Arc<OpenJob>) {

@@ -16,7 +16,7 @@ use crate::attempt::Attempt;
 use crate::job::{JobFault, OpenJob};
 use crate::mend::Lost;
 use crate::paint::Painted;
-use crate::publish::{Stored, look, put};
+use crate::publish::{Origin, Stored, look, put};
 use crate::run::Shift;
 use crate::segment::SegmentFault;
 use crate::stop::Stop;
@@ -163,7 +163,8 @@ impl Shift {
             path: stored.key,
             score: None,
             seconds: begin.elapsed().as_secs_f64(),
-            adopted: stored.adopted,
+            adopted: stored.origin == Origin::Adopted,
+            taken_over: false,
         });
         Ok(())
     }

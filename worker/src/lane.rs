@@ -20,6 +20,7 @@ use crate::models::{ModelKey, Shelf};
 use crate::paint::{PaintError, Painted, Painter};
 use crate::panic::said;
 use crate::segment::{self, RunningSegment, Segment};
+use crate::speeds::{Made, Speeds};
 use crate::stop::{Brake, Stop};
 
 /// What the names of the lanes' threads begin with.
@@ -39,6 +40,13 @@ pub struct Task {
     pub round: Option<u32>,
     pub models: ModelKey,
     pub picture: Picture,
+}
+
+impl Task {
+    /// Whether its settings alone decide its picture.
+    pub fn is_cell(&self) -> bool {
+        self.round.is_none() && self.job.film().is_none()
+    }
 }
 
 /// What a lane is given to do.
@@ -87,6 +95,7 @@ pub struct LaneParts {
     /// Shared by a CPU's lanes where pictures of any size may come.
     pub cores: Option<Arc<Cores>>,
     pub meters: Arc<Meters>,
+    pub speeds: Arc<Speeds>,
     pub brake: Brake,
     /// Asks for another batch.
     pub ready: channel::UnboundedSender<()>,
@@ -199,8 +208,13 @@ pub(crate) fn paint<'a>(
     let mut told = Instant::now();
     // The device works from the first step's beginning to the pictures' end.
     let mut working: Option<Instant> = None;
+    // Pictures that are begun once only, all together, tell how fast they are made.
+    let (mut begun, mut begins) = (Instant::now(), 0);
     let mut step = |places: Range<usize>, iteration: u32| {
         let now = Instant::now();
+        if iteration == 0 {
+            (begun, begins) = (now, begins + 1);
+        }
         if iteration > 0 {
             parts.meters.stepped(places.len(), working.map_or(Duration::ZERO, |then| now - then));
         }
@@ -224,6 +238,15 @@ pub(crate) fn paint<'a>(
     }
     if let Some(then) = working {
         parts.meters.worked(then.elapsed());
+    }
+    if begins == 1 && painted.as_ref().is_ok_and(|results| results.iter().all(Result::is_ok)) {
+        parts.speeds.note(Made {
+            kind: (models.workload(&first.settings), first.settings.size),
+            pictures: pictures.len(),
+            iterations: first.settings.iterations,
+            took: begun.elapsed(),
+            is_cuda: parts.shelf.device().is_cuda(),
+        });
     }
     match painted {
         Ok(results) => results.into_iter().map(|result| result.map_err(Failure::from)).collect(),

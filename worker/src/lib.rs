@@ -4,6 +4,8 @@
 pub mod attempt;
 pub mod bench;
 pub mod cache;
+pub mod cells;
+mod changed;
 pub mod commit;
 pub mod cores;
 pub mod farm;
@@ -25,6 +27,7 @@ pub mod publish;
 pub mod restitch;
 pub mod run;
 mod segment;
+pub mod speeds;
 pub mod standalone;
 pub mod stitch;
 pub mod stop;

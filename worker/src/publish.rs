@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
+use vqfarm_core::keys;
+use vqfarm_core::sweep::Cell;
 use vqfarm_queue::QueueError;
 use vqfarm_storage::frame::{self, FrameError, FrameInfo};
 use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
 
+use crate::cells::{Cells, Taken, sha256};
 use crate::commit::Committer;
 use crate::job::OpenJob;
 use crate::lane::Task;
@@ -53,8 +56,32 @@ impl PublishError {
 pub struct Published {
     pub key: String,
     pub info: FrameInfo,
+    pub origin: Origin,
+}
+
+/// Where a stored frame comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made here.
+    Rendered {
+        /// Of its file, in hexadecimal.
+        sha256: String,
+    },
     /// Somebody else's frame lay there already; it is taken as it is.
-    pub adopted: bool,
+    Adopted,
+    /// Its picture was made before, for another job.
+    TakenOver,
+}
+
+impl Origin {
+    /// In a word, for logs and meters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Rendered { .. } => "rendered",
+            Self::Adopted => "adopted",
+            Self::TakenOver => "taken over",
+        }
+    }
 }
 
 /// What lay where a task's frame should be, before anything was rendered.
@@ -88,13 +115,42 @@ pub async fn look(job: &OpenJob, key: &str) -> Result<Stored, PublishError> {
 pub async fn publish(
     committer: &Committer,
     meters: &Meters,
+    cells: &Cells,
     task: &Task,
     painted: Painted,
 ) -> Result<Published, PublishError> {
-    let info = task.job.frame_info(task.index, &task.picture.settings, painted.score);
+    let settings = &task.picture.settings;
+    let info = task.job.frame_info(task.index, settings, painted.score);
     let published = put(meters, &task.job, &task.key, info, painted).await?;
+    if let (true, Origin::Rendered { sha256 }) = (task.is_cell(), &published.origin) {
+        cells.note(&task.job, task.index, settings, sha256).await;
+    }
     committer.commit(task.attempt.ticket).await?;
     Ok(published)
+}
+
+/// Stores a picture that was made before as a frame of the job.
+///
+/// # Errors
+/// Storage failed for longer than its patience.
+pub async fn take_over(
+    meters: &Meters,
+    cells: &Cells,
+    job: &OpenJob,
+    cell: &Cell,
+    taken: Taken,
+) -> Result<Published, PublishError> {
+    let (index, from) = (cell.index, taken.from.clone());
+    let painted = taken.painted();
+    let info = job.frame_info(index, &cell.render, painted.score);
+    let stored = put(meters, job, &keys::frame(index), info, painted).await?;
+    let Origin::Rendered { sha256 } = &stored.origin else { return Ok(stored) };
+    if let Some(from) = &from {
+        cells.note_taken(job, index, from).await;
+    }
+    // The newest job is the last to be removed.
+    cells.note(job, index, &cell.render, sha256).await;
+    Ok(Published { origin: Origin::TakenOver, ..stored })
 }
 
 /// Stores a picture at a key, as a frame is, or finds that it is stored already.
@@ -109,9 +165,10 @@ pub async fn put(
     painted: Painted,
 ) -> Result<Published, PublishError> {
     let key = key.to_owned();
-    let (bytes, info) = spawn_blocking(move || {
+    let (bytes, sha256, info) = spawn_blocking(move || {
         let bytes = frame::encode(&painted.picture, &info)?;
-        Ok::<_, FrameError>((Bytes::from(bytes), info))
+        let sha256 = sha256(&bytes);
+        Ok::<_, FrameError>((Bytes::from(bytes), sha256, info))
     })
     .await??;
     let (size, begin) = (bytes.len(), Instant::now());
@@ -120,8 +177,8 @@ pub async fn put(
     let stored = stored?;
     tracing::info!(key, bytes = size, adopted = stored.is_some(), "stored");
     Ok(match stored {
-        None => Published { key, info, adopted: false },
-        Some(theirs) => Published { key, info: theirs, adopted: true },
+        None => Published { key, info, origin: Origin::Rendered { sha256 } },
+        Some(theirs) => Published { key, info: theirs, origin: Origin::Adopted },
     })
 }
 

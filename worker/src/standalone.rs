@@ -25,11 +25,14 @@ use vqfarm_queue::{
 };
 use vqfarm_weights::library::Library;
 
+use crate::cells::Cells;
+use crate::changed;
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
 use crate::run::{Told, Worker};
+use crate::speeds::Speeds;
 use crate::stitch::{self, Tell};
 use crate::stop::{Brake, Stop};
 use vqfarm_storage::{Found, JobStore, check};
@@ -113,6 +116,17 @@ async fn try_render(
     let models = hashes(&request.job, &request.library).map_err(Halt::refused)?;
     let job = Arc::new(open(&request, models).await?);
     stitch::film::check(&job).await.map_err(Halt::refused)?;
+    if job.film().is_none() {
+        let kept = changed::keep_frames(&job.store, &job.record.spec_hash).await?;
+        if kept > 0 {
+            let message = format!(
+                "the folder held another form of this job; {kept} of its frames are kept in {}, \
+                 and taken over where this one has them, too",
+                keys::KEPT_CELLS
+            );
+            tell(&Event::Warning { message });
+        }
+    }
     let done = stored_frames(&job, tell).await?;
     // Only now is it sure that the folder is this job's.
     write_record(&job).await?;
@@ -145,6 +159,8 @@ async fn try_render(
     let (events, told) = mpsc::unbounded_channel();
     let brake = Brake::default();
     let meters = Arc::new(Meters::new(lanes));
+    // A folder that cannot be written to is no reason not to render.
+    let speeds = JobStore::folder(request.library.root()).ok();
     let shelf = Arc::new(Shelf::new(Source::Library(request.library), device));
     let worker = Worker {
         queue: queue.clone(),
@@ -155,15 +171,17 @@ async fn try_render(
         batch: if device.is_cuda() { request.batch } else { 1 },
         ahead: device.is_cuda(),
         jobs: Jobs::One(job.clone()),
+        cells: Cells::Folder(job.store.clone()),
         cache: None,
         logs: None,
         meters: meters.clone(),
+        speeds: Arc::new(Speeds::new(speeds)),
         events,
     };
     let running = tokio::spawn(worker.run(brake.clone()));
-    let mut watch = Watch { out: &request.out, tell, rendered: 0, stored };
+    let mut watch = Watch { out: &request.out, tell, rendered: 0, taken_over: 0, stored };
     let ended = watch.over(&*queue, changes, told, &brake, stop).await;
-    let Watch { rendered, stored, .. } = watch;
+    let Watch { rendered, taken_over, stored, .. } = watch;
     running.await.map_err(Halt::failed)?.map_err(Halt::failed)?;
     let ended = ended?;
 
@@ -186,6 +204,7 @@ async fn try_render(
         cells,
         frames: stored,
         rendered,
+        taken_over,
         failed: failures.len() as u64,
         interrupted: ended == Ended::Interrupted,
         seconds,
@@ -241,11 +260,16 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
             let old: JobRecord = serde_json::from_slice(&bytes).map_err(|e| {
                 Halt::refused(format!("{folder}/{} cannot be read: {e}", keys::JOB_RECORD))
             })?;
-            if old.spec_hash != spec_hash {
+            if !old.may_become(&request.job) {
                 return Err(Halt::refused(format!(
                     "{folder} holds another job (`{}`); choose another folder",
                     old.spec.name
                 )));
+            }
+            if old.spec_hash != spec_hash {
+                // What it held before is put aside, and taken over where both have it.
+                let record = JobRecord { models, ..new_record(&request.job) };
+                return OpenJob::new(record, store).map_err(Halt::refused);
             }
             if let Some(name) =
                 old.models.keys().find(|name| old.models.get(*name) != models.get(*name))
@@ -259,18 +283,22 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
             // they are here, even if only a stitching was fetched so far.
             JobRecord { spec: request.job.clone(), source: None, ..old }
         }
-        None => JobRecord {
-            id: JobId::generate(),
-            user: user(),
-            submitted: SystemClock.now(),
-            vqfarm: env!("CARGO_PKG_VERSION").into(),
-            spec: request.job.clone(),
-            spec_hash,
-            models,
-            source: None,
-        },
+        None => JobRecord { models, ..new_record(&request.job) },
     };
     OpenJob::new(record, store).map_err(Halt::refused)
+}
+
+fn new_record(job: &Job) -> JobRecord {
+    JobRecord {
+        id: JobId::generate(),
+        user: user(),
+        submitted: SystemClock.now(),
+        vqfarm: env!("CARGO_PKG_VERSION").into(),
+        spec_hash: job.spec_hash(),
+        spec: job.clone(),
+        models: BTreeMap::new(),
+        source: None,
+    }
 }
 
 pub(crate) async fn write_record(job: &OpenJob) -> Result<(), Halt> {
@@ -377,6 +405,8 @@ struct Watch<'a, 't> {
     tell: &'a mut Tell<'t>,
     /// Frames that this run made.
     rendered: u64,
+    /// Frames whose pictures were there in another form of the job.
+    taken_over: u64,
     /// Frames that are there.
     stored: u64,
 }
@@ -429,9 +459,10 @@ impl Watch<'_, '_> {
 
     /// Keys become paths on this machine.
     fn pass_on(&mut self, mut event: Event) {
-        if let Event::Frame { path, adopted, .. } = &mut event {
+        if let Event::Frame { path, adopted, taken_over, .. } = &mut event {
             self.stored += 1;
-            self.rendered += u64::from(!*adopted);
+            self.rendered += u64::from(!*adopted && !*taken_over);
+            self.taken_over += u64::from(*taken_over);
             *path = self.out.join(&*path).display().to_string();
         }
         (self.tell)(&event);

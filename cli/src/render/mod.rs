@@ -28,7 +28,10 @@ Examples:
   Make a picture again, as it was or with more iterations:
     vqfarm render --from out/sweep/frames/000003.png --set render.iterations=500
 
-  The grid again, quicker, and in another folder because the pictures differ:
+  More of the grid; what is there is taken over:
+    vqfarm render examples/sweep.toml --axis seed=1-4 --out out/sweep
+
+  The grid again, quicker, in another folder:
     vqfarm render examples/sweep.toml --set render.iterations=50 --out out/quick
 
 Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
@@ -36,7 +39,8 @@ Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
 /// Render a job on this machine
 ///
 /// Frames go to OUT/frames, the contact sheet, gallery or film and scores to OUT/out. Frames that are
-/// stored already are not rendered again.
+/// stored already are not rendered again. A folder may hold a sweep of the same name in another
+/// form: pictures that both have are taken over, the others are kept in OUT/cells.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RenderArgs {
@@ -135,12 +139,15 @@ fn exit_status(summary: &Summary) -> ExitCode {
 
 /// The result for people: what was made goes to standard output, advice to standard error.
 pub fn say(summary: &Summary) -> io::Result<()> {
-    let Summary { cells, frames, rendered, failed, seconds, .. } = summary;
+    let Summary { cells, frames, rendered, taken_over, failed, seconds, .. } = summary;
     let pace = summary.iterations_per_second;
-    let made = match rendered {
+    let mut made = match rendered {
         0 => String::new(),
         _ => format!(" ({rendered} in {seconds:.1} s, {pace:.1} iterations a second)"),
     };
+    if *taken_over > 0 {
+        made += &format!(", {taken_over} taken over from before");
+    }
     let mut out = anstream::stdout().lock();
     writeln!(out, "{frames} of {cells} frames{made}")?;
     writeln!(out, "  frames         {}", summary.frames_dir)?;

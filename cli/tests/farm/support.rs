@@ -120,8 +120,10 @@ impl TestFarm {
             }
         } else {
             let record = self.farm.record(ticket.task.job).await.unwrap().unwrap();
-            let frame = frame_of(ticket.task.index, &record.spec_hash);
-            store.create(&keys::frame(ticket.task.index), frame.into()).await.unwrap();
+            let layer = &record.plan().unwrap().layers[usize::from(ticket.task.layer)];
+            let index = layer.number_of(ticket.task.index);
+            let frame = frame_of(index, &record.spec_hash);
+            store.create(&keys::frame(index), frame.into()).await.unwrap();
         }
         self.farm.queue.commit(ticket).await.unwrap();
     }

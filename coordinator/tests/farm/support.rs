@@ -111,6 +111,7 @@ impl TestFarm {
             return;
         }
         let record = self.farm.record(job).await.unwrap().unwrap();
+        let index = record.plan().unwrap().layers[usize::from(layer)].number_of(index);
         let bytes = frame_of(index, &record.spec_hash);
         store.create(&keys::frame(index), bytes.into()).await.unwrap();
     }

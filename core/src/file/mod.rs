@@ -258,6 +258,7 @@ impl Document {
         }
         if let Some(sweep) = &mut job.sweep {
             sweep.write_combine();
+            sweep.order.get_or_insert_default();
         }
         Ok(job)
     }
