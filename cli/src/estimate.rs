@@ -80,14 +80,18 @@ fn is_yes(answer: &mut impl BufRead) -> io::Result<bool> {
 /// # Errors
 /// A frame cannot be computed.
 pub fn of(job: &Job, plan: &Plan, library: &Library) -> anyhow::Result<Estimate> {
-    let models = job.models().into_iter();
-    let hash = |name: String| Some((name.clone(), library.open(&name).ok()?.sha256));
-    let hashes: BTreeMap<String, String> = models.filter_map(|model| hash(model.name)).collect();
+    let hashes = hashes(job, library);
     let mut speeds = Speeds::default();
     for workload in cost::workloads(plan, &hashes).context("the job's cost")? {
         read_speeds(library, workload, &mut speeds);
     }
     cost::estimate(plan, &hashes, &speeds).context("the job's cost")
+}
+
+/// SHA-256 of each of the job's models that is on this machine, by name.
+pub fn hashes(job: &Job, library: &Library) -> BTreeMap<String, String> {
+    let hash = |name: String| Some((name.clone(), library.open(&name).ok()?.sha256));
+    job.models().into_iter().filter_map(|model| hash(model.name)).collect()
 }
 
 /// What cannot be read is as good as not measured.
@@ -113,17 +117,17 @@ pub fn sentence(estimate: &Estimate, is_sweep: bool) -> String {
         (false, _) => "frames",
     };
     let time = match time {
-        None => "no time, for pictures like these were not measured yet".to_owned(),
+        None => "; hours unknown: pictures like these were not measured yet".to_owned(),
         Some(DeviceTime { seconds, device }) => {
             let kind = match device.as_str() {
                 "cuda" => "GPU",
                 "cpu" => "CPU",
                 _ => "device",
             };
-            format!("about {} {kind} hours", rounded(seconds / HOUR))
+            format!(", about {} {kind} hours", rounded(seconds / HOUR))
         }
     };
-    format!("{frames} {noun}, {iterations} iterations, {time}")
+    format!("{frames} {noun}, {iterations} iterations{time}")
 }
 
 /// Two digits that count, and no more than are known.
@@ -184,7 +188,7 @@ mod tests {
             (
                 estimate(2, None),
                 true,
-                "2 cells, 300 iterations, no time, for pictures like these were not measured yet",
+                "2 cells, 300 iterations; hours unknown: pictures like these were not measured yet",
             ),
         ] {
             assert_eq!(sentence(&estimate, is_sweep), said);

@@ -47,9 +47,7 @@ pub fn run(args: ExpandArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(message.into()));
     }
     let sweep = resolved.job.cells().context("the job's cells")?;
-    let models = resolved.job.models().into_iter();
-    let hash = |name: String| Some((name.clone(), library.open(&name).ok()?.sha256));
-    let hashes: BTreeMap<String, String> = models.filter_map(|model| hash(model.name)).collect();
+    let hashes = estimate::hashes(&resolved.job, &library);
     let plan = Plan::new(&resolved.job).context("the job has no plan")?;
     let estimate = estimate::of(&resolved.job, &plan, &library)?;
     let shown = args.head.map_or(sweep.len(), |head| head.min(sweep.len()));

@@ -223,6 +223,14 @@ impl FarmService for Grpc {
         Ok(Response::new(convert::job(&self.farm.cancel(id).await?)))
     }
 
+    async fn keep(&self, request: Request<v1::KeepRequest>) -> Answer<v1::KeepResponse> {
+        self.admit(&request, Role::Operator)?;
+        let asked = request.into_inner();
+        let id = self.farm.find(&asked.job).await?;
+        let (continued, job) = self.farm.keep(id, &asked.cells).await?;
+        Ok(Response::new(v1::KeepResponse { continued, job: Some(convert::job(&job)) }))
+    }
+
     async fn retry(&self, request: Request<v1::RetryRequest>) -> Answer<v1::RetryResponse> {
         self.admit(&request, Role::Operator)?;
         let asked = request.into_inner();

@@ -13,6 +13,7 @@ mod estimate;
 mod farm;
 mod files;
 mod grpc;
+mod keep;
 mod models;
 pub mod options;
 mod pace;

@@ -274,11 +274,12 @@ impl Farm {
 /// The layers as the queue must know them.
 pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
     let needs = |work: &Work| match work {
-        Work::Render { .. } | Work::Keyframes { .. } => Needs {
+        Work::Render { .. } | Work::Preview { .. } | Work::Keyframes { .. } => Needs {
             tags: job.requires.tags.clone(),
             memory: job.requires.gpu_memory.map_or(0, |memory| memory.bytes()),
             models: job.models().into_iter().map(|model| model.name).collect(),
         },
+        Work::Choose { .. } => Needs::default(),
         // It runs on the processor and needs frames only, and ffmpeg for a film.
         Work::Stitch => {
             let film = plan.video().is_some_and(Video::needs_ffmpeg);

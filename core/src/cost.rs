@@ -189,11 +189,24 @@ fn durations(plan: &Plan) -> Result<Vec<Durations>, FieldError> {
 fn layer_durations(plan: &Plan, layer: &Layer) -> Result<Durations, FieldError> {
     let iterations = |frame| Ok(u64::from(plan.settings(frame)?.iterations));
     match (&layer.work, &plan.content) {
-        (Work::Stitch, _) => Ok(Durations::Same(0)),
+        (Work::Stitch | Work::Choose { .. }, _) => Ok(Durations::Same(0)),
+        (Work::Preview { iterations, .. }, _) => Ok(Durations::Same((*iterations).into())),
         (Work::Keyframes { round }, Content::Film(film)) => {
             Ok(Durations::Same(film.keyframe(*round, 0)?.iterations.into()))
         }
         (Work::Keyframes { .. }, _) => Ok(Durations::Same(0)),
+        (Work::Render { .. }, Content::Sweep(_)) if plan.preview_iterations().is_some() => {
+            let first = plan.preview_iterations().unwrap_or(0);
+            let rest = iterations(0)?.saturating_sub(first.into());
+            let kept = plan.layers.iter().find_map(|layer| match layer.work {
+                Work::Choose { kept } => Some(kept),
+                _ => None,
+            });
+            // Which ones go on is not known yet.
+            let kept = kept.unwrap_or(0);
+            let longest = if kept == 0 { 0 } else { rest };
+            Ok(Durations::About { total: kept * rest, longest })
+        }
         (Work::Render { .. }, Content::Sweep(sweep)) => {
             if !sweep.axes().any(|(name, _)| name == "iterations") {
                 return Ok(Durations::Same(iterations(0)?));
@@ -384,6 +397,13 @@ mod tests {
         let other = plan("[sweep.axes]\n\"cutouts.count\" = [32, 8]\n");
         assert_eq!(workloads(&other, &hashes).unwrap().len(), 2);
         assert_eq!(estimate(&other, &hashes, &speeds).unwrap().time, None);
+    }
+
+    #[test]
+    fn only_what_is_kept_takes_all_its_iterations() {
+        let text = "[sweep.axes]\nseed = \"1-10\"\n[sweep.early_stop]\niterations = 20\n";
+        assert_eq!(figures(text), (200, 20));
+        assert_eq!(figures(&format!("{text}keep = 3\n")), (200 + 3 * 80, 100));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::animation::Animation;
 use crate::id::JobName;
 use crate::render::RenderSettings;
 use crate::requires::Requires;
-use crate::sweep::{Sweep, SweepSpec};
+use crate::sweep::{EarlyStop, Sweep, SweepSpec};
 use crate::video::Video;
 
 /// The version of the job format that this program reads and writes.
@@ -104,6 +104,11 @@ impl Job {
         Sweep::new(self)
     }
 
+    /// After how many iterations its cells are judged, if they are.
+    pub fn early_stop(&self) -> Option<&EarlyStop> {
+        self.sweep.as_ref()?.early_stop.as_ref()
+    }
+
     /// SHA-256, in hexadecimal, of what decides the pictures (`version`, `render`, and `sweep` or `animation`) as
     /// canonical JSON: keys sorted, no spaces. Jobs of one hash make the same pictures.
     pub fn spec_hash(&self) -> String {
@@ -140,6 +145,17 @@ pub fn cell_identity(render: &RenderSettings, hashes: &BTreeMap<String, String>)
         Err(impossible) => unreachable!("settings are always JSON: {impossible}"),
     };
     Sha256::digest(json.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// As [`cell_identity`], of a picture that was stopped after so many iterations.
+pub fn stopped_identity(
+    render: &RenderSettings,
+    hashes: &BTreeMap<String, String>,
+    iterations: u32,
+) -> String {
+    let whole = cell_identity(render, hashes);
+    let hash = Sha256::digest(format!("{whole} after {iterations}"));
+    hash.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn canonical(value: &serde_json::Value) -> String {

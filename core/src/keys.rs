@@ -32,9 +32,7 @@ pub fn frame(index: u64) -> String {
 
 /// The frame's number, when `file` is the name of a frame's file (`000012.png`).
 pub fn frame_index(file: &str) -> Option<u64> {
-    let digits = file.strip_suffix(".png")?;
-    let index = digits.parse().ok()?;
-    (format!("{index:06}") == digits).then_some(index)
+    work_index(file, "png")
 }
 
 /// What one layer hands to the next.
@@ -45,6 +43,27 @@ pub fn work(layer: &str, index: u64, extension: &str) -> String {
 /// The folder of what one layer hands to the next.
 pub fn work_folder(layer: &str) -> String {
     format!("work/{layer}")
+}
+
+/// The number, when `file` is the name of what a layer hands on (`000012.png`).
+pub fn work_index(file: &str, extension: &str) -> Option<u64> {
+    let digits = file.strip_suffix(extension)?.strip_suffix('.')?;
+    let index = digits.parse().ok()?;
+    (format!("{index:06}") == digits).then_some(index)
+}
+
+/// A cell that somebody chose to render to its end.
+pub fn keep(cell: u64) -> String {
+    format!("{KEEP}/{cell:06}")
+}
+
+/// The folder of such choices.
+pub const KEEP: &str = "keep";
+
+/// The cell, when `file` is the name of such a choice (`000012`).
+pub fn keep_index(file: &str) -> Option<u64> {
+    let index = file.parse().ok()?;
+    (format!("{index:06}") == file).then_some(index)
 }
 
 /// A file that the job refers to, named by its contents: the same job says the same wherever it

@@ -105,6 +105,7 @@ mod tests {
         assert_eq!(speeds.of(&workload, [64, 64]), Some(speed(0.5)));
         assert_eq!(speeds.of(&workload, [64, 128]), Some(speed(1.0)));
         assert_eq!(speeds.of(&workload, [512, 256]), Some(speed(8.0)));
+        assert_eq!(speeds.of(&workload, [120, 128]), Some(speed(1.875)), "no nonsense is kept");
     }
 
     #[test]

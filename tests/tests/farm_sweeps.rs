@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
+use vqfarm_storage::frame;
 use vqfarm_tests::farm::{Farm, Setup, Submitted, reference, sweep};
 
 /// Enough iterations to be measured.
@@ -125,4 +126,91 @@ fn a_submit_says_what_it_takes_and_asks_before_a_large_one() {
     let refused = farm.vqfarm(&["submit", "job.toml", "--large-hours", "0"]);
     assert_eq!(refused.status, 2, "{}", refused.stderr);
     assert_eq!(farm.stored.jobs(), [job.id]);
+}
+
+/// Steps so long that each iteration changes the picture.
+fn far(toml: &str) -> String {
+    toml.replace("[render]", "[render]\nstep_size = 1.0")
+}
+
+/// A sweep whose cells stop after five iterations, all but so many.
+fn stopped_early(keep: u32) -> String {
+    let toml = far(&sweep(5, ITERATIONS));
+    format!("{toml}[sweep.early_stop]\niterations = 5\nkeep = {keep}\n")
+}
+
+/// The cells of a job's frames that have all their iterations.
+fn whole_cells(farm: &Farm, job: &Submitted) -> Vec<u64> {
+    let frames = farm.stored.whole_frames(job.id, job.cells);
+    let infos = frames.values().map(|bytes| frame::decode(bytes).expect("a frame").0);
+    infos.filter(|info| info.stopped.is_none()).map(|info| info.index).collect()
+}
+
+#[test]
+fn a_farm_keeps_the_best_and_whatever_is_chosen_later() {
+    let farm = Farm::new(Setup::with_s3());
+    let _workers = [farm.worker("one", &[]), farm.worker("two", &[])];
+    let job = farm.submit(&stopped_early(2), 5);
+    farm.prove(&job);
+    let best = whole_cells(&farm, &job);
+    assert_eq!(best.len(), 2, "{best:?}");
+    let other: u64 = (0..5).find(|cell| !best.contains(cell)).unwrap();
+    let kept = farm.json(&["keep", &job.id.to_string(), &other.to_string(), "--json"]);
+    assert_eq!(kept["continued"], 1, "{kept}");
+    assert_eq!(farm.wait(job.id).status, 0);
+    let mut all = [best, vec![other]].concat();
+    all.sort_unstable();
+    assert_eq!(whole_cells(&farm, &job), all);
+    farm.audit();
+    // It is to the bit what a render in one go makes.
+    let plain = farm.submit(&far(&renamed(5)), 5);
+    farm.prove(&plain);
+    assert_eq!(taken_over(&farm, &plain), 3, "whole cells of the other job are no work");
+    let pixels = |job: &Submitted, cell: u64| {
+        let frames = farm.stored.frames(job.id);
+        frame::decode(&frames[&format!("{cell:06}.png")]).expect("a frame").1
+    };
+    // Again: the choice is known, and nothing goes on.
+    let again = farm.json(&["keep", &job.id.to_string(), &other.to_string(), "--json"]);
+    assert_eq!(again["continued"], 0, "{again}");
+    for cell in &all {
+        assert!(pixels(&job, *cell) == pixels(&plain, *cell), "cell {cell}");
+    }
+    let stopped: Vec<u64> = (0..5).filter(|cell| !all.contains(cell)).collect();
+    let same = stopped.iter().all(|cell| pixels(&job, *cell) == pixels(&plain, *cell));
+    assert!(!same, "the iterations make a difference");
+}
+
+#[test]
+fn what_is_chosen_first_takes_the_place_of_the_best() {
+    let farm = Farm::new(Setup::default());
+    let job = farm.submit(&stopped_early(2), 5);
+    farm.vqfarm_ok(&["keep", &job.id.to_string(), "0,3-4"]);
+    let refused = farm.vqfarm(&["keep", &job.id.to_string(), "5"]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("no cell 5; the last is 4"), "{}", refused.stderr);
+    let _one = farm.worker("one", &[]);
+    assert_eq!(farm.wait(job.id).status, 0);
+    assert_eq!(whole_cells(&farm, &job), [0, 3, 4]);
+    let other = farm.submit(&sweep(2, ITERATIONS), 2);
+    let refused = farm.vqfarm(&["keep", &other.id.to_string(), "0"]);
+    assert!(refused.stderr.contains("[sweep.early_stop]"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_lost_queue_and_lost_previews_cost_time_only() {
+    let mut farm = Farm::new(Setup::default());
+    let one = farm.worker("one", &[]);
+    let job = farm.submit(&stopped_early(1), 5);
+    farm.wait_for_count(job.id, "preview", "done", 3);
+    drop(one);
+    farm.restart_redis();
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+    assert_eq!(whole_cells(&farm, &job).len(), 1);
+    // A preview that is gone is made again where it is needed.
+    fs::remove_file(farm.stored.job_path(job.id, "work/preview/000002.png")).unwrap();
+    fs::remove_file(farm.stored.job_path(job.id, "frames/000002.png")).unwrap();
+    farm.vqfarm_ok(&["retry", &job.id.to_string(), "--layer", "render", "--tasks", "2"]);
+    farm.prove(&job);
 }

@@ -6,16 +6,16 @@
 //! nothing, the picture is made. Each job keeps a frame of its own, so no job needs another one
 //! once it is done.
 
+use bytes::Bytes;
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinError, spawn_blocking};
-use vqfarm_core::job::cell_identity;
 use vqfarm_core::keys;
 use vqfarm_core::record::CellRecord;
-use vqfarm_core::render::RenderSettings;
 use vqfarm_storage::frame::{self, FrameInfo};
 use vqfarm_storage::{JobStore, Storage, StoreError};
 
+use crate::early_stop::saved_key;
 use crate::job::OpenJob;
 use crate::paint::Painted;
 
@@ -37,10 +37,9 @@ enum FindError {
 }
 
 impl Cells {
-    /// The picture of these settings, if a whole one is stored, and where.
-    pub async fn find(&self, job: &OpenJob, settings: &RenderSettings) -> Option<Taken> {
-        let identity = job.identity(settings);
-        match self.try_find(&identity).await {
+    /// The picture that is known by an identity, if a whole one is stored, and where.
+    pub async fn find(&self, identity: &str) -> Option<Taken> {
+        match self.try_find(identity).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "cannot look for a picture that was made before");
@@ -58,7 +57,7 @@ impl Cells {
                     tracing::warn!(identity, "the record of a cell cannot be read");
                     return Ok(None);
                 };
-                let bytes = storage.job(record.job).get(&keys::frame(record.frame)).await?;
+                let bytes = storage.job(record.job).get(&record.key).await?;
                 (bytes.filter(|bytes| sha256(bytes) == record.sha256), Some(record))
             }
         };
@@ -66,7 +65,10 @@ impl Cells {
         let decoded = spawn_blocking(move || frame::decode(&bytes)).await?;
         let fits = |info: &FrameInfo| identity_of(info).as_deref() == Some(identity);
         Ok(match decoded {
-            Ok((info, picture)) if fits(&info) => Some(Taken { picture, score: info.score, from }),
+            Ok((info, picture)) if fits(&info) => {
+                let (score, stopped) = (info.score, info.stopped);
+                Some(Taken { picture, score, stopped, from })
+            }
             _ => {
                 tracing::warn!(identity, "what is stored of a cell is damaged or another one");
                 None
@@ -74,13 +76,24 @@ impl Cells {
         })
     }
 
-    /// Takes note of a frame that was stored, so that others find it. What cannot be noted is not:
+    /// What a picture goes on from that was found as a preview, if it is stored beside it.
+    pub async fn find_saved(&self, identity: &str, taken: &Taken) -> Option<Bytes> {
+        let found = match (self, &taken.from) {
+            (Self::Folder(store), _) => store.get(&saved_key(&keys::kept_cell(identity))).await,
+            (Self::Farm(storage), Some(from)) => {
+                storage.job(from.job).get(&saved_key(&from.key)).await
+            }
+            (Self::Farm(_), None) => return None,
+        };
+        found.ok().flatten()
+    }
+
+    /// Takes note of a picture that was stored, so that others find it. What cannot be noted is not:
     /// somebody makes the picture once more.
-    pub async fn note(&self, job: &OpenJob, index: u64, settings: &RenderSettings, sha256: &str) {
+    pub async fn note(&self, job: &OpenJob, key: &str, identity: &str, sha256: &str) {
         let Self::Farm(storage) = self else { return };
-        let record = CellRecord { job: job.id(), frame: index, sha256: sha256.to_owned() };
-        let key = keys::cell(&job.identity(settings));
-        write(storage.root(), &key, &record).await;
+        let record = CellRecord { job: job.id(), key: key.to_owned(), sha256: sha256.to_owned() };
+        write(storage.root(), &keys::cell(identity), &record).await;
     }
 
     /// Takes note of where a job's frame was taken from.
@@ -103,6 +116,8 @@ async fn write(store: &JobStore, key: &str, record: &CellRecord) {
 pub struct Taken {
     picture: RgbImage,
     score: Option<f32>,
+    /// Of a preview: after how many iterations.
+    pub stopped: Option<u32>,
     /// On a farm: where it is stored.
     pub from: Option<CellRecord>,
 }
@@ -110,14 +125,14 @@ pub struct Taken {
 impl Taken {
     /// As if it had been made just now.
     pub fn painted(self) -> Painted {
-        Painted { picture: self.picture, score: self.score, momentum: None }
+        Painted::new(self.picture, self.score)
     }
 }
 
 /// The identity of a stored cell; none of what follows from other frames or is of another version.
 pub fn identity_of(info: &FrameInfo) -> Option<String> {
     let is_cell = !info.film && info.version == env!("CARGO_PKG_VERSION");
-    is_cell.then(|| cell_identity(&info.settings, &info.models))
+    is_cell.then(|| info.identity())
 }
 
 /// In hexadecimal.

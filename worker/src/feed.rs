@@ -21,16 +21,17 @@ use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
 
 use crate::attempt::Attempt;
 use crate::cache::CacheError;
-use crate::cells::Taken;
+use crate::cell::adopt;
 use crate::job::{JobFault, OpenJob};
 use crate::keyframes;
 use crate::lane::{Order, Task};
 use crate::mend::Lost;
 use crate::models::ModelKey;
+use crate::paint::Part;
 use crate::panic::said;
 use crate::patience::Patience;
-use crate::publish::{Origin, PublishError, Published, Stored, look, take_over};
-use crate::run::{Shift, Worker};
+use crate::publish::{FoundCell, PublishError, Published, Stored, look};
+use crate::run::Shift;
 use crate::segment::{Segment, SegmentFault};
 use crate::stitch::{self, StitchError};
 use crate::stop::Stop;
@@ -41,7 +42,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 
 /// What is to be done for a leased task.
-enum Next {
+pub(crate) enum Next {
     Render(Box<Task>),
     Segment(Box<Segment>),
     Stitch,
@@ -52,11 +53,15 @@ enum Next {
     /// Its frame is stored already.
     Adopt(Box<Published>),
     /// Its picture was made before, for another job.
-    TakeOver(Box<Cell>, Box<Taken>),
+    TakeOver(Box<Cell>, Box<FoundCell>),
+    /// Previews are ranked, and so many kept.
+    Choose(u64),
+    /// A cell that is not kept: its preview is its frame.
+    Settle(Box<Cell>),
 }
 
 /// What a picture of a film begins with.
-enum Begin {
+enum Basis {
     /// From the round before, if there is one.
     Keyframe { round: u32 },
     /// From what its film says: a frame that follows from no other.
@@ -64,7 +69,7 @@ enum Begin {
 }
 
 /// Why a task cannot be begun.
-struct Trouble {
+pub(crate) struct Trouble {
     message: String,
     /// Whether another attempt may succeed.
     retryable: bool,
@@ -260,7 +265,9 @@ impl Shift {
                 let is_frame = job.frames_of(attempt.ticket.task).is_some();
                 self.published(&attempt, &job, adopted, Duration::ZERO, is_frame).await;
             }
-            Ok(Next::TakeOver(cell, taken)) => self.take_over(&attempt, &job, &cell, *taken).await,
+            Ok(Next::TakeOver(cell, found)) => self.take_over(&attempt, &job, &cell, *found).await,
+            Ok(Next::Choose(kept)) => self.choose(&attempt, &job, kept).await,
+            Ok(Next::Settle(cell)) => self.settle(&attempt, &job, &cell).await,
             Err(trouble) => self.bear(&attempt, Some(&job), trouble).await,
         }
         None
@@ -270,64 +277,46 @@ impl Shift {
         let task = attempt.ticket.task;
         let (index, key, settings, begin) = match job.plan.task(task.layer, task.index) {
             Ok(TaskSpec::Cell(cell)) => return self.cell(attempt, job, *cell).await,
+            Ok(TaskSpec::Preview { cell, iterations }) => {
+                return self.preview(attempt, job, *cell, iterations).await;
+            }
+            Ok(TaskSpec::Choose { kept }) => return Ok(Next::Choose(kept)),
             Ok(TaskSpec::Keyframe { round, index }) => {
                 let settings = keyframes::settings(job, round, index)?;
-                (index, keyframes::key(round, index), settings, Begin::Keyframe { round })
+                (index, keyframes::key(round, index), settings, Basis::Keyframe { round })
             }
             Ok(TaskSpec::Frame(frame)) => {
                 let film = job.film().ok_or(SegmentFault::NoFilm)?;
                 let spec = film.frame(frame).map_err(|e| JobFault::Plan(e.into()))?;
-                (frame, keys::frame(frame), spec.render, Begin::Film(spec.start))
+                (frame, keys::frame(frame), spec.render, Basis::Film(spec.start))
             }
             Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
             Err(fault) => return Err(JobFault::from(fault).into()),
         };
         if let Stored::Frame(info) = look(job, &key).await? {
-            let origin = Origin::Adopted;
-            return Ok(Next::Adopt(Box::new(Published { key, info: *info, origin })));
+            return Ok(adopt(key, *info));
         }
         let models = job.models(&settings);
         self.fetch(&models).await?;
         let mut picture = job.picture(&settings).await?;
         picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
         match &begin {
-            Begin::Keyframe { round: round @ 1.. } => {
+            Basis::Keyframe { round: round @ 1.. } => {
                 picture.init = Some(keyframes::tied(job, *round, index).await?);
             }
-            Begin::Film(Start::Source { picture: key, .. }) => {
+            Basis::Film(Start::Source { picture: key, .. }) => {
                 picture.init = Some(job.source(key).await?);
             }
             _ => (),
         }
         let round = match begin {
-            Begin::Keyframe { round } => Some(round + 1),
-            Begin::Film(_) => None,
+            Basis::Keyframe { round } => Some(round + 1),
+            Basis::Film(_) => None,
         };
         let (attempt, job) = (attempt.clone(), job.clone());
-        let task = Task { attempt, job, index, key, round, models, picture };
-        Ok(Next::Render(Box::new(task)))
-    }
-
-    async fn cell(
-        &self,
-        attempt: &Arc<Attempt>,
-        job: &Arc<OpenJob>,
-        cell: Cell,
-    ) -> Result<Next, Trouble> {
-        let key = keys::frame(cell.index);
-        if let Stored::Frame(info) = look(job, &key).await? {
-            let origin = Origin::Adopted;
-            return Ok(Next::Adopt(Box::new(Published { key, info: *info, origin })));
-        }
-        if let Some(taken) = self.worker.cells.find(job, &cell.render).await {
-            return Ok(Next::TakeOver(Box::new(cell), Box::new(taken)));
-        }
-        let models = job.models(&cell.render);
-        self.fetch(&models).await?;
-        let picture = job.picture(&cell.render).await?;
-        let (attempt, job, index) = (attempt.clone(), job.clone(), cell.index);
-        let task = Task { attempt, job, index, key, round: None, models, picture };
+        let part = Part::default();
+        let task = Task { attempt, job, index, key, round, models, picture, part };
         Ok(Next::Render(Box::new(task)))
     }
 
@@ -348,7 +337,7 @@ impl Shift {
     }
 
     /// Has a task's models in the cache.
-    async fn fetch(&self, models: &ModelKey) -> Result<(), Trouble> {
+    pub(crate) async fn fetch(&self, models: &ModelKey) -> Result<(), Trouble> {
         if let Some(cache) = &self.worker.cache {
             for model in models.models() {
                 cache.ensure(model).await?;
@@ -365,18 +354,6 @@ impl Shift {
             return self.make_again(attempt, job, &[lost]).await;
         }
         self.give_up(attempt, job, trouble.message, trouble.retryable).await;
-    }
-
-    async fn take_over(&self, attempt: &Attempt, job: &OpenJob, cell: &Cell, taken: Taken) {
-        let Worker { meters, cells, .. } = &self.worker;
-        let stored = match take_over(meters, cells, job, cell, taken).await {
-            Ok(stored) => self.committer.commit(attempt.ticket).await.map(|_| stored),
-            Err(error) => {
-                return self.published(attempt, job, Err(error), Duration::ZERO, true).await;
-            }
-        };
-        let stored = stored.map_err(PublishError::Queue);
-        self.published(attempt, job, stored, Duration::ZERO, true).await;
     }
 
     async fn stitch(&self, attempt: &Attempt, job: &Arc<OpenJob>) {

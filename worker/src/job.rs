@@ -99,6 +99,7 @@ impl OpenJob {
             models: names.filter_map(used).collect(),
             score,
             version: env!("CARGO_PKG_VERSION").into(),
+            stopped: None,
             film: self.film().is_some(),
         }
     }

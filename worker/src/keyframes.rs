@@ -156,7 +156,7 @@ impl Shift {
         let picture = composed(job, timeline, index).await?;
         let settings = timeline.frame(index).map_err(fault)?.render;
         let info = job.frame_info(index, &settings, None);
-        let painted = Painted { picture, score: None, momentum: None };
+        let painted = Painted::new(picture, None);
         let stored = put(&self.worker.meters, job, &key, info, painted).await?;
         self.tell(Event::Frame {
             cell: index,

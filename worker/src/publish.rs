@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
-use vqfarm_core::keys;
 use vqfarm_core::sweep::Cell;
 use vqfarm_queue::QueueError;
 use vqfarm_storage::frame::{self, FrameError, FrameInfo};
@@ -12,6 +11,7 @@ use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
 
 use crate::cells::{Cells, Taken, sha256};
 use crate::commit::Committer;
+use crate::early_stop::saved_key;
 use crate::job::OpenJob;
 use crate::lane::Task;
 use crate::meters::Meters;
@@ -119,17 +119,22 @@ pub async fn publish(
     task: &Task,
     painted: Painted,
 ) -> Result<Published, PublishError> {
-    let settings = &task.picture.settings;
-    let info = task.job.frame_info(task.index, settings, painted.score);
+    let stopped = task.part.until.as_ref().map(|until| until.iterations);
+    let info = task.job.frame_info(task.index, &task.picture.settings, painted.score);
+    let info = FrameInfo { stopped, ..info };
+    if let Some(saved) = painted.saved.clone() {
+        // First: whoever finds the picture finds what it goes on from, too.
+        task.job.store.replace(&saved_key(&task.key), saved).await?;
+    }
     let published = put(meters, &task.job, &task.key, info, painted).await?;
-    if let (true, Origin::Rendered { sha256 }) = (task.is_cell(), &published.origin) {
-        cells.note(&task.job, task.index, settings, sha256).await;
+    if let (Some(identity), Origin::Rendered { sha256 }) = (task.identity(), &published.origin) {
+        cells.note(&task.job, &task.key, &identity, sha256).await;
     }
     committer.commit(task.attempt.ticket).await?;
     Ok(published)
 }
 
-/// Stores a picture that was made before as a frame of the job.
+/// Stores a picture that was made before, under `key`, as the job's own.
 ///
 /// # Errors
 /// Storage failed for longer than its patience.
@@ -138,19 +143,33 @@ pub async fn take_over(
     cells: &Cells,
     job: &OpenJob,
     cell: &Cell,
-    taken: Taken,
+    found: FoundCell,
 ) -> Result<Published, PublishError> {
-    let (index, from) = (cell.index, taken.from.clone());
+    let FoundCell { key, identity, taken, saved } = found;
+    let (stopped, from) = (taken.stopped, taken.from.clone());
     let painted = taken.painted();
-    let info = job.frame_info(index, &cell.render, painted.score);
-    let stored = put(meters, job, &keys::frame(index), info, painted).await?;
+    let info = job.frame_info(cell.index, &cell.render, painted.score);
+    let info = FrameInfo { stopped, ..info };
+    if let Some(saved) = saved {
+        job.store.replace(&saved_key(&key), saved).await?;
+    }
+    let stored = put(meters, job, &key, info, painted).await?;
     let Origin::Rendered { sha256 } = &stored.origin else { return Ok(stored) };
-    if let Some(from) = &from {
-        cells.note_taken(job, index, from).await;
+    if let (Some(from), None) = (&from, stopped) {
+        cells.note_taken(job, cell.index, from).await;
     }
     // The newest job is the last to be removed.
-    cells.note(job, index, &cell.render, sha256).await;
+    cells.note(job, &key, &identity, sha256).await;
     Ok(Published { origin: Origin::TakenOver, ..stored })
+}
+
+/// A picture that was made before, and what it shall be in the job.
+pub struct FoundCell {
+    pub key: String,
+    pub identity: String,
+    pub taken: Taken,
+    /// Of a preview: what it goes on from.
+    pub saved: Option<Bytes>,
 }
 
 /// Stores a picture at a key, as a frame is, or finds that it is stored already.

@@ -205,7 +205,7 @@ impl Shift {
 
     async fn conclude(&self, finished: FinishedCell, attempt: &Attempt, job: &OpenJob) {
         let FinishedCell { task, result, took } = finished;
-        let is_frame = task.round.is_none();
+        let is_frame = task.is_frame();
         match result {
             Ok(_) if attempt.is_unwanted() => self.end(attempt, Some(job), "dropped").await,
             Ok(painted) => {

@@ -26,7 +26,7 @@ use crate::lane::{Failure, Finished, LaneParts, Work, paint};
 use crate::mend::Lost;
 use crate::models::ModelKey;
 use crate::momentum;
-use crate::paint::{Painted, Painter};
+use crate::paint::{Painted, Painter, Part};
 use crate::publish::{Origin, PublishError, Stored, look, put};
 use crate::run::Shift;
 
@@ -191,7 +191,7 @@ pub(crate) fn run<'a>(
             let work = Work {
                 attempts: &[&attempt],
                 models: &models,
-                pictures: vec![picture],
+                pictures: vec![(picture, Part::default())],
                 numbers: vec![spec.index],
                 round: None,
             };

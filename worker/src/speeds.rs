@@ -92,9 +92,8 @@ impl Speeds {
 
     fn due(&self, due: impl Fn(Option<Instant>) -> bool) -> Vec<(String, Speed)> {
         let mut measured = self.lock();
-        let due = measured
-            .iter_mut()
-            .filter(|(_, measured)| measured.changed && due(measured.stored));
+        let due =
+            measured.iter_mut().filter(|(_, measured)| measured.changed && due(measured.stored));
         let speed = |((workload, size), measured): (&Kind, &mut Measured)| {
             (measured.stored, measured.changed) = (Some(Instant::now()), false);
             let seconds = measured.took.as_secs_f64() / measured.iterations;

@@ -16,7 +16,7 @@ use vqfarm_core::event::{ErrorKind, Event, Summary};
 use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Content, Plan, ranges};
+use vqfarm_core::plan::{Content, Plan, Work};
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
@@ -27,6 +27,7 @@ use vqfarm_weights::library::Library;
 
 use crate::cells::Cells;
 use crate::changed;
+use crate::early_stop::{self, is_kept};
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
 use crate::meters::Meters;
@@ -51,6 +52,8 @@ pub struct Request {
     /// The most cells that a GPU computes together.
     pub batch: u32,
     pub library: Library,
+    /// Cells that are rendered to their end, of a sweep that stops cells early.
+    pub keep: Vec<u64>,
 }
 
 /// How a render ended.
@@ -127,6 +130,7 @@ async fn try_render(
             tell(&Event::Warning { message });
         }
     }
+    early_stop::keep(&job, &request.keep).await?;
     let done = stored_frames(&job, tell).await?;
     // Only now is it sure that the folder is this job's.
     write_record(&job).await?;
@@ -335,6 +339,12 @@ async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u6
     for (index, found) in found {
         let key = keys::frame(index);
         match found {
+            Found::Frame(info)
+                if info.stopped.is_some() && is_kept(job, index).await.map_err(Halt::failed)? =>
+            {
+                // It goes on from where it was stopped.
+                job.store.delete(&key).await.map_err(Halt::failed)?;
+            }
             Found::Frame(_) => {
                 done.insert(index);
             }
@@ -356,14 +366,13 @@ async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u6
 /// The tasks whose results are stored.
 async fn made(job: &OpenJob, frames: &BTreeSet<u64>) -> Result<Vec<(u8, Range<u64>)>, Halt> {
     let mut made = job.plan.made(frames);
-    for (number, folder, tasks) in job.plan.work_folders() {
+    for (number, layer) in job.plan.handing_on() {
         if made.iter().any(|(layer, _)| *layer == number) {
             continue;
         }
+        let folder = keys::work_folder(&layer.name);
         let names = job.store.names(&folder).await.map_err(Halt::failed)?;
-        let stored = names.iter().filter_map(|name| keys::frame_index(name));
-        let stored = stored.filter(|index| *index < tasks).collect();
-        made.extend(ranges(&stored).into_iter().map(|range| (number, range)));
+        made.extend(layer.handed_on(&names).into_iter().map(|range| (number, range)));
     }
     Ok(made)
 }
@@ -475,6 +484,11 @@ async fn failures(queue: &dyn Queue, job: &OpenJob) -> Result<HashMap<u64, Strin
     let mut failures = HashMap::new();
     for task in tasks.into_iter().filter(|task| task.state == TaskState::Failed) {
         let reason = task.last_error.unwrap_or_else(|| "unknown".into());
+        let layer = job.plan.layers.get(usize::from(task.task.layer));
+        if let Some(layer) = layer.filter(|layer| matches!(layer.work, Work::Preview { .. })) {
+            failures.insert(layer.number_of(task.task.index), reason);
+            continue;
+        }
         let Some(frames) = job.frames_of(task.task) else {
             return Err(Halt::failed(format!("the frames are there, the overviews not: {reason}")));
         };

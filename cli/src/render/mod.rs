@@ -12,6 +12,7 @@ use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
 
 use crate::failure::{Failure, USAGE, is_broken_pipe};
 use crate::job::JobArgs;
+use crate::numbers::{Numbers, numbers};
 use crate::style;
 use crate::worker::{self, Outcome, Worker};
 use job::Loaded;
@@ -36,6 +37,9 @@ Examples:
 
 Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
 
+/// Cells that can be named at a time.
+const MOST_KEPT: usize = 10_000;
+
 /// Render a job on this machine
 ///
 /// Frames go to OUT/frames, the contact sheet, gallery or film and scores to OUT/out. Frames that are
@@ -50,6 +54,10 @@ pub struct RenderArgs {
     /// Folder of the results [default: out/NAME]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Render these cells to their end, of a sweep that stops cells early, as in 3,7,12-14
+    #[arg(long, value_name = "CELLS", value_parser = numbers)]
+    keep: Option<Numbers>,
 
     /// Where to compute: auto, cpu, cuda, cuda:1
     #[arg(long, value_name = "DEVICE", default_value = "auto", env = "VQFARM_DEVICE")]
@@ -92,6 +100,9 @@ pub fn run(args: RenderArgs) -> ExitCode {
 
 fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     let job = job::load(&args)?;
+    if args.keep.as_ref().is_some_and(|Numbers(cells)| cells.len() > MOST_KEPT) {
+        return Err(Failure::Usage(format!("--keep: {MOST_KEPT} cells are the most at a time")));
+    }
     job::store_assets(&job)?;
     let worker = start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
@@ -120,6 +131,10 @@ fn start(args: &RenderArgs, loaded: &Loaded) -> anyhow::Result<Worker> {
     command.arg("--out").arg(&loaded.out).arg("--device").arg(&args.device);
     if let Some(threads) = args.threads {
         command.arg("--threads").arg(threads.to_string());
+    }
+    if let Some(Numbers(cells)) = &args.keep {
+        let cells: Vec<String> = cells.iter().map(u64::to_string).collect();
+        command.arg("--keep").arg(cells.join(","));
     }
     if let Some(models) = &args.job.models {
         command.arg("--models").arg(models);

@@ -205,6 +205,7 @@ fn frame_of(index: u64, spec: &str) -> Vec<u8> {
         models: BTreeMap::new(),
         score: None,
         version: "test".into(),
+        stopped: None,
         film: false,
     };
     frame::encode(&RgbImage::new(8, 8), &info).unwrap()

@@ -418,6 +418,9 @@ fn check_sweep(job: &Job, cells: &Sweep, limits: Limits, errors: &mut Vec<FieldE
             format!("{} cells are more than the {} allowed here", cells.len(), limits.cells);
         errors.push(FieldError::new("sweep", message));
     }
+    if let Some(early_stop) = job.early_stop() {
+        errors.extend(early_stop.check(cells, job.render.iterations));
+    }
     let sheet = &job.output.contact_sheet;
     for (field, axis) in [("rows", &sheet.rows), ("columns", &sheet.columns)] {
         let Some(axis) = axis else { continue };

@@ -4,6 +4,7 @@ mod axis;
 mod combine;
 mod condition;
 mod coverage;
+mod early_stop;
 mod order;
 mod random;
 mod range;
@@ -20,6 +21,7 @@ pub use self::axis::{Axes, Axis, Replace};
 use self::combine::Combine;
 use self::condition::Condition;
 use self::coverage::{Coverage, Factor};
+pub use self::early_stop::{EarlyStop, Keep};
 pub use self::order::{CellOrder, Order};
 pub use self::random::{Random, Scale};
 pub use self::range::Range;
@@ -50,6 +52,9 @@ pub struct SweepSpec {
     /// version that knew [`Order::Ascending`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
+    /// Only the best cells are rendered to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
     /// So many draws of the prompt's variants, by their weights, in place of all. A resolved job
     /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

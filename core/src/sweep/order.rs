@@ -69,3 +69,62 @@ impl CellOrder {
 fn looked_up(table: &[u64], at: u64) -> u64 {
     usize::try_from(at).ok().and_then(|at| table.get(at)).copied().unwrap_or(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::{Document, Limits};
+    use crate::job::Job;
+    use crate::plan::Plan;
+
+    fn job(sweep: &str) -> Job {
+        let text = format!(
+            "version = 1\n[render]\nprompt = \"a\"\n[sweep]\n{sweep}\n[sweep.axes]\nseed = \
+             \"1-6\"\nstep_size = [0.1, 0.2]\n"
+        );
+        let document = Document::parse("job.toml", text.as_bytes()).unwrap();
+        document.job(Limits::default(), |_| Ok(Vec::new())).unwrap()
+    }
+
+    fn cells(job: &Job) -> Vec<u64> {
+        let plan = Plan::new(job).unwrap();
+        let cells: Vec<u64> =
+            (0..plan.layers[0].tasks).map(|task| plan.layers[0].number_of(task)).collect();
+        for (task, &cell) in (0..).zip(&cells) {
+            assert_eq!(plan.layers[0].frames_of(task), Some(cell..cell + 1));
+            assert_eq!(plan.layers[0].task_of(cell), task);
+            assert_eq!(plan.maker(cell), Some((0, task)));
+        }
+        cells
+    }
+
+    #[test]
+    fn the_order_is_written_out_and_changes_no_picture() {
+        let (coverage, ascending) = (job(""), job("order = \"ascending\""));
+        assert_eq!(coverage.sweep.as_ref().unwrap().order, Some(Order::Coverage));
+        assert_eq!(coverage.spec_hash(), ascending.spec_hash());
+        assert_eq!(cells(&ascending), (0..12).collect::<Vec<_>>());
+        let mut order = cells(&coverage);
+        assert_ne!(order, cells(&ascending));
+        order.sort_unstable();
+        assert_eq!(order, cells(&ascending));
+        // As farms have it stored from before: their queues number tasks by cells.
+        let mut old = coverage.clone();
+        old.sweep.as_mut().unwrap().order = None;
+        assert_eq!((cells(&old), old.spec_hash()), (cells(&ascending), coverage.spec_hash()));
+    }
+
+    #[test]
+    fn chosen_cells_come_as_they_would_among_all() {
+        let all = job("");
+        let chosen = job("where = \"seed in [2, 3, 6]\"");
+        let all = cells(&all).into_iter().filter(|cell| [1, 2, 5].contains(&(cell / 2)));
+        // Among the chosen, cells are numbered anew.
+        let renumbered = all.map(|cell| match cell / 2 {
+            1 => cell % 2,
+            2 => 2 + cell % 2,
+            _ => 4 + cell % 2,
+        });
+        assert_eq!(cells(&chosen), renumbered.collect::<Vec<_>>());
+    }
+}
