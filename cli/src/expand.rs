@@ -8,8 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use vqfarm_core::job::cell_identity;
+use vqfarm_core::plan::Plan;
 use vqfarm_core::sweep::{Cell, Sweep, label};
 
+use crate::estimate;
 use crate::failure::Failure;
 use crate::job::{self, JobArgs};
 use crate::style;
@@ -23,7 +25,7 @@ Examples:
 /// List the cells of a job: their values on the axes and their prompts
 ///
 /// A cell's identity is a hash of all that decides its picture: cells of one identity look alike,
-/// whichever job they are of.
+/// whichever job they are of. What all of them will take goes to standard error, with --json too.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct ExpandArgs {
@@ -45,9 +47,9 @@ pub fn run(args: ExpandArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage(message.into()));
     }
     let sweep = resolved.job.cells().context("the job's cells")?;
-    let models = resolved.job.models().into_iter();
-    let hash = |name: String| Some((name.clone(), library.open(&name).ok()?.sha256));
-    let hashes: BTreeMap<String, String> = models.filter_map(|model| hash(model.name)).collect();
+    let hashes = estimate::hashes(&resolved.job, &library);
+    let plan = Plan::new(&resolved.job).context("the job has no plan")?;
+    let estimate = estimate::of(&resolved.job, &plan, &library)?;
     let shown = args.head.map_or(sweep.len(), |head| head.min(sweep.len()));
     let cells = (0..shown).map(|index| sweep.cell(index));
     if args.json {
@@ -63,6 +65,7 @@ pub fn run(args: ExpandArgs) -> Result<ExitCode, Failure> {
         }
     }
     anstream::eprintln!("{}", summary(&sweep, shown));
+    anstream::eprintln!("{}", estimate::sentence(&estimate, true));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,11 +1,13 @@
 //! The `vqfarm` command.
 
 mod doctor;
+mod estimate;
 mod expand;
 mod failure;
 mod farm;
 mod job;
 mod models;
+mod numbers;
 mod plan;
 mod plot;
 mod rank;
@@ -65,6 +67,7 @@ enum Command {
     /// End a job: what is done stays
     Cancel(farm::JobAction),
     Retry(farm::RetryArgs),
+    Keep(farm::KeepArgs),
     Priority(farm::PriorityArgs),
     Workers(farm::WorkersArgs),
     /// Let a worker finish what it has and leave
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Command::Pause(args) => farm::block_on(farm::pause(args)),
         Command::Resume(args) => farm::block_on(farm::resume(args)),
         Command::Cancel(args) => farm::block_on(farm::cancel(args)),
+        Command::Keep(args) => farm::block_on(farm::keep(args)),
         Command::Retry(args) => farm::block_on(farm::retry(args)),
         Command::Priority(args) => farm::block_on(farm::priority(args)),
         Command::Workers(args) => farm::block_on(farm::workers(args)),

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
-use vqfarm_core::cost::{Cost, cost, makespan};
-use vqfarm_core::plan::Plan;
+use vqfarm_core::cost::{Cost, Estimate, cost, makespan};
+use vqfarm_core::plan::{Content, Plan};
 
+use crate::estimate;
 use crate::failure::Failure;
 use crate::job::{self, JobArgs};
 use crate::style;
@@ -16,7 +17,9 @@ use crate::style;
 /// Show a job's layers and tasks, its iterations in all and on the critical path, and the time
 /// that workers need for it
 ///
-/// Composing, storing and stitching count as nothing beside the iterations.
+/// Composing, storing and stitching count as nothing beside the iterations. Hours are by what
+/// renders on this machine have measured of pictures alike; what a farm's workers have,
+/// `vqfarm submit --dry-run` says.
 #[derive(Args)]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -24,7 +27,7 @@ pub struct PlanArgs {
     /// How many workers that are alike
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     workers: u64,
-    /// Iterations a second of one worker, as `vqfarm-worker bench` or an earlier render found
+    /// Iterations a second of one worker, in place of what was measured
     #[arg(long, value_name = "N")]
     pace: Option<f64>,
     /// Print one JSON object
@@ -41,11 +44,14 @@ pub fn run(args: PlanArgs) -> Result<ExitCode, Failure> {
     let plan = Plan::new(&job).context("the job has no plan")?;
     let cost = cost(&plan).context("the job's cost")?;
     let time = makespan(&plan, args.workers).context("the job's time")?;
-    let seconds = args.pace.map(|pace| time as f64 / pace);
+    let estimate = estimate::of(&job, &plan, &library)?;
+    let measured = estimate.time.as_ref().filter(|_| estimate.iterations > 0);
+    let pace = args.pace.or(measured.map(|time| estimate.iterations as f64 / time.seconds));
+    let seconds = pace.map(|pace| time as f64 / pace);
     if args.json {
-        print_json(&args, &plan, &cost, time, seconds).context("print")?;
+        print_json(&args, &plan, &cost, (time, seconds), &estimate).context("print")?;
     } else {
-        print(&args, &plan, &cost, time, seconds).context("print")?;
+        print(&args, &plan, &cost, (time, seconds), &estimate).context("print")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,8 +60,8 @@ fn print_json(
     args: &PlanArgs,
     plan: &Plan,
     cost: &Cost,
-    time: u64,
-    seconds: Option<f64>,
+    (time, seconds): (u64, Option<f64>),
+    estimate: &Estimate,
 ) -> io::Result<()> {
     let layers: Vec<_> = cost
         .layers
@@ -78,6 +84,7 @@ fn print_json(
         "workers": args.workers,
         "iterations_until_done": time,
         "seconds": seconds,
+        "estimate": estimate::as_json(estimate),
     });
     writeln!(io::stdout(), "{answer}")
 }
@@ -86,8 +93,8 @@ fn print(
     args: &PlanArgs,
     plan: &Plan,
     cost: &Cost,
-    time: u64,
-    seconds: Option<f64>,
+    (time, seconds): (u64, Option<f64>),
+    estimate: &Estimate,
 ) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     let head = format!("{:<16} {:>10} {:<12} {:>14}", "layer", "tasks", "runs", "iterations");
@@ -110,7 +117,9 @@ fn print(
     let speedup = cost.total_iterations as f64 / time.max(1) as f64;
     writeln!(out, "{workers:<15} {time:>12}  {speedup:.1} times as fast as one")?;
     match seconds {
-        Some(seconds) => writeln!(out, "time            {seconds:>10.0} s"),
-        None => writeln!(out, "time            --pace N gives seconds"),
+        Some(seconds) => writeln!(out, "time            {seconds:>10.0} s")?,
+        None => writeln!(out, "time            --pace N gives seconds")?,
     }
+    let is_sweep = matches!(plan.content, Content::Sweep(_));
+    writeln!(out, "\n{}", estimate::sentence(estimate, is_sweep))
 }

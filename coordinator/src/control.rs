@@ -47,7 +47,8 @@ impl Farm {
         Ok(self.queue.job(job).await?)
     }
 
-    /// Gives tasks a fresh set of attempts: those named, or all that failed for good.
+    /// Gives tasks a fresh set of attempts: those named by the numbers that people know them by,
+    /// or all that failed for good.
     pub async fn retry(
         &self,
         job: JobId,
@@ -58,6 +59,10 @@ impl Farm {
             Retry::Failed
         } else {
             let layer = layer_number(&self.queue.job(job).await?, layer)?;
+            let plan = self.plan(job).await?;
+            let planned = plan.as_ref().and_then(|plan| plan.layers.get(usize::from(layer)));
+            let task = |number| planned.map_or(number, |planned| planned.task_of(number));
+            let indices = indices.into_iter().map(task).collect();
             Retry::Tasks { layer, indices }
         };
         let retried = self.queue.retry(job, &which).await?;

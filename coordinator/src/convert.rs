@@ -1,8 +1,9 @@
 //! From what the farm knows to messages.
 
+use vqfarm_core::cost::Estimate;
 use vqfarm_core::id::ModelName;
 use vqfarm_core::needs::Role;
-use vqfarm_core::plan::Dependency;
+use vqfarm_core::plan::{Dependency, Plan};
 use vqfarm_core::record::{ModelRecord, Source};
 use vqfarm_proto::{RefusalReason, v1};
 use vqfarm_queue::WorkerSnapshot;
@@ -31,6 +32,12 @@ pub fn source(frames_of: &str, partial: bool) -> Result<Option<Source>> {
             }
         },
     }
+}
+
+pub fn estimate(estimate: Estimate) -> v1::Estimate {
+    let Estimate { frames, iterations, time } = estimate;
+    let (device_seconds, device) = time.map(|time| (time.seconds, time.device)).unzip();
+    v1::Estimate { frames, iterations, device_seconds, device: device.unwrap_or_default() }
 }
 
 pub fn job(job: &JobSnapshot) -> v1::Job {
@@ -89,7 +96,9 @@ pub fn counts(counts: &TaskCounts) -> v1::Counts {
     }
 }
 
-pub fn task(job: &JobSnapshot, task: TaskSnapshot) -> v1::Task {
+pub fn task(job: &JobSnapshot, plan: Option<&Plan>, task: TaskSnapshot) -> v1::Task {
+    let planned = plan.and_then(|plan| plan.layers.get(usize::from(task.task.layer)));
+    let index = planned.map_or(task.task.index, |planned| planned.number_of(task.task.index));
     let layer = job.layers.get(usize::from(task.task.layer));
     let (state, worker, until) = match task.state {
         TaskState::Leased { worker, expires } => ("leased", worker.to_string(), expires.0),
@@ -98,7 +107,7 @@ pub fn task(job: &JobSnapshot, task: TaskSnapshot) -> v1::Task {
     };
     v1::Task {
         layer: layer.map_or_else(String::new, |layer| layer.name.clone()),
-        index: task.task.index,
+        index,
         attempt: task.attempt,
         state: state.into(),
         worker,

@@ -118,24 +118,26 @@ impl Farm {
             },
             (None, None) => Vec::new(),
         };
-        let read = |task: TaskId| async move { self.last_log(task).await };
+        let read = |task: TaskId| async move {
+            let plan = self.plan(task.job).await?;
+            let layer = plan.as_ref().and_then(|plan| plan.layers.get(usize::from(task.layer)));
+            let Some(layer) = layer else { return Ok(None) };
+            self.last_log(task.job, &layer.name, layer.number_of(task.index)).await
+        };
         let logs = stream::iter(tasks.into_iter().take(last)).map(read).buffered(AHEAD);
         let mut logs: Vec<Log> = logs.try_filter_map(async |log| Ok(log)).try_collect().await?;
         logs.reverse();
         Ok(logs)
     }
 
-    /// The log of a task's last attempt that has one.
-    async fn last_log(&self, task: TaskId) -> Result<Option<Log>> {
-        let TaskId { job, layer, index } = task;
-        let layers = self.queue.job(job).await?.layers;
-        let Some(layer) = layers.into_iter().nth(usize::from(layer)) else { return Ok(None) };
+    /// The log of the last attempt that has one, of the task that is known by a number.
+    async fn last_log(&self, job: JobId, layer: &str, index: u64) -> Result<Option<Log>> {
         let store = self.storage.job(job);
         let mut found = None;
         // An attempt of a worker that was killed leaves none.
         let mut missing = 0;
         for attempt in 1.. {
-            let Some(bytes) = store.get(&keys::log(&layer.name, index, attempt)).await? else {
+            let Some(bytes) = store.get(&keys::log(layer, index, attempt)).await? else {
                 missing += 1;
                 if missing == GAP {
                     break;
@@ -144,20 +146,21 @@ impl Farm {
             };
             missing = 0;
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            found = Some(Log { job, layer: layer.name.clone(), index, attempt, text });
+            found = Some(Log { job, layer: layer.to_owned(), index, attempt, text });
         }
         Ok(found)
     }
 
     async fn highest_logs(&self, job: JobId, last: usize) -> Result<Vec<Log>> {
         let mut highest = Vec::new();
-        for (number, layer) in (0..).zip(self.queue.job(job).await?.layers) {
+        for layer in self.queue.job(job).await?.layers {
             let logs = logs_of(&self.storage.job(job), &layer.name).await?;
             let mut tasks: Vec<u64> = logs.into_iter().map(|(index, _)| index).collect();
             tasks.dedup();
-            highest.extend(tasks.into_iter().map(|index| TaskId { job, layer: number, index }));
+            highest.extend(tasks.into_iter().map(|index| (layer.name.clone(), index)));
         }
-        let read = |task: TaskId| async move { self.last_log(task).await };
+        let read =
+            |(layer, index): (String, u64)| async move { self.last_log(job, &layer, index).await };
         let first = highest.len().saturating_sub(last);
         let logs = stream::iter(highest.split_off(first)).map(read).buffered(AHEAD);
         logs.try_filter_map(async |log| Ok(log)).try_collect().await

@@ -122,7 +122,7 @@ impl FarmService for Grpc {
         };
         metrics::counter!("vqfarm_submits_total", "outcome" => word).increment(1);
         metrics::histogram!("vqfarm_submit_seconds").record(began.elapsed().as_secs_f64());
-        let Submitted { job, existed } = outcome?;
+        let Submitted { job, existed, estimate } = outcome?;
         if !dry_run && !existed {
             let tasks = job.total().tasks;
             tracing::info!(job = %job.job, name = %job.name, user = %job.user, tasks, "submitted");
@@ -132,6 +132,7 @@ impl FarmService for Grpc {
             job: Some(convert::job(&job)),
             existed,
             reasons: reasons.into_iter().map(convert::reason).collect(),
+            estimate: estimate.map(convert::estimate),
         }))
     }
 
@@ -176,12 +177,12 @@ impl FarmService for Grpc {
             Some(record) => String::from_utf8(to_json(&record)?).unwrap_or_default(),
             None => String::new(),
         };
-        let storage = format!(
-            "{}/{}",
-            self.farm.storage.url().trim_end_matches('/'),
-            vqfarm_core::keys::job_root(id)
-        );
-        Ok(Response::new(v1::GetJobResponse { job: Some(convert::job(&job)), record, storage }))
+        let storage =
+            format!("{}/{}", self.farm.storage.url().trim_end_matches('/'), keys::job_root(id));
+        let names = self.farm.storage.job(id).names(keys::TAKEN).await.map_err(Error::from)?;
+        let taken_over = names.len() as u64;
+        let job = Some(convert::job(&job));
+        Ok(Response::new(v1::GetJobResponse { job, record, storage, taken_over }))
     }
 
     async fn list_tasks(
@@ -191,6 +192,7 @@ impl FarmService for Grpc {
         self.admit(&request, Role::Viewer)?;
         let asked = request.into_inner();
         let (id, job) = self.job_of(&asked.job).await?;
+        let plan = self.farm.plan(id).await?;
         let only = match asked.state.as_str() {
             "" => None,
             "leased" => Some(TaskKind::Leased),
@@ -220,7 +222,10 @@ impl FarmService for Grpc {
         Ok(Response::new(v1::ListTasksResponse {
             next_page_token: last
                 .map_or_else(String::new, |task| format!("{}.{}", task.layer, task.index)),
-            tasks: tasks.into_iter().map(|task| convert::task(&job, task)).collect(),
+            tasks: tasks
+                .into_iter()
+                .map(|task| convert::task(&job, plan.as_deref(), task))
+                .collect(),
         }))
     }
 
@@ -249,6 +254,14 @@ impl FarmService for Grpc {
         self.admit(&request, Role::Operator)?;
         let id = self.farm.find(&request.into_inner().job).await?;
         Ok(Response::new(convert::job(&self.farm.cancel(id).await?)))
+    }
+
+    async fn keep(&self, request: Request<v1::KeepRequest>) -> Answer<v1::KeepResponse> {
+        self.admit(&request, Role::Operator)?;
+        let asked = request.into_inner();
+        let id = self.farm.find(&asked.job).await?;
+        let (continued, job) = self.farm.keep(id, &asked.cells).await?;
+        Ok(Response::new(v1::KeepResponse { continued, job: Some(convert::job(&job)) }))
     }
 
     async fn retry(&self, request: Request<v1::RetryRequest>) -> Answer<v1::RetryResponse> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vqfarm_core::id::{JobId, TaskId, WorkerId};
 use vqfarm_core::keys;
 use vqfarm_core::plan::Plan;
-use vqfarm_queue::{Event, QueueError};
+use vqfarm_queue::Event;
 
 use crate::error::{Error, Result};
 use crate::farm::Farm;
@@ -100,24 +100,25 @@ fn bounded<K: Eq + Hash, V>(map: &mut HashMap<K, V>, most: usize) -> &mut HashMa
 }
 
 impl Farm {
-    /// What there is to do of a job.
-    pub async fn plan(&self, job: JobId) -> Result<Arc<Plan>> {
+    /// The layers of a job as they were planned; `None` where nothing usable is stored of it.
+    pub async fn plan(&self, job: JobId) -> Result<Option<Arc<Plan>>> {
         if let Some(plan) = self.recent.lock().plans.get(&job) {
-            return Ok(plan.clone());
+            return Ok(Some(plan.clone()));
         }
-        let record = self.record(job).await?.ok_or(QueueError::NoSuchJob(job))?;
-        let plan = record.plan().map_err(|error| Error::Unreadable {
-            key: format!("{}/{}", keys::job_root(job), keys::JOB_RECORD),
-            reason: error.to_string(),
-        })?;
-        let plan = Arc::new(plan);
-        bounded(&mut self.recent.lock().plans, PLANS).insert(job, plan.clone());
+        let record = match self.record(job).await {
+            Err(Error::Unreadable { .. }) => None,
+            record => record?,
+        };
+        let plan = record.and_then(|record| record.plan().ok()).map(Arc::new);
+        if let Some(plan) = &plan {
+            bounded(&mut self.recent.lock().plans, PLANS).insert(job, plan.clone());
+        }
         Ok(plan)
     }
 
     /// How many frames a task makes; 0 where nobody can say.
     pub async fn frames_made(&self, task: TaskId) -> u64 {
-        let Ok(plan) = self.plan(task.job).await else { return 0 };
+        let Ok(Some(plan)) = self.plan(task.job).await else { return 0 };
         let layer = plan.layers.get(usize::from(task.layer));
         let frames = layer.and_then(|layer| layer.frames_of(task.index)).unwrap_or_default();
         frames.end - frames.start
@@ -127,7 +128,7 @@ impl Farm {
     /// and the job that has the frame.
     pub async fn newest_frame(&self, job: JobId) -> Result<Option<(JobId, u64)>> {
         let owner = self.frames_owner(job).await?;
-        let plan = self.plan(owner).await?;
+        let Some(plan) = self.plan(owner).await? else { return Ok(None) };
         let frame = self.recent.committed(owner).into_iter().find_map(|task| {
             let frames = plan.layers.get(usize::from(task.layer))?.frames_of(task.index)?;
             frames.end.checked_sub(1)

@@ -9,7 +9,7 @@ use std::ops::Range;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, RequestId};
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Plan, Work, ranges};
+use vqfarm_core::plan::{Plan, Work};
 use vqfarm_core::record::JobRecord;
 use vqfarm_queue::{JobState, Jobs, Restoration, Standing, Submission};
 
@@ -167,14 +167,12 @@ impl Farm {
         let frames = names.iter().filter_map(|name| keys::frame_index(name));
         let frames: BTreeSet<u64> = frames.filter(|index| *index < plan.frames()).collect();
         let mut done = plan.made(&frames);
-        for (number, folder, tasks) in plan.work_folders() {
+        for (number, layer) in plan.handing_on() {
             if done.iter().any(|(layer, _)| *layer == number) {
                 continue;
             }
-            let names = store.names(&folder).await?;
-            let stored = names.iter().filter_map(|name| keys::frame_index(name));
-            let stored = stored.filter(|index| *index < tasks).collect();
-            done.extend(ranges(&stored).into_iter().map(|range| (number, range)));
+            let names = store.names(&keys::work_folder(&layer.name)).await?;
+            done.extend(layer.handed_on(&names).into_iter().map(|range| (number, range)));
         }
         for (number, layer) in (0..).zip(&plan.layers).filter(|(_, l)| l.work == Work::Stitch) {
             let mut there = plan.only_stitches() || frames.len() as u64 == plan.frames();

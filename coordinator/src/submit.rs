@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+use vqfarm_core::cost::Estimate;
 use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::id::{JobId, ModelName, RequestId, Tag, UserName};
 use vqfarm_core::job::{FieldError, Job};
@@ -45,6 +46,8 @@ pub struct Submitted {
     pub job: JobSnapshot,
     /// It was in the queue before, under the same request id.
     pub existed: bool,
+    /// Of a dry run: what it will take.
+    pub estimate: Option<Estimate>,
 }
 
 /// A queue fuller than this takes no new jobs, so that running ones have room.
@@ -83,8 +86,9 @@ impl Farm {
         })?;
         let layers = layers(&record.spec, &plan);
         if submit.dry_run {
+            let estimate = Some(self.estimate(&record, &plan).await?);
             let job = preview(&record, submit.priority, layers);
-            return Ok(Submitted { job, existed: false });
+            return Ok(Submitted { job, existed: false, estimate });
         }
         self.make_room().await?;
         let record = self.store(record, &submit.assets, submit.priority).await?;
@@ -107,7 +111,7 @@ impl Farm {
             },
             Err(error) => return Err(error.into()),
         };
-        Ok(Submitted { job: self.queue.job(id).await?, existed })
+        Ok(Submitted { job: self.queue.job(id).await?, existed, estimate: None })
     }
 
     /// The job `id`, valid and within the farm's limits, with all its files at hand.
@@ -270,11 +274,12 @@ impl Farm {
 /// The layers as the queue must know them.
 pub fn layers(job: &Job, plan: &Plan) -> Vec<LayerSpec> {
     let needs = |work: &Work| match work {
-        Work::Render { .. } | Work::Keyframes { .. } => Needs {
+        Work::Render { .. } | Work::Preview { .. } | Work::Keyframes { .. } => Needs {
             tags: job.requires.tags.clone(),
             memory: job.requires.gpu_memory.map_or(0, |memory| memory.bytes()),
             models: job.models().into_iter().map(|model| model.name).collect(),
         },
+        Work::Choose { .. } => Needs::default(),
         // It runs on the processor and needs frames only, and ffmpeg for a film.
         Work::Stitch => {
             let film = plan.video().is_some_and(Video::needs_ffmpeg);

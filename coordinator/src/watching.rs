@@ -7,6 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use vqfarm_core::id::JobId;
+use vqfarm_core::plan::Plan;
 use vqfarm_queue::{Event, Failed, JobSnapshot};
 
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub struct Change {
 pub async fn watch(farm: Arc<Farm>, job: JobId, to: mpsc::Sender<Result<Change>>) {
     let mut heard = farm.queue.events();
     let mut events = Vec::new();
+    // Read when it is needed to say which task is meant.
+    let mut plan = None;
     loop {
         let told = match farm.queue.job(job).await {
             Ok(job) => {
@@ -55,7 +58,10 @@ pub async fn watch(farm: Arc<Farm>, job: JobId, to: mpsc::Sender<Result<Change>>
                 Err(_) => break,
                 Ok(Ok(event)) => {
                     let ours = is_of(&event, job);
-                    if ours && let Some(text) = describe(&event) {
+                    if ours && plan.is_none() && matches!(event, Event::Failed { .. }) {
+                        plan = farm.plan(job).await.ok().flatten();
+                    }
+                    if ours && let Some(text) = describe(&event, plan.as_deref()) {
                         events.push(text);
                     }
                     ours
@@ -87,14 +93,16 @@ fn is_of(event: &Event, wanted: JobId) -> bool {
 }
 
 /// What a watcher wants to read; the counts tell the rest.
-fn describe(event: &Event) -> Option<String> {
+fn describe(event: &Event, plan: Option<&Plan>) -> Option<String> {
     match event {
         Event::Failed { task, message, outcome } => {
             let then = match outcome {
                 Failed::Retry(_) => "it will be tried again",
                 Failed::Quarantined => "it has failed for good",
             };
-            Some(format!("task {} failed: {}; {then}", task.index, first_line(message)))
+            let layer = plan.and_then(|plan| plan.layers.get(usize::from(task.layer)));
+            let number = layer.map_or(task.index, |layer| layer.number_of(task.index));
+            Some(format!("task {number} failed: {}; {then}", first_line(message)))
         }
         Event::Opened(_) => Some("the queue was put back together".into()),
         _ => None,

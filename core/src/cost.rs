@@ -1,15 +1,20 @@
-//! What a job costs before it runs: iterations in all, and those that must follow one another.
+//! What a job costs before it runs: iterations in all, those that must follow one another, and
+//! the time of devices that they take where it was measured.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
 use crate::animation::Mode;
 use crate::job::FieldError;
 use crate::plan::{Content, Dependency, Layer, Plan, Work};
+use crate::render::RenderSettings;
+use crate::speed::{Speed, Speeds, Workload, Workloads, decides};
 
 /// Cells of a sweep whose iterations are looked up one by one; of larger ones some are.
 const LOOKED_AT: u64 = 20_000;
+/// Cells whose time is estimated one by one where they differ; of larger sweeps some are.
+const ESTIMATED: u64 = 2_000;
 /// Tasks that are scheduled one by one; of larger jobs only the sum is divided.
 const SCHEDULED: u64 = 200_000;
 
@@ -111,6 +116,72 @@ pub fn left(plan: &Plan, made: &[(u8, Range<u64>)]) -> Result<u64, FieldError> {
     Ok(total.saturating_sub(spared.sum()))
 }
 
+/// What a job will take, as far as is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Cells of a sweep, frames of a film.
+    pub frames: u64,
+    pub iterations: u64,
+    /// The time of devices; none where pictures alike were not measured.
+    pub time: Option<DeviceTime>,
+}
+
+/// Time of devices, whichever and however many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceTime {
+    pub seconds: f64,
+    /// What kind they are, `cuda` or `cpu`; both where they were measured on both.
+    pub device: String,
+}
+
+/// The workloads whose speeds an [`estimate`] asks for.
+///
+/// # Errors
+/// A frame cannot be computed.
+pub fn workloads(plan: &Plan, hashes: &BTreeMap<String, String>) -> Result<Workloads, FieldError> {
+    Ok(samples(plan)?.iter().map(|render| Workload::of(render, hashes)).collect())
+}
+
+/// What a job will take by these speeds.
+///
+/// # Errors
+/// A frame cannot be computed.
+pub fn estimate(
+    plan: &Plan,
+    hashes: &BTreeMap<String, String>,
+    speeds: &Speeds,
+) -> Result<Estimate, FieldError> {
+    let iterations = cost(plan)?.total_iterations;
+    let samples = samples(plan)?;
+    let speed = |render: &RenderSettings| {
+        let speed = speeds.of(&Workload::of(render, hashes), render.size)?;
+        Some((f64::from(render.iterations), speed))
+    };
+    let known: Option<Vec<(f64, Speed)>> = samples.iter().map(speed).collect();
+    let time = known.map(|known| {
+        let all: f64 = known.iter().map(|(iterations, _)| iterations).sum();
+        let seconds: f64 = known.iter().map(|(iterations, speed)| iterations * speed.seconds).sum();
+        let mean = if all > 0.0 { seconds / all } else { 0.0 };
+        let mut devices: Vec<String> = known.into_iter().map(|(_, speed)| speed.device).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        DeviceTime { seconds: mean * iterations as f64, device: devices.join(" and ") }
+    });
+    Ok(Estimate { frames: plan.frames(), iterations, time })
+}
+
+/// Frames that stand for all: one where they differ in nothing that takes time.
+fn samples(plan: &Plan) -> Result<Vec<RenderSettings>, FieldError> {
+    let differ = match &plan.content {
+        Content::Sweep(sweep) => sweep.axes().any(|(name, _)| decides(name)),
+        Content::Film(_) => false,
+    };
+    let frames = plan.frames();
+    let looked_at = if differ { frames.min(ESTIMATED) } else { 1 };
+    let nth = |n| (u128::from(n) * u128::from(frames) / u128::from(looked_at)) as u64;
+    (0..looked_at).map(|n| plan.settings(nth(n))).collect()
+}
+
 fn durations(plan: &Plan) -> Result<Vec<Durations>, FieldError> {
     plan.layers.iter().map(|layer| layer_durations(plan, layer)).collect()
 }
@@ -118,17 +189,32 @@ fn durations(plan: &Plan) -> Result<Vec<Durations>, FieldError> {
 fn layer_durations(plan: &Plan, layer: &Layer) -> Result<Durations, FieldError> {
     let iterations = |frame| Ok(u64::from(plan.settings(frame)?.iterations));
     match (&layer.work, &plan.content) {
-        (Work::Stitch, _) => Ok(Durations::Same(0)),
+        (Work::Stitch | Work::Choose { .. }, _) => Ok(Durations::Same(0)),
+        (Work::Preview { iterations, .. }, _) => Ok(Durations::Same((*iterations).into())),
         (Work::Keyframes { round }, Content::Film(film)) => {
             Ok(Durations::Same(film.keyframe(*round, 0)?.iterations.into()))
         }
         (Work::Keyframes { .. }, _) => Ok(Durations::Same(0)),
+        (Work::Render { .. }, Content::Sweep(_)) if plan.preview_iterations().is_some() => {
+            let first = plan.preview_iterations().unwrap_or(0);
+            let rest = iterations(0)?.saturating_sub(first.into());
+            let kept = plan.layers.iter().find_map(|layer| match layer.work {
+                Work::Choose { kept } => Some(kept),
+                _ => None,
+            });
+            // Which ones go on is not known yet.
+            let kept = kept.unwrap_or(0);
+            let longest = if kept == 0 { 0 } else { rest };
+            Ok(Durations::About { total: kept * rest, longest })
+        }
         (Work::Render { .. }, Content::Sweep(sweep)) => {
             if !sweep.axes().any(|(name, _)| name == "iterations") {
                 return Ok(Durations::Same(iterations(0)?));
             }
             if sweep.len() <= LOOKED_AT {
-                let each: Result<_, FieldError> = (0..sweep.len()).map(iterations).collect();
+                let frames = |index| layer.frames_of(index).unwrap_or_default();
+                let each: Result<_, FieldError> =
+                    (0..sweep.len()).flat_map(frames).map(iterations).collect();
                 return Ok(Durations::Each(each?));
             }
             let some: Result<Vec<u64>, FieldError> =
@@ -294,6 +380,30 @@ mod tests {
         assert_eq!(left(&sweep, &[(0, 0..2), (0, 3..4)]).unwrap(), 30);
         let zoom = plan(ZOOM);
         assert_eq!(left(&zoom, &[(0, 0..21)]).unwrap(), 21 * 80);
+    }
+
+    #[test]
+    fn time_is_that_of_pictures_alike() {
+        let hashes = BTreeMap::new();
+        let sweep = plan("[sweep.axes]\nsize = [[64, 64], [128, 64]]\niterations = [10, 30]\n");
+        let workload = workloads(&sweep, &hashes).unwrap().pop_first().unwrap();
+        let none = estimate(&sweep, &hashes, &Speeds::default()).unwrap();
+        assert_eq!(none, Estimate { frames: 4, iterations: 80, time: None });
+        let mut speeds = Speeds::default();
+        speeds.add(workload, [64, 64], Speed { seconds: 0.5, device: "cpu".into() });
+        let time = estimate(&sweep, &hashes, &speeds).unwrap().time.unwrap();
+        assert_eq!(time, DeviceTime { seconds: 40.0 * 0.5 + 40.0, device: "cpu".into() });
+        // One of the cells is of a kind that nobody measured.
+        let other = plan("[sweep.axes]\n\"cutouts.count\" = [32, 8]\n");
+        assert_eq!(workloads(&other, &hashes).unwrap().len(), 2);
+        assert_eq!(estimate(&other, &hashes, &speeds).unwrap().time, None);
+    }
+
+    #[test]
+    fn only_what_is_kept_takes_all_its_iterations() {
+        let text = "[sweep.axes]\nseed = \"1-10\"\n[sweep.early_stop]\niterations = 20\n";
+        assert_eq!(figures(text), (200, 20));
+        assert_eq!(figures(&format!("{text}keep = 3\n")), (200 + 3 * 80, 100));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum Event {
         seconds: f64,
         /// It was there already.
         adopted: bool,
+        /// Its picture was made before, for another job.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        taken_over: bool,
     },
     /// A cell could not be rendered.
     Failed { cell: u64, reason: String },
@@ -101,6 +104,9 @@ pub struct Summary {
     /// Frames that are stored now, and how many of them this run rendered.
     pub frames: u64,
     pub rendered: u64,
+    /// Those whose pictures were made before, for the job that the folder held then.
+    #[serde(default)]
+    pub taken_over: u64,
     pub failed: u64,
     pub interrupted: bool,
     pub seconds: f64,

@@ -41,6 +41,24 @@ pub fn names() -> Vec<String> {
     names
 }
 
+/// The fields of `[render]` in which pictures that are rendered together may differ, but for their
+/// parts; see [`RenderSettings::shared_in_a_batch`].
+const FREE_IN_A_BATCH: [&str; 8] = [
+    "prompt",
+    "image_prompts",
+    "noise_prompts",
+    "seed",
+    "phase_iterations",
+    "init",
+    "init_weight",
+    "mask",
+];
+
+/// Whether pictures that differ in a field, by its dotted name, can be rendered together.
+pub fn is_free_in_a_batch(path: &str) -> bool {
+    path.split('.').next().is_some_and(|name| FREE_IN_A_BATCH.contains(&name))
+}
+
 fn lookup<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(tree, |node, name| node.as_object()?.get(name))
 }
@@ -60,6 +78,28 @@ pub(crate) fn put(tree: &mut Value, path: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_shares_what_it_is_not_free_in() {
+        let defaults = to_json(&RenderSettings::default().shared_in_a_batch());
+        for name in FREE_IN_A_BATCH {
+            assert!(is_field(name) && is_free_in_a_batch(name), "{name}");
+        }
+        let other: RenderSettings = serde_json::from_value(serde_json::json!({
+            "prompt": "a", "seed": 1, "size": [8, 8], "iterations": 1, "phase_iterations": 1,
+            "image_prompts": [{ "image": "a" }], "noise_prompts": [{ "seed": 1 }],
+            "generator": "g", "perceptors": ["p"], "cutouts": { "count": 1 },
+            "optimizer": "AdamW", "step_size": 1.0, "init": "noise", "init_weight": 1.0,
+            "init_weight_form": "decay", "mask": "m", "precision": "bf16",
+        }))
+        .unwrap();
+        let shared = to_json(&other.shared_in_a_batch());
+        for (name, value) in to_json(&other).as_object().unwrap() {
+            let expected = if is_free_in_a_batch(name) { &defaults[name] } else { value };
+            assert_eq!(&shared[name], expected, "{name}");
+            assert_ne!(value, &defaults[name], "the test sets {name}");
+        }
+    }
 
     #[test]
     fn every_name_is_a_field_and_others_are_not() {

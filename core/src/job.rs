@@ -11,7 +11,7 @@ use crate::id::JobName;
 use crate::render::RenderSettings;
 use crate::requires::Requires;
 use crate::sheet::ContactSheet;
-use crate::sweep::{Sweep, SweepSpec};
+use crate::sweep::{EarlyStop, Sweep, SweepSpec};
 use crate::video::Video;
 
 /// The version of the job format that this program reads and writes.
@@ -97,11 +97,20 @@ impl Job {
         Sweep::new(self)
     }
 
+    /// After how many iterations its cells are judged, if they are.
+    pub fn early_stop(&self) -> Option<&EarlyStop> {
+        self.sweep.as_ref()?.early_stop.as_ref()
+    }
+
     /// SHA-256, in hexadecimal, of what decides the pictures (`version`, `render`, and `sweep` or `animation`) as
     /// canonical JSON: keys sorted, no spaces. Jobs of one hash make the same pictures.
     pub fn spec_hash(&self) -> String {
         let pictures = match &self.animation {
-            None => serde_json::to_value((self.version, &self.render, &self.sweep)),
+            None => {
+                // Pictures are the same in whatever order they come.
+                let sweep = self.sweep.clone().map(|sweep| SweepSpec { order: None, ..sweep });
+                serde_json::to_value((self.version, &self.render, sweep))
+            }
             Some(animation) => serde_json::to_value((self.version, &self.render, animation)),
         };
         let canonical = match pictures {
@@ -113,8 +122,10 @@ impl Job {
     }
 }
 
-/// SHA-256, in hexadecimal, of what decides one picture: its settings, seed among them, and the
-/// hash of each model. Where a model's hash is not known its name stands in.
+/// SHA-256, in hexadecimal, of what decides one picture: its settings, seed among them, the hash of
+/// each model, and the version of this program, which another one may paint otherwise than. Where a
+/// model's hash is not known its name stands in. Pictures and masks are named by their contents in
+/// a resolved job.
 pub fn cell_identity(render: &RenderSettings, hashes: &BTreeMap<String, String>) -> String {
     let hash = |name: &String| hashes.get(name).unwrap_or(name).clone();
     let render = RenderSettings {
@@ -122,11 +133,22 @@ pub fn cell_identity(render: &RenderSettings, hashes: &BTreeMap<String, String>)
         perceptors: render.perceptors.iter().map(hash).collect(),
         ..render.clone()
     };
-    let json = match serde_json::to_value((VERSION, render)) {
+    let json = match serde_json::to_value((VERSION, env!("CARGO_PKG_VERSION"), render)) {
         Ok(value) => canonical(&value),
         Err(impossible) => unreachable!("settings are always JSON: {impossible}"),
     };
     Sha256::digest(json.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// As [`cell_identity`], of a picture that was stopped after so many iterations.
+pub fn stopped_identity(
+    render: &RenderSettings,
+    hashes: &BTreeMap<String, String>,
+    iterations: u32,
+) -> String {
+    let whole = cell_identity(render, hashes);
+    let hash = Sha256::digest(format!("{whole} after {iterations}"));
+    hash.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn canonical(value: &serde_json::Value) -> String {

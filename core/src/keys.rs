@@ -32,9 +32,7 @@ pub fn frame(index: u64) -> String {
 
 /// The frame's number, when `file` is the name of a frame's file (`000012.png`).
 pub fn frame_index(file: &str) -> Option<u64> {
-    let digits = file.strip_suffix(".png")?;
-    let index = digits.parse().ok()?;
-    (format!("{index:06}") == digits).then_some(index)
+    work_index(file, "png")
 }
 
 /// What one layer hands to the next.
@@ -45,6 +43,27 @@ pub fn work(layer: &str, index: u64, extension: &str) -> String {
 /// The folder of what one layer hands to the next.
 pub fn work_folder(layer: &str) -> String {
     format!("work/{layer}")
+}
+
+/// The number, when `file` is the name of what a layer hands on (`000012.png`).
+pub fn work_index(file: &str, extension: &str) -> Option<u64> {
+    let digits = file.strip_suffix(extension)?.strip_suffix('.')?;
+    let index = digits.parse().ok()?;
+    (format!("{index:06}") == digits).then_some(index)
+}
+
+/// A cell that somebody chose to render to its end.
+pub fn keep(cell: u64) -> String {
+    format!("{KEEP}/{cell:06}")
+}
+
+/// The folder of such choices.
+pub const KEEP: &str = "keep";
+
+/// The cell, when `file` is the name of such a choice (`000012`).
+pub fn keep_index(file: &str) -> Option<u64> {
+    let index = file.parse().ok()?;
+    (format!("{index:06}") == file).then_some(index)
 }
 
 /// A file that the job refers to, named by its contents: the same job says the same wherever it
@@ -91,9 +110,61 @@ pub fn model(sha256: &str) -> String {
     format!("models/{sha256}.safetensors")
 }
 
+/// Where a picture of this identity is stored ([`crate::record::CellRecord`]). Relative to the farm's
+/// root.
+pub fn cell(identity: &str) -> String {
+    // Folders of millions of files are slow to look into.
+    format!("cells/{}/{identity}.json", identity.get(..2).unwrap_or(identity))
+}
+
+/// A frame of the job that a folder held before, under its picture's identity.
+pub fn kept_cell(identity: &str) -> String {
+    format!("{KEPT_CELLS}/{identity}.png")
+}
+
+/// The folder of such frames.
+pub const KEPT_CELLS: &str = "cells";
+
+/// Where a frame was taken over from, of a farm's job that did not render it
+/// ([`crate::record::CellRecord`]).
+pub fn taken(index: u64) -> String {
+    format!("{TAKEN}/{index:06}.json")
+}
+
+/// The folder of such records.
+pub const TAKEN: &str = "taken";
+
+/// The folder of what was measured of pictures of one workload ([`crate::speed::Workload`]).
+/// Relative to the farm's root, or to the folder of this machine's models.
+pub fn speeds(workload: &str) -> String {
+    format!("speeds/{workload}")
+}
+
+/// What was measured of pictures of a size, in the folder of their workload.
+pub fn speed(folder: &str, [width, height]: [u32; 2]) -> String {
+    format!("{folder}/{width}x{height}.json")
+}
+
+/// The size, when `file` is the name of such a file (`512x384.json`).
+pub fn speed_size(file: &str) -> Option<[u32; 2]> {
+    let (width, height) = file.strip_suffix(".json")?.split_once('x')?;
+    let size = [width.parse().ok()?, height.parse().ok()?];
+    (!size.contains(&0)).then_some(size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_read_back() {
+        let key = speed(&speeds("ab"), [512, 384]);
+        assert_eq!(key, "speeds/ab/512x384.json");
+        assert_eq!(speed_size(key.rsplit('/').next().unwrap()), Some([512, 384]));
+        for not_ours in ["0x5.json", "5x.json", "5x5", "x.json", "-1x5.json"] {
+            assert_eq!(speed_size(not_ours), None, "{not_ours}");
+        }
+    }
 
     #[test]
     fn names_sort_and_read_back() {

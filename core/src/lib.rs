@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod search;
 pub mod sheet;
 pub mod sound;
+pub mod speed;
 pub mod sweep;
 mod tree;
 pub mod video;

@@ -10,7 +10,7 @@ use crate::bisect;
 use crate::job::{FieldError, Job};
 use crate::keys;
 use crate::render::RenderSettings;
-use crate::sweep::{Cell, Sweep};
+use crate::sweep::{self, Cell, CellOrder, EarlyStop, Sweep};
 use crate::video::Video;
 
 /// When a task of a layer may run.
@@ -53,6 +53,10 @@ pub struct Layer {
 pub enum Work {
     /// Together they optimise and store these frames, each task `each` of them in a row.
     Render { frames: Range<u64>, each: u64, order: Order },
+    /// Each makes the first iterations of a cell, `iterations` of them.
+    Preview { iterations: u32, order: CellOrder },
+    /// The one task ranks the previews and chooses `kept` of them.
+    Choose { kept: u64 },
     /// Each makes the keyframe of its number, in this round.
     Keyframes { round: u32 },
     /// The one task makes the outputs from all frames.
@@ -60,10 +64,12 @@ pub enum Work {
 }
 
 /// In which order the tasks of a layer make its rows of frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// From the first to the last.
     Ascending,
+    /// As a sweep has its cells.
+    Cells(CellOrder),
     /// The first row, the middle one, the quarters and so on, so that the frames that are there
     /// early show the whole of the film.
     Bisected,
@@ -74,6 +80,15 @@ pub enum Order {
 pub enum TaskSpec {
     /// A cell of a sweep.
     Cell(Box<Cell>),
+    /// Its first iterations.
+    Preview {
+        cell: Box<Cell>,
+        iterations: u32,
+    },
+    /// So many previews are chosen.
+    Choose {
+        kept: u64,
+    },
     /// Frames of an animation, one after the other.
     Segment(Range<u64>),
     /// A frame of an animation that follows from no other.
@@ -109,8 +124,14 @@ impl Plan {
         let (content, mut layers) = match &job.animation {
             None => {
                 let sweep = job.cells()?;
-                let cells = each_by_itself(sweep.len(), Order::Ascending);
-                (Content::Sweep(sweep), vec![cells])
+                // A job that does not say is of before there was a choice.
+                let order = job.sweep.as_ref().and_then(|sweep| sweep.order);
+                let order = sweep.order(order.unwrap_or(sweep::Order::Ascending));
+                let layers = match job.early_stop() {
+                    None => vec![each_by_itself(sweep.len(), Order::Cells(order))],
+                    Some(early_stop) => stopped_early(sweep.len(), early_stop, order),
+                };
+                (Content::Sweep(sweep), layers)
             }
             Some(animation) => {
                 let timeline = Timeline::new(job, animation)?;
@@ -167,12 +188,18 @@ impl Plan {
     pub fn task(&self, layer: u8, index: u64) -> Result<TaskSpec, PlanError> {
         let none = PlanError::NoSuchTask { layer, index };
         let found = self.layers.get(usize::from(layer)).filter(|found| index < found.tasks);
-        let found = found.ok_or(none)?;
+        let Some(found) = found else { return Err(none) };
         let frames = match (&found.work, found.frames_of(index)) {
             (_, Some(frames)) => frames,
             (Work::Keyframes { round }, _) => {
                 return Ok(TaskSpec::Keyframe { round: *round, index });
             }
+            (Work::Preview { iterations, order }, _) => {
+                let Content::Sweep(sweep) = &self.content else { return Err(none) };
+                let cell = Box::new(sweep.cell(order.cell(index))?);
+                return Ok(TaskSpec::Preview { cell, iterations: *iterations });
+            }
+            (Work::Choose { kept }, _) => return Ok(TaskSpec::Choose { kept: *kept }),
             _ => return Ok(TaskSpec::Stitch),
         };
         Ok(match &self.content {
@@ -182,14 +209,26 @@ impl Plan {
         })
     }
 
-    /// The layers that hand pictures on to others: their number, their folder in storage, how many
-    /// tasks they have.
-    pub fn work_folders(&self) -> Vec<(u8, String, u64)> {
-        let layers = (0..).zip(&self.layers);
-        let handing = layers.filter(|(_, layer)| matches!(layer.work, Work::Keyframes { .. }));
-        handing
-            .map(|(number, layer)| (number, keys::work_folder(&layer.name), layer.tasks))
-            .collect()
+    /// The layers that make no frames and hand on what they make to others, by their numbers.
+    pub fn handing_on(&self) -> impl Iterator<Item = (u8, &Layer)> {
+        (0..).zip(&self.layers).filter(|(_, layer)| layer.hands_on().is_some())
+    }
+
+    /// The task that makes a cell's first iterations: its layer and its number there.
+    pub fn preview_maker(&self, cell: u64) -> Option<(u8, u64)> {
+        let mut layers = (0..).zip(&self.layers);
+        layers.find_map(|(number, layer)| match &layer.work {
+            Work::Preview { .. } => Some((number, layer.task_of(cell))),
+            _ => None,
+        })
+    }
+
+    /// After how many iterations its cells are judged, if they are.
+    pub fn preview_iterations(&self) -> Option<u32> {
+        self.layers.iter().find_map(|layer| match layer.work {
+            Work::Preview { iterations, .. } => Some(iterations),
+            _ => None,
+        })
     }
 
     /// How the film is encoded, where there is to be one.
@@ -236,7 +275,7 @@ impl Plan {
         let all = stored.range(0..self.frames()).count() as u64 == self.frames();
         for (number, layer) in (0..).zip(&self.layers) {
             let Work::Render { frames, .. } = &layer.work else {
-                if all && matches!(layer.work, Work::Keyframes { .. }) {
+                if all && layer.hands_on().is_some() {
                     made.push((number, 0..layer.tasks));
                 }
                 continue;
@@ -262,6 +301,52 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// The number by which people know a task: that of its frame, where tasks make one frame each
+    /// in an order of their own.
+    pub fn number_of(&self, index: u64) -> u64 {
+        match &self.work {
+            Work::Render { frames, each: 1, order } => {
+                frames.start + order.row_of(index, self.tasks)
+            }
+            Work::Preview { order, .. } => order.cell(index),
+            _ => index,
+        }
+    }
+
+    /// The ending of the files that hand on what its tasks make, each under the task's number as
+    /// people know it, in the layer's folder ([`keys::work`]).
+    pub fn hands_on(&self) -> Option<&'static str> {
+        match self.work {
+            Work::Keyframes { .. } | Work::Preview { .. } => Some("png"),
+            Work::Choose { .. } => Some("json"),
+            Work::Render { .. } | Work::Stitch => None,
+        }
+    }
+
+    /// The tasks whose results are among the files of these names in the layer's folder.
+    pub fn handed_on(&self, names: &[String]) -> Vec<Range<u64>> {
+        let Some(extension) = self.hands_on() else { return Vec::new() };
+        let numbers = names.iter().filter_map(|name| keys::work_index(name, extension));
+        let tasks = numbers.map(|number| self.task_of(number));
+        ranges(&tasks.filter(|task| *task < self.tasks).collect())
+    }
+
+    /// The task that people know by a number: the inverse of [`Self::number_of`].
+    pub fn task_of(&self, number: u64) -> u64 {
+        match &self.work {
+            Work::Render { frames, each: 1, order } => {
+                // A number that there is not stays one.
+                number
+                    .checked_sub(frames.start)
+                    .map_or(number, |row| order.task_of(row, self.tasks))
+            }
+            Work::Preview { order, .. } => order.turn(number),
+            _ => number,
+        }
+    }
+}
+
 /// Frames that need nothing of one another.
 fn each_by_itself(frames: u64, order: Order) -> Layer {
     Layer {
@@ -272,19 +357,39 @@ fn each_by_itself(frames: u64, order: Order) -> Layer {
     }
 }
 
+/// A sweep whose cells are stopped early, all but the best.
+fn stopped_early(cells: u64, early_stop: &EarlyStop, order: CellOrder) -> Vec<Layer> {
+    let layer =
+        |name: &str, tasks, dependency, work| Layer { name: name.into(), tasks, dependency, work };
+    let previews = Work::Preview { iterations: early_stop.iterations, order: order.clone() };
+    let choice = Work::Choose { kept: early_stop.kept(cells) };
+    vec![
+        layer(PREVIEW, cells, Dependency::Independent, previews),
+        layer(CHOOSE, 1, Dependency::All, choice),
+        Layer { dependency: Dependency::All, ..each_by_itself(cells, Order::Cells(order)) },
+    ]
+}
+
+/// The name of the layer that makes cells' first iterations.
+pub const PREVIEW: &str = "preview";
+/// The name of the layer that ranks them.
+pub const CHOOSE: &str = "choose";
+
 impl Order {
     /// Which row of frames a task makes.
-    fn row_of(self, task: u64, tasks: u64) -> u64 {
+    fn row_of(&self, task: u64, tasks: u64) -> u64 {
         match self {
             Self::Ascending => task,
+            Self::Cells(order) => order.cell(task),
             Self::Bisected => bisect::place(task, tasks),
         }
     }
 
     /// The task that makes a row.
-    fn task_of(self, row: u64, tasks: u64) -> u64 {
+    fn task_of(&self, row: u64, tasks: u64) -> u64 {
         match self {
             Self::Ascending => row,
+            Self::Cells(order) => order.turn(row),
             Self::Bisected => bisect::turn(row, tasks),
         }
     }

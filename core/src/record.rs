@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::{JobId, ModelName, UserName};
-use crate::job::Job;
+use crate::job::{Job, cell_identity, stopped_identity};
 use crate::needs::Role;
 use crate::plan::{Plan, PlanError};
 use crate::render::RenderSettings;
@@ -60,10 +60,46 @@ impl JobRecord {
         Ok(if self.source.is_some() { plan.only_stitching() } else { plan })
     }
 
+    /// Whether a folder that holds this job may hold `job` from now on: it makes the same pictures,
+    /// or it is this sweep, changed.
+    pub fn may_become(&self, job: &Job) -> bool {
+        let both = [&self.spec, job];
+        let changed = || both.iter().all(|job| job.animation.is_none());
+        self.spec_hash == job.spec_hash() || (self.spec.name == job.name && changed())
+    }
+
     /// Whether frames may be missing in what is stitched.
     pub fn is_partial(&self) -> bool {
         self.source.is_some_and(|source| source.partial)
     }
+}
+
+impl FrameInfo {
+    /// What a cell's picture is known by, whatever job it is of ([`cell_identity`]).
+    pub fn identity(&self) -> String {
+        match self.stopped {
+            None => cell_identity(&self.settings, &self.models),
+            Some(iterations) => stopped_identity(&self.settings, &self.models, iterations),
+        }
+    }
+}
+
+/// Which cells go on by their scores: what `work/choose/000000.json` of a job holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Ascending.
+    pub cells: Vec<u64>,
+}
+
+/// Where a cell's picture is stored: what `cells/…/<identity>.json` of a farm and
+/// `taken/<index>.json` of a job hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellRecord {
+    pub job: JobId,
+    /// Its key there.
+    pub key: String,
+    /// Of the picture's file, in lower-case hexadecimal.
+    pub sha256: String,
 }
 
 /// What `models/names/<name>.json` of a farm holds: which weights the name means there.
@@ -95,6 +131,9 @@ pub struct FrameInfo {
     pub score: Option<f32>,
     /// The version of vqfarm that made it.
     pub version: String,
+    /// Iterations that were made, where these are fewer than the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<u32>,
     /// Whether it is a frame of a film, which its own settings alone do not make.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub film: bool,

@@ -64,6 +64,25 @@ impl Default for RenderSettings {
     }
 }
 
+impl RenderSettings {
+    /// The settings that pictures of one batch must share: these with all that may differ within
+    /// a batch set to its default. Compare two with `==`.
+    pub fn shared_in_a_batch(&self) -> Self {
+        let plain = Self::default();
+        Self {
+            prompt: plain.prompt,
+            image_prompts: plain.image_prompts,
+            noise_prompts: plain.noise_prompts,
+            seed: plain.seed,
+            phase_iterations: plain.phase_iterations,
+            init: plain.init,
+            init_weight: plain.init_weight,
+            mask: plain.mask,
+            ..self.clone()
+        }
+    }
+}
+
 /// A picture used as a prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

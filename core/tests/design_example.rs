@@ -89,7 +89,8 @@ fn its_cells_are_the_grid() {
     let plan = Plan::new(&job).unwrap();
     assert_eq!(plan.layers[0].tasks, 2 * 3 * 4 * 2);
     assert_eq!((plan.layers[1].tasks, plan.layers[1].dependency), (1, Dependency::All));
-    let TaskSpec::Cell(cell) = plan.task(0, 47).unwrap() else { panic!("a cell") };
+    let (layer, task) = plan.maker(47).unwrap();
+    let TaskSpec::Cell(cell) = plan.task(layer, task).unwrap() else { panic!("a cell") };
     assert_eq!(cell.render.prompt, "a lighthouse, ink | blurry:-0.4");
     assert_eq!((cell.render.seed, cell.render.step_size), (4, 0.1));
     assert_eq!(cell.values[1], ("style".into(), "ink".into()));

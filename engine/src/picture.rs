@@ -51,21 +51,9 @@ impl Picture {
         Ok(size)
     }
 
-    /// The settings that pictures of one batch must share: those of this picture with all
-    /// that may differ within a batch set to its default. Compare two with `==`.
+    /// The settings that pictures of one batch must share. Compare two with `==`.
     pub fn batch_settings(&self) -> RenderSettings {
-        let plain = RenderSettings::default();
-        RenderSettings {
-            prompt: plain.prompt,
-            image_prompts: plain.image_prompts,
-            noise_prompts: plain.noise_prompts,
-            seed: plain.seed,
-            phase_iterations: plain.phase_iterations,
-            init: plain.init,
-            init_weight: plain.init_weight,
-            mask: plain.mask,
-            ..self.settings.clone()
-        }
+        self.settings.shared_in_a_batch()
     }
 
     /// Refuses settings that no picture can be made from, and missing pictures.

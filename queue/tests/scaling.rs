@@ -42,7 +42,7 @@ fn shots() -> String {
 /// The iterations that a worker has to do for a task. Composing and stitching are as nothing.
 fn iterations(plan: &Plan, task: TaskId) -> u64 {
     let Content::Film(film) = &plan.content else { panic!("a film") };
-    let composed = !plan.work_folders().is_empty() && film.animation().zoom.refine == 0;
+    let composed = plan.handing_on().next().is_some() && film.animation().zoom.refine == 0;
     match plan.task(task.layer, task.index).unwrap() {
         TaskSpec::Keyframe { round, index } => {
             film.keyframe(round, index).unwrap().iterations.into()
@@ -53,7 +53,9 @@ fn iterations(plan: &Plan, task: TaskId) -> u64 {
         }
         TaskSpec::Frame(frame) => plan.settings(frame).unwrap().iterations.into(),
         TaskSpec::Stitch => 0,
-        TaskSpec::Cell(_) => panic!("a film has no cells"),
+        TaskSpec::Cell(_) | TaskSpec::Preview { .. } | TaskSpec::Choose { .. } => {
+            panic!("a film has no cells")
+        }
     }
 }
 

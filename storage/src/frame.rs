@@ -95,6 +95,7 @@ mod tests {
             models: [("demo-clip".to_owned(), "00ff".to_owned())].into(),
             score: Some(0.3125),
             version: "0.1.0".into(),
+            stopped: None,
             film: false,
         }
     }

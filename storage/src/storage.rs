@@ -34,6 +34,11 @@ impl Storage {
         &self.url
     }
 
+    /// All of the farm's objects.
+    pub fn root(&self) -> &JobStore {
+        &self.root
+    }
+
     /// One job's objects.
     pub fn job(&self, job: JobId) -> JobStore {
         self.root.under(&keys::job_root(job))

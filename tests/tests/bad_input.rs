@@ -97,7 +97,8 @@ fn a_folder_of_another_job_is_left_alone() {
     let bench = Bench::new(SWEEP);
     assert_eq!(bench.render(&["job.toml", "--out", "o"]).status, 0);
     let before = (bench.frames("o"), fs::read(bench.path("o/job.json")).unwrap());
-    let ran = bench.render(&["job.toml", "--out", "o", "--set", "render.iterations=9"]);
+    let other = ["--set", "name=other", "--set", "render.iterations=9"];
+    let ran = bench.render(&[&["job.toml", "--out", "o"], &other[..]].concat());
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.stderr.contains("another") && ran.stderr.contains("--out"), "{}", ran.stderr);
     assert_eq!((bench.frames("o"), fs::read(bench.path("o/job.json")).unwrap()), before);

@@ -24,6 +24,7 @@ use vqfarm_service::shutdown;
 use vqfarm_storage::{Storage, StorageOptions};
 
 use crate::cache::ModelCache;
+use crate::cells::Cells;
 use crate::cores::Cores;
 use crate::jobs::{Jobs, StoredJobs};
 use crate::log::AttemptLogs;
@@ -31,6 +32,7 @@ use crate::memory;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
 use crate::run::{Told, Worker};
+use crate::speeds::Speeds;
 use crate::stitch;
 use crate::stop::{Brake, Stop};
 
@@ -197,9 +199,11 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
         ahead: gpu,
         shelves,
         jobs: Jobs::Stored(StoredJobs::new(storage.clone())),
+        cells: Cells::Farm(storage.clone()),
         cache: Some(cache),
         logs: Some(logs),
         meters: meters.clone(),
+        speeds: Arc::new(Speeds::new(Some(storage.root().clone()))),
         events,
     };
     tracing::info!(worker = %id, farm = %args.farm, storage = storage.url(), ?devices,

@@ -16,18 +16,21 @@ use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::TaskSpec;
+use vqfarm_core::sweep::Cell;
 use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
 
 use crate::attempt::Attempt;
 use crate::cache::CacheError;
+use crate::cell::adopt;
 use crate::job::{JobFault, OpenJob};
 use crate::keyframes;
 use crate::lane::{Order, Task};
 use crate::mend::Lost;
 use crate::models::ModelKey;
+use crate::paint::Part;
 use crate::panic::said;
 use crate::patience::Patience;
-use crate::publish::{PublishError, Published, Stored, look};
+use crate::publish::{FoundCell, PublishError, Published, Stored, look};
 use crate::run::Shift;
 use crate::segment::{Segment, SegmentFault};
 use crate::stitch::{self, StitchError};
@@ -39,7 +42,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 
 /// What is to be done for a leased task.
-enum Next {
+pub(crate) enum Next {
     Render(Box<Task>),
     Segment(Box<Segment>),
     Stitch,
@@ -49,12 +52,16 @@ enum Next {
     Commit,
     /// Its frame is stored already.
     Adopt(Box<Published>),
+    /// Its picture was made before, for another job.
+    TakeOver(Box<Cell>, Box<FoundCell>),
+    /// Previews are ranked, and so many kept.
+    Choose(u64),
+    /// A cell that is not kept: its preview is its frame.
+    Settle(Box<Cell>),
 }
 
-/// Where a picture comes from.
-enum Origin {
-    /// From its settings alone: a cell.
-    Settings,
+/// What a picture of a film begins with.
+enum Basis {
     /// From the round before, if there is one.
     Keyframe { round: u32 },
     /// From what its film says: a frame that follows from no other.
@@ -62,7 +69,7 @@ enum Origin {
 }
 
 /// Why a task cannot be begun.
-struct Trouble {
+pub(crate) struct Trouble {
     message: String,
     /// Whether another attempt may succeed.
     retryable: bool,
@@ -258,6 +265,9 @@ impl Shift {
                 let is_frame = job.frames_of(attempt.ticket.task).is_some();
                 self.published(&attempt, &job, adopted, Duration::ZERO, is_frame).await;
             }
+            Ok(Next::TakeOver(cell, found)) => self.take_over(&attempt, &job, &cell, *found).await,
+            Ok(Next::Choose(kept)) => self.choose(&attempt, &job, kept).await,
+            Ok(Next::Settle(cell)) => self.settle(&attempt, &job, &cell).await,
             Err(trouble) => self.bear(&attempt, Some(&job), trouble).await,
         }
         None
@@ -265,47 +275,48 @@ impl Shift {
 
     async fn look_into(&self, attempt: &Arc<Attempt>, job: &Arc<OpenJob>) -> Result<Next, Trouble> {
         let task = attempt.ticket.task;
-        let (index, key, settings, origin) = match job.plan.task(task.layer, task.index) {
-            Ok(TaskSpec::Cell(cell)) => {
-                (cell.index, keys::frame(cell.index), cell.render, Origin::Settings)
+        let (index, key, settings, begin) = match job.plan.task(task.layer, task.index) {
+            Ok(TaskSpec::Cell(cell)) => return self.cell(attempt, job, *cell).await,
+            Ok(TaskSpec::Preview { cell, iterations }) => {
+                return self.preview(attempt, job, *cell, iterations).await;
             }
+            Ok(TaskSpec::Choose { kept }) => return Ok(Next::Choose(kept)),
             Ok(TaskSpec::Keyframe { round, index }) => {
                 let settings = keyframes::settings(job, round, index)?;
-                (index, keyframes::key(round, index), settings, Origin::Keyframe { round })
+                (index, keyframes::key(round, index), settings, Basis::Keyframe { round })
             }
             Ok(TaskSpec::Frame(frame)) => {
                 let film = job.film().ok_or(SegmentFault::NoFilm)?;
                 let spec = film.frame(frame).map_err(|e| JobFault::Plan(e.into()))?;
-                (frame, keys::frame(frame), spec.render, Origin::Film(spec.start))
+                (frame, keys::frame(frame), spec.render, Basis::Film(spec.start))
             }
             Ok(TaskSpec::Segment(frames)) => return self.segment(attempt, job, frames).await,
             Ok(TaskSpec::Stitch) => return Ok(Next::Stitch),
             Err(fault) => return Err(JobFault::from(fault).into()),
         };
         if let Stored::Frame(info) = look(job, &key).await? {
-            return Ok(Next::Adopt(Box::new(Published { key, info: *info, adopted: true })));
+            return Ok(adopt(key, *info));
         }
         let models = job.models(&settings);
         self.fetch(&models).await?;
         let mut picture = job.picture(&settings).await?;
-        if !matches!(origin, Origin::Settings) {
-            picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
-        }
-        match &origin {
-            Origin::Keyframe { round: round @ 1.. } => {
+        picture.frame = u32::try_from(index).unwrap_or(u32::MAX);
+        match &begin {
+            Basis::Keyframe { round: round @ 1.. } => {
                 picture.init = Some(keyframes::tied(job, *round, index).await?);
             }
-            Origin::Film(Start::Source { picture: key, .. }) => {
+            Basis::Film(Start::Source { picture: key, .. }) => {
                 picture.init = Some(job.source(key).await?);
             }
             _ => (),
         }
-        let round = match origin {
-            Origin::Keyframe { round } => Some(round + 1),
-            Origin::Settings | Origin::Film(_) => None,
+        let round = match begin {
+            Basis::Keyframe { round } => Some(round + 1),
+            Basis::Film(_) => None,
         };
         let (attempt, job) = (attempt.clone(), job.clone());
-        let task = Task { attempt, job, index, key, round, models, picture };
+        let part = Part::default();
+        let task = Task { attempt, job, index, key, round, models, picture, part };
         Ok(Next::Render(Box::new(task)))
     }
 
@@ -326,7 +337,7 @@ impl Shift {
     }
 
     /// Has a task's models in the cache.
-    async fn fetch(&self, models: &ModelKey) -> Result<(), Trouble> {
+    pub(crate) async fn fetch(&self, models: &ModelKey) -> Result<(), Trouble> {
         if let Some(cache) = &self.worker.cache {
             for model in models.models() {
                 cache.ensure(model).await?;

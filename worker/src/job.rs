@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use vqfarm_core::animation::Timeline;
 use vqfarm_core::check::MAX_SIDE;
 use vqfarm_core::id::{JobId, TaskId};
+use vqfarm_core::job::cell_identity;
 use vqfarm_core::plan::{Content, Plan, PlanError};
 use vqfarm_core::record::JobRecord;
 use vqfarm_core::render::{Init, RenderSettings};
@@ -98,8 +99,14 @@ impl OpenJob {
             models: names.filter_map(used).collect(),
             score,
             version: env!("CARGO_PKG_VERSION").into(),
+            stopped: None,
             film: self.film().is_some(),
         }
+    }
+
+    /// What a picture of these settings is known by ([`cell_identity`]).
+    pub fn identity(&self, settings: &RenderSettings) -> String {
+        cell_identity(settings, &self.record.models)
     }
 
     /// The models that a frame is rendered with.

@@ -16,7 +16,7 @@ use crate::attempt::Attempt;
 use crate::job::{JobFault, OpenJob};
 use crate::mend::Lost;
 use crate::paint::Painted;
-use crate::publish::{Stored, look, put};
+use crate::publish::{Origin, Stored, look, put};
 use crate::run::Shift;
 use crate::segment::SegmentFault;
 use crate::stop::Stop;
@@ -159,14 +159,15 @@ impl Shift {
         let picture = composed(job, timeline, index).await?;
         let settings = timeline.frame(index).map_err(fault)?.render;
         let info = job.frame_info(index, &settings, None);
-        let painted = Painted { picture, score: None, momentum: None };
+        let painted = Painted::new(picture, None);
         let stored = put(&self.worker.meters, job, &key, info, painted).await?;
         self.tell(Event::Frame {
             cell: index,
             path: stored.key,
             score: None,
             seconds: begin.elapsed().as_secs_f64(),
-            adopted: stored.adopted,
+            adopted: stored.origin == Origin::Adopted,
+            taken_over: false,
         });
         Ok(())
     }

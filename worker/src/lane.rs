@@ -17,9 +17,10 @@ use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::meters::Meters;
 use crate::models::{ModelKey, Shelf};
-use crate::paint::{PaintError, Painted, Painter};
+use crate::paint::{PaintError, Painted, Painter, Part};
 use crate::panic::said;
 use crate::segment::{self, RunningSegment, Segment};
+use crate::speeds::{Made, Speeds};
 use crate::stop::{Brake, Stop};
 
 /// What the names of the lanes' threads begin with.
@@ -39,6 +40,25 @@ pub struct Task {
     pub round: Option<u32>,
     pub models: ModelKey,
     pub picture: Picture,
+    /// Which of its iterations are made.
+    pub part: Part,
+}
+
+impl Task {
+    /// What its picture is known by, whatever the job; none of what its settings alone do not
+    /// decide.
+    pub fn identity(&self) -> Option<String> {
+        let is_cell = self.round.is_none() && self.job.film().is_none();
+        is_cell.then(|| match &self.part.until {
+            Some(until) => until.identity.clone(),
+            None => self.job.identity(&self.picture.settings),
+        })
+    }
+
+    /// Whether it makes a frame of the job, not only what others go on from.
+    pub fn is_frame(&self) -> bool {
+        self.round.is_none() && self.part.until.is_none()
+    }
 }
 
 /// What a lane is given to do.
@@ -87,6 +107,7 @@ pub struct LaneParts {
     /// Shared by a CPU's lanes where pictures of any size may come.
     pub cores: Option<Arc<Cores>>,
     pub meters: Arc<Meters>,
+    pub speeds: Arc<Speeds>,
     pub brake: Brake,
     /// Asks for another batch.
     pub ready: channel::UnboundedSender<()>,
@@ -134,7 +155,7 @@ fn cells<'a>(painter: &mut Painter<'a>, parts: &'a LaneParts, tasks: Vec<Task>) 
         let work = Work {
             attempts: &attempts,
             models: &batch[0].models,
-            pictures: batch.iter().map(|task| task.picture.clone()).collect(),
+            pictures: batch.iter().map(|task| (task.picture.clone(), task.part.clone())).collect(),
             numbers: batch.iter().map(|task| task.index).collect(),
             round: batch[0].round,
         };
@@ -155,7 +176,7 @@ pub(crate) struct Work<'w> {
     /// Those whose tasks want them.
     pub attempts: &'w [&'w Attempt],
     pub models: &'w ModelKey,
-    pub pictures: Vec<Picture>,
+    pub pictures: Vec<(Picture, Part)>,
     /// Their places in the job.
     pub numbers: Vec<u64>,
     /// As [`Task::round`].
@@ -167,8 +188,11 @@ fn batches(tasks: Vec<Task>) -> Vec<Vec<Task>> {
     let mut batches: Vec<Vec<Task>> = Vec::new();
     for task in tasks {
         let settings = task.picture.batch_settings();
+        let fits = |other: &Task| {
+            other.picture.batch_settings() == settings && other.part.goes_with(&task.part)
+        };
         match batches.last_mut() {
-            Some(batch) if batch[0].picture.batch_settings() == settings => batch.push(task),
+            Some(batch) if fits(&batch[0]) => batch.push(task),
             _ => batches.push(vec![task]),
         }
     }
@@ -182,7 +206,7 @@ pub(crate) fn paint<'a>(
     work: Work<'_>,
 ) -> Vec<Result<Painted, Failure>> {
     let Work { attempts, models, pictures, numbers, round } = work;
-    let Some(first) = pictures.first() else { return Vec::new() };
+    let Some((first, part)) = pictures.first() else { return Vec::new() };
     let all_unwanted = || attempts.iter().all(|attempt| attempt.is_unwanted());
     let none = || pictures.iter().map(|_| Err(Failure::Unwanted)).collect();
     // A batch that has not been begun goes back as soon as the worker is to leave.
@@ -199,13 +223,19 @@ pub(crate) fn paint<'a>(
     let mut told = Instant::now();
     // The device works from the first step's beginning to the pictures' end.
     let mut working: Option<Instant> = None;
-    let mut step = |places: Range<usize>, iteration: u32| {
+    // Pictures that are begun once only, all together, tell how fast they are made.
+    let (mut begun, mut begins, mut made) = (Instant::now(), 0, 0);
+    let end = part.end(first.settings.iterations);
+    let mut step = |places: Range<usize>, iteration: u32, from: u32| {
         let now = Instant::now();
-        if iteration > 0 {
+        made = iteration - from;
+        if made == 0 {
+            (begun, begins) = (now, begins + 1);
+        } else {
             parts.meters.stepped(places.len(), working.map_or(Duration::ZERO, |then| now - then));
         }
         working = Some(now);
-        let iterations = first.settings.iterations;
+        let iterations = end;
         if told.elapsed() >= TELL || iteration == iterations {
             told = now;
             for &cell in &numbers[places] {
@@ -224,6 +254,15 @@ pub(crate) fn paint<'a>(
     }
     if let Some(then) = working {
         parts.meters.worked(then.elapsed());
+    }
+    if begins == 1 && painted.as_ref().is_ok_and(|results| results.iter().all(Result::is_ok)) {
+        parts.speeds.note(Made {
+            kind: (models.workload(&first.settings), first.settings.size),
+            pictures: pictures.len(),
+            iterations: made,
+            took: begun.elapsed(),
+            is_cuda: parts.shelf.device().is_cuda(),
+        });
     }
     match painted {
         Ok(results) => results.into_iter().map(|result| result.map_err(Failure::from)).collect(),

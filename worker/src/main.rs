@@ -82,6 +82,10 @@ struct RenderArgs {
     #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
     models: Option<PathBuf>,
 
+    /// Cells to render to their end, of a sweep that stops cells early
+    #[arg(long, value_name = "CELLS", value_delimiter = ',')]
+    keep: Vec<u64>,
+
     /// Stop as if interrupted when standard input ends
     #[arg(long)]
     stop_on_eof: bool,
@@ -253,6 +257,7 @@ fn render(args: RenderArgs) -> Result<End> {
         threads: args.threads.map_or_else(cores, NonZero::get),
         batch: args.batch,
         library,
+        keep: args.keep,
     };
     until_stopped(args.stop_on_eof, async |stopped| {
         standalone::render(request, &mut print, stopped).await

@@ -9,6 +9,7 @@ use vqfarm_core::plan::Plan;
 use vqfarm_queue::{Queue, Retry, Ticket};
 
 use crate::attempt::Attempt;
+use crate::early_stop;
 use crate::job::OpenJob;
 use crate::keyframes;
 use crate::run::Shift;
@@ -18,7 +19,12 @@ use crate::stitch::StitchError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
     Frame(u64),
-    Keyframe { round: u32, index: u64 },
+    Keyframe {
+        round: u32,
+        index: u64,
+    },
+    /// A cell's first iterations.
+    Preview(u64),
 }
 
 impl Lost {
@@ -26,6 +32,7 @@ impl Lost {
         match self {
             Self::Frame(index) => keys::frame(index),
             Self::Keyframe { round, index } => keyframes::key(round, index),
+            Self::Preview(cell) => early_stop::preview_key(cell),
         }
     }
 
@@ -34,6 +41,7 @@ impl Lost {
         match self {
             Self::Frame(index) => plan.maker(index),
             Self::Keyframe { round, index } => plan.keyframe_maker(round, index),
+            Self::Preview(cell) => plan.preview_maker(cell),
         }
     }
 }

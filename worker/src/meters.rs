@@ -66,7 +66,7 @@ impl Meters {
         histogram!("vqfarm_worker_lease_seconds").record(took);
     }
 
-    /// `rendered`, `adopted`, `stitched`, `failed`, `released` or `dropped`.
+    /// `rendered`, `adopted`, `taken over`, `stitched`, `failed`, `released` or `dropped`.
     pub fn ended(&self, outcome: &'static str) {
         counter!("vqfarm_worker_attempts_total", "outcome" => outcome).increment(1);
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::Device;
 use vqfarm_core::render::{Precision, RenderSettings};
+use vqfarm_core::speed::Workload;
 use vqfarm_engine::EngineError;
 use vqfarm_engine::models::{ModelWeights, Models};
 use vqfarm_weights::clip::{self, ClipConfig};
@@ -59,6 +60,12 @@ impl ModelKey {
             perceptors: settings.perceptors.iter().map(model).collect(),
             precision: settings.precision,
         }
+    }
+
+    /// What decides how long its pictures take.
+    pub fn workload(&self, settings: &RenderSettings) -> Workload {
+        let hash = |model: &ModelRef| (model.name.clone(), model.sha256.clone());
+        Workload::of(settings, &self.models().map(hash).collect())
     }
 
     pub fn models(&self) -> impl Iterator<Item = &ModelRef> {
@@ -116,6 +123,10 @@ pub struct Shelf {
 impl Shelf {
     pub fn new(source: Source, device: Device) -> Self {
         Self { source, device, kept: Mutex::default(), names: Mutex::default() }
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Names of the models in memory.

@@ -2,6 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
+use bytes::Bytes;
 use image::RgbImage;
 use vqfarm_engine::EngineError;
 use vqfarm_engine::models::Models;
@@ -9,6 +10,7 @@ use vqfarm_engine::picture::{Momentum, Picture};
 use vqfarm_engine::session::Session;
 
 use crate::models::{ModelError, ModelKey, Shelf};
+use crate::saved;
 
 /// A finished picture.
 pub struct Painted {
@@ -17,6 +19,50 @@ pub struct Painted {
     pub score: Option<f32>,
     /// What the optimiser remembers, where the picture asked for it.
     pub momentum: Option<Momentum>,
+    /// What it goes on from, where it was stopped ([`saved`]).
+    pub saved: Option<Bytes>,
+}
+
+impl Painted {
+    pub fn new(picture: RgbImage, score: Option<f32>) -> Self {
+        Self { picture, score, momentum: None, saved: None }
+    }
+}
+
+/// Which iterations of a picture are made; all, unless it says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Those after what was saved, not from the start.
+    pub begin: Option<Begin>,
+    /// No more than these.
+    pub until: Option<Until>,
+}
+
+/// What a picture goes on from: the file, and what it must be known by.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    pub bytes: Bytes,
+    pub identity: String,
+}
+
+/// After how many iterations a picture is stopped, and what it is known by then.
+#[derive(Clone, Debug)]
+pub struct Until {
+    pub iterations: u32,
+    pub identity: String,
+}
+
+impl Part {
+    /// Whether pictures of these parts can be rendered together.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        let until = |part: &Self| part.until.as_ref().map(|until| until.iterations);
+        self.begin.is_some() == other.begin.is_some() && until(self) == until(other)
+    }
+
+    /// After which iteration the picture is as it shall be.
+    pub fn end(&self, all: u32) -> u32 {
+        self.until.as_ref().map_or(all, |until| until.iterations.min(all))
+    }
 }
 
 /// Why there is no picture.
@@ -46,8 +92,9 @@ impl PaintError {
 }
 
 /// Called before the first iteration and after each one with the places of the pictures that
-/// are rendered together, among those asked for, and the iterations that they have now.
-pub type Step<'a> = dyn FnMut(Range<usize>, u32) -> ControlFlow<()> + 'a;
+/// are rendered together, among those asked for, the iterations that they have now, and those that
+/// they began with.
+pub type Step<'a> = dyn FnMut(Range<usize>, u32, u32) -> ControlFlow<()> + 'a;
 
 /// Makes pictures with networks of its own.
 pub struct Painter<'a> {
@@ -68,7 +115,7 @@ impl<'a> Painter<'a> {
     pub fn paint(
         &mut self,
         key: &ModelKey,
-        batch: &[Picture],
+        batch: &[(Picture, Part)],
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
         self.paint_part(key, batch, 0, step)
@@ -77,7 +124,7 @@ impl<'a> Painter<'a> {
     fn paint_part(
         &mut self,
         key: &ModelKey,
-        batch: &[Picture],
+        batch: &[(Picture, Part)],
         place: usize,
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
@@ -97,7 +144,7 @@ impl<'a> Painter<'a> {
     fn try_batch(
         &mut self,
         key: &ModelKey,
-        batch: &[Picture],
+        batch: &[(Picture, Part)],
         place: usize,
         step: &mut Step<'_>,
     ) -> Result<Vec<Painted>, PaintError> {
@@ -109,26 +156,60 @@ impl<'a> Painter<'a> {
             self.networks = Some((key.clone(), networks));
         }
         let Some((_, networks)) = &self.networks else { return Ok(Vec::new()) };
-        let mut session = Session::new(networks, batch)?;
+        let pictures: Vec<Picture> = batch.iter().map(|(picture, _)| picture.clone()).collect();
+        let mut session = Session::new(networks, &pictures)?;
         self.warnings.extend_from_slice(session.warnings());
+        go_on(&mut session, batch)?;
         let places = place..place + batch.len();
-        if step(places.clone(), 0).is_break() {
+        let first = session.iteration();
+        if step(places.clone(), first, first).is_break() {
             return Err(PaintError::Stopped);
         }
-        while !session.done() {
+        let last = batch.first().map_or(0, |(picture, part)| part.end(picture.settings.iterations));
+        while session.iteration() < last {
             session.step()?;
-            if step(places.clone(), session.iteration()).is_break() {
+            if step(places.clone(), session.iteration(), first).is_break() {
                 return Err(PaintError::Stopped);
             }
         }
-        let (pictures, scores) = (session.pictures()?, session.scores()?);
-        let mut momenta = match batch.iter().any(|picture| picture.momentum.is_some()) {
+        let (made, scores) = (session.pictures()?, session.scores()?);
+        let mut momenta = match pictures.iter().any(|picture| picture.momentum.is_some()) {
             true => session.momenta()?.into_iter(),
             false => Vec::new().into_iter(),
         };
-        let painted = pictures.into_iter().zip(scores);
-        Ok(painted
-            .map(|(picture, score)| Painted { picture, score, momentum: momenta.next() })
-            .collect())
+        let mut saved = match batch.iter().any(|(_, part)| part.until.is_some()) {
+            true => session.save(),
+            false => Vec::new(),
+        };
+        let mut saved = saved.drain(..);
+        let mut painted = Vec::with_capacity(batch.len());
+        for ((picture, score), (_, part)) in made.into_iter().zip(scores).zip(batch) {
+            let saved = match (saved.next(), &part.until) {
+                (Some(saved), Some(until)) => saved::encode(&saved, &until.identity),
+                _ => None,
+            };
+            painted.push(Painted { picture, score, momentum: momenta.next(), saved });
+        }
+        Ok(painted)
+    }
+}
+
+/// Goes on from what was saved of all pictures; from the start if it is of no use for one of them,
+/// which gives the same pictures.
+fn go_on(session: &mut Session<'_>, batch: &[(Picture, Part)]) -> Result<(), PaintError> {
+    let read = |(_, part): &(Picture, Part)| {
+        part.begin.as_ref().and_then(|begin| saved::decode(&begin.bytes, &begin.identity))
+    };
+    let saved: Option<Vec<_>> = batch.iter().map(read).collect();
+    match saved {
+        Some(saved) => Ok(session.restore(&saved)?),
+        None => {
+            if batch.iter().any(|(_, part)| part.begin.is_some()) {
+                tracing::warn!(
+                    "what a picture goes on from cannot be read; it is made from the start"
+                );
+            }
+            Ok(())
+        }
     }
 }

@@ -4,11 +4,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
+use vqfarm_core::sweep::Cell;
 use vqfarm_queue::QueueError;
 use vqfarm_storage::frame::{self, FrameError, FrameInfo};
 use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
 
+use crate::cells::{Cells, Taken, sha256};
 use crate::commit::Committer;
+use crate::early_stop::saved_key;
 use crate::job::OpenJob;
 use crate::lane::Task;
 use crate::meters::Meters;
@@ -53,8 +56,32 @@ impl PublishError {
 pub struct Published {
     pub key: String,
     pub info: FrameInfo,
+    pub origin: Origin,
+}
+
+/// Where a stored frame comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made here.
+    Rendered {
+        /// Of its file, in hexadecimal.
+        sha256: String,
+    },
     /// Somebody else's frame lay there already; it is taken as it is.
-    pub adopted: bool,
+    Adopted,
+    /// Its picture was made before, for another job.
+    TakenOver,
+}
+
+impl Origin {
+    /// In a word, for logs and meters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Rendered { .. } => "rendered",
+            Self::Adopted => "adopted",
+            Self::TakenOver => "taken over",
+        }
+    }
 }
 
 /// What lay where a task's frame should be, before anything was rendered.
@@ -88,13 +115,61 @@ pub async fn look(job: &OpenJob, key: &str) -> Result<Stored, PublishError> {
 pub async fn publish(
     committer: &Committer,
     meters: &Meters,
+    cells: &Cells,
     task: &Task,
     painted: Painted,
 ) -> Result<Published, PublishError> {
+    let stopped = task.part.until.as_ref().map(|until| until.iterations);
     let info = task.job.frame_info(task.index, &task.picture.settings, painted.score);
+    let info = FrameInfo { stopped, ..info };
+    if let Some(saved) = painted.saved.clone() {
+        // First: whoever finds the picture finds what it goes on from, too.
+        task.job.store.replace(&saved_key(&task.key), saved).await?;
+    }
     let published = put(meters, &task.job, &task.key, info, painted).await?;
+    if let (Some(identity), Origin::Rendered { sha256 }) = (task.identity(), &published.origin) {
+        cells.note(&task.job, &task.key, &identity, sha256).await;
+    }
     committer.commit(task.attempt.ticket).await?;
     Ok(published)
+}
+
+/// Stores a picture that was made before, under `key`, as the job's own.
+///
+/// # Errors
+/// Storage failed for longer than its patience.
+pub async fn take_over(
+    meters: &Meters,
+    cells: &Cells,
+    job: &OpenJob,
+    cell: &Cell,
+    found: FoundCell,
+) -> Result<Published, PublishError> {
+    let FoundCell { key, identity, taken, saved } = found;
+    let (stopped, from) = (taken.stopped, taken.from.clone());
+    let painted = taken.painted();
+    let info = job.frame_info(cell.index, &cell.render, painted.score);
+    let info = FrameInfo { stopped, ..info };
+    if let Some(saved) = saved {
+        job.store.replace(&saved_key(&key), saved).await?;
+    }
+    let stored = put(meters, job, &key, info, painted).await?;
+    let Origin::Rendered { sha256 } = &stored.origin else { return Ok(stored) };
+    if let (Some(from), None) = (&from, stopped) {
+        cells.note_taken(job, cell.index, from).await;
+    }
+    // The newest job is the last to be removed.
+    cells.note(job, &key, &identity, sha256).await;
+    Ok(Published { origin: Origin::TakenOver, ..stored })
+}
+
+/// A picture that was made before, and what it shall be in the job.
+pub struct FoundCell {
+    pub key: String,
+    pub identity: String,
+    pub taken: Taken,
+    /// Of a preview: what it goes on from.
+    pub saved: Option<Bytes>,
 }
 
 /// Stores a picture at a key, as a frame is, or finds that it is stored already.
@@ -109,9 +184,10 @@ pub async fn put(
     painted: Painted,
 ) -> Result<Published, PublishError> {
     let key = key.to_owned();
-    let (bytes, info) = spawn_blocking(move || {
+    let (bytes, sha256, info) = spawn_blocking(move || {
         let bytes = frame::encode(&painted.picture, &info)?;
-        Ok::<_, FrameError>((Bytes::from(bytes), info))
+        let sha256 = sha256(&bytes);
+        Ok::<_, FrameError>((Bytes::from(bytes), sha256, info))
     })
     .await??;
     let (size, begin) = (bytes.len(), Instant::now());
@@ -120,8 +196,8 @@ pub async fn put(
     let stored = stored?;
     tracing::info!(key, bytes = size, adopted = stored.is_some(), "stored");
     Ok(match stored {
-        None => Published { key, info, adopted: false },
-        Some(theirs) => Published { key, info: theirs, adopted: true },
+        None => Published { key, info, origin: Origin::Rendered { sha256 } },
+        Some(theirs) => Published { key, info: theirs, origin: Origin::Adopted },
     })
 }
 

@@ -100,6 +100,7 @@ async fn summary(
         cells,
         frames: frames.filter(|index| *index < cells).count() as u64,
         rendered: 0,
+        taken_over: 0,
         failed: 0,
         interrupted: false,
         seconds: begin.elapsed().as_secs_f64(),

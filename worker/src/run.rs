@@ -17,6 +17,7 @@ use vqfarm_queue::{Failed, Failure as Attempted, Queue, QueueError, WorkerInfo};
 
 use crate::attempt::{Attempt, Held};
 use crate::cache::ModelCache;
+use crate::cells::Cells;
 use crate::commit::Committer;
 use crate::cores::Cores;
 use crate::job::OpenJob;
@@ -27,7 +28,8 @@ use crate::meters::Meters;
 use crate::models::Shelf;
 use crate::panic::said;
 use crate::patience::{Patience, Rest};
-use crate::publish::{PublishError, Published, publish};
+use crate::publish::{Origin, PublishError, Published, publish};
+use crate::speeds::Speeds;
 use crate::stop::{Brake, Stop};
 
 /// How long a lease lasts until the queue says otherwise.
@@ -54,11 +56,14 @@ pub struct Worker {
     /// CPU the last cells would queue up behind a busy lane.
     pub ahead: bool,
     pub jobs: Jobs,
+    /// Where pictures are looked for that were made before.
+    pub cells: Cells,
     /// Where a farm's models come from.
     pub cache: Option<Arc<ModelCache>>,
     /// What is logged of attempts, to be stored beside their frames.
     pub logs: Option<AttemptLogs>,
     pub meters: Arc<Meters>,
+    pub speeds: Arc<Speeds>,
     pub events: mpsc::UnboundedSender<Told>,
 }
 
@@ -108,6 +113,7 @@ impl Worker {
                 shelf: shelf.clone(),
                 cores: shift.worker.cores.clone(),
                 meters: shift.worker.meters.clone(),
+                speeds: shift.worker.speeds.clone(),
                 brake: shift.brake.clone(),
                 ready,
                 events: events.clone(),
@@ -133,6 +139,7 @@ impl Worker {
         }
         // The lanes' ends of the channels are gone, so these end with the last frame.
         let _ = publishing.await;
+        shift.worker.speeds.store_all().await;
         let _ = telling.await;
         beating.abort();
         Ok(())
@@ -199,13 +206,15 @@ impl Shift {
 
     async fn conclude(&self, finished: FinishedCell, attempt: &Attempt, job: &OpenJob) {
         let FinishedCell { task, result, took } = finished;
-        let is_frame = task.round.is_none();
+        let is_frame = task.is_frame();
         match result {
             Ok(_) if attempt.is_unwanted() => self.end(attempt, Some(job), "dropped").await,
             Ok(painted) => {
                 tracing::info!(seconds = took.as_secs_f64(), score = painted.score, "rendered");
-                let published = publish(&self.committer, &self.worker.meters, &task, painted).await;
+                let Worker { meters, cells, .. } = &self.worker;
+                let published = publish(&self.committer, meters, cells, &task, painted).await;
                 self.published(attempt, job, published, took, is_frame).await;
+                self.worker.speeds.store().await;
             }
             Err(Failure::Error { message, retryable }) => {
                 self.give_up(attempt, Some(job), message, retryable).await;
@@ -224,17 +233,18 @@ impl Shift {
         is_frame: bool,
     ) {
         match published {
-            Ok(Published { key, info, adopted }) => {
+            Ok(Published { key, info, origin }) => {
                 self.rest.all_is_well();
-                tracing::info!(adopted, "committed");
-                self.end(attempt, Some(job), if adopted { "adopted" } else { "rendered" }).await;
+                tracing::info!(frame = origin.word(), "committed");
+                self.end(attempt, Some(job), origin.word()).await;
                 if is_frame {
                     self.tell(Event::Frame {
                         cell: info.index,
                         path: key,
                         score: info.score,
                         seconds: took.as_secs_f64(),
-                        adopted,
+                        adopted: origin == Origin::Adopted,
+                        taken_over: origin == Origin::TakenOver,
                     });
                 }
             }
@@ -324,7 +334,8 @@ impl Shift {
         let log = self.worker.logs.as_ref().and_then(|logs| logs.take(&ticket));
         let (Some(log), Some(job)) = (log, job) else { return };
         let Some(layer) = job.plan.layers.get(usize::from(ticket.task.layer)) else { return };
-        let key = keys::log(&layer.name, ticket.task.index, ticket.attempt);
+        let number = layer.number_of(ticket.task.index);
+        let key = keys::log(&layer.name, number, ticket.attempt);
         if let Err(error) = job.store.replace(&key, log.into()).await {
             tracing::warn!(%error, "the log of an attempt is lost");
         }

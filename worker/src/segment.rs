@@ -26,8 +26,8 @@ use crate::lane::{Failure, Finished, LaneParts, Work, paint};
 use crate::mend::Lost;
 use crate::models::ModelKey;
 use crate::momentum;
-use crate::paint::{Painted, Painter};
-use crate::publish::{PublishError, Stored, look, put};
+use crate::paint::{Painted, Painter, Part};
+use crate::publish::{Origin, PublishError, Stored, look, put};
 use crate::run::Shift;
 
 /// Finished frames that wait to be stored, at most.
@@ -191,7 +191,7 @@ pub(crate) fn run<'a>(
             let work = Work {
                 attempts: &[&attempt],
                 models: &models,
-                pictures: vec![picture],
+                pictures: vec![(picture, Part::default())],
                 numbers: vec![spec.index],
                 round: None,
             };
@@ -263,7 +263,10 @@ impl Shift {
             let (picture, momentum) = (painted.picture.clone(), painted.momentum.clone());
             let key = keys::frame(spec.index);
             match put(&self.worker.meters, &job, &key, info, painted).await {
-                Ok(stored) if stored.adopted && !self.is_same(&job, spec.index, &picture).await => {
+                Ok(stored)
+                    if stored.origin == Origin::Adopted
+                        && !self.is_same(&job, spec.index, &picture).await =>
+                {
                     tracing::info!(key = stored.key, "another picture is stored; going on from it");
                     break;
                 }
@@ -283,7 +286,8 @@ impl Shift {
                         path: stored.key,
                         score: stored.info.score,
                         seconds: took.as_secs_f64(),
-                        adopted: stored.adopted,
+                        adopted: stored.origin == Origin::Adopted,
+                        taken_over: false,
                     });
                 }
                 Err(error) => {
@@ -295,6 +299,7 @@ impl Shift {
             return self.hand_back(&attempt, Some(&job)).await;
         }
         self.commit_segment(&attempt, &job).await;
+        self.worker.speeds.store().await;
     }
 
     /// Makes a segment count whose frames are all stored.

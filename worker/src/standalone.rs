@@ -16,7 +16,7 @@ use vqfarm_core::event::{ErrorKind, Event, Summary};
 use vqfarm_core::id::{JobId, RequestId, UserName, WorkerId};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
-use vqfarm_core::plan::{Content, Plan, ranges};
+use vqfarm_core::plan::{Content, Plan, Work};
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
@@ -25,11 +25,15 @@ use vqfarm_queue::{
 };
 use vqfarm_weights::library::Library;
 
+use crate::cells::Cells;
+use crate::changed;
+use crate::early_stop::{self, is_kept};
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
 use crate::run::{Told, Worker};
+use crate::speeds::Speeds;
 use crate::stitch::{self, Tell};
 use crate::stop::{Brake, Stop};
 use vqfarm_storage::{Found, JobStore, check};
@@ -48,6 +52,8 @@ pub struct Request {
     /// The most cells that a GPU computes together.
     pub batch: u32,
     pub library: Library,
+    /// Cells that are rendered to their end, of a sweep that stops cells early.
+    pub keep: Vec<u64>,
 }
 
 /// How a render ended.
@@ -121,6 +127,18 @@ async fn try_render(
     let models = hashes(&request.job, &request.library).map_err(Halt::refused)?;
     let job = Arc::new(open(&request, models).await?);
     stitch::film::check(&job).await.map_err(Halt::refused)?;
+    if job.film().is_none() {
+        let kept = changed::keep_frames(&job.store, &job.record.spec_hash).await?;
+        if kept > 0 {
+            let message = format!(
+                "the folder held another form of this job; {kept} of its frames are kept in {}, \
+                 and taken over where this one has them, too",
+                keys::KEPT_CELLS
+            );
+            tell(&Event::Warning { message });
+        }
+    }
+    early_stop::keep(&job, &request.keep).await?;
     let done = stored_frames(&job, tell).await?;
     // Only now is it sure that the folder is this job's.
     write_record(&job).await?;
@@ -153,6 +171,8 @@ async fn try_render(
     let (events, told) = mpsc::unbounded_channel();
     let brake = Brake::default();
     let meters = Arc::new(Meters::new(lanes));
+    // A folder that cannot be written to is no reason not to render.
+    let speeds = JobStore::folder(request.library.root()).ok();
     let shelf = Arc::new(Shelf::new(Source::Library(request.library), device));
     let worker = Worker {
         queue: queue.clone(),
@@ -163,15 +183,17 @@ async fn try_render(
         batch: if device.is_cuda() { request.batch } else { 1 },
         ahead: device.is_cuda(),
         jobs: Jobs::One(job.clone()),
+        cells: Cells::Folder(job.store.clone()),
         cache: None,
         logs: None,
         meters: meters.clone(),
+        speeds: Arc::new(Speeds::new(speeds)),
         events,
     };
     let running = tokio::spawn(worker.run(brake.clone()));
-    let mut watch = Watch { out: &request.out, tell, rendered: 0, stored };
+    let mut watch = Watch { out: &request.out, tell, rendered: 0, taken_over: 0, stored };
     let ended = watch.over(&*queue, changes, told, &brake, stop).await;
-    let Watch { rendered, stored, .. } = watch;
+    let Watch { rendered, taken_over, stored, .. } = watch;
     running.await.map_err(Halt::failed)?.map_err(Halt::failed)?;
     let ended = ended?;
 
@@ -195,6 +217,7 @@ async fn try_render(
         cells,
         frames: stored,
         rendered,
+        taken_over,
         failed: failures.len() as u64,
         interrupted: ended == Ended::Interrupted,
         seconds,
@@ -251,11 +274,16 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
             let old: JobRecord = serde_json::from_slice(&bytes).map_err(|e| {
                 Halt::refused(format!("{folder}/{} cannot be read: {e}", keys::JOB_RECORD))
             })?;
-            if old.spec_hash != spec_hash {
+            if !old.may_become(&request.job) {
                 return Err(Halt::refused(format!(
                     "{folder} holds another job (`{}`); choose another folder",
                     old.spec.name
                 )));
+            }
+            if old.spec_hash != spec_hash {
+                // What it held before is put aside, and taken over where both have it.
+                let record = JobRecord { models, ..new_record(&request.job) };
+                return OpenJob::new(record, store).map_err(Halt::refused);
             }
             if let Some(name) =
                 old.models.keys().find(|name| old.models.get(*name) != models.get(*name))
@@ -269,18 +297,22 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
             // they are here, even if only a stitching was fetched so far.
             JobRecord { spec: request.job.clone(), source: None, ..old }
         }
-        None => JobRecord {
-            id: JobId::generate(),
-            user: user(),
-            submitted: SystemClock.now(),
-            vqfarm: env!("CARGO_PKG_VERSION").into(),
-            spec: request.job.clone(),
-            spec_hash,
-            models,
-            source: None,
-        },
+        None => JobRecord { models, ..new_record(&request.job) },
     };
     OpenJob::new(record, store).map_err(Halt::refused)
+}
+
+fn new_record(job: &Job) -> JobRecord {
+    JobRecord {
+        id: JobId::generate(),
+        user: user(),
+        submitted: SystemClock.now(),
+        vqfarm: env!("CARGO_PKG_VERSION").into(),
+        spec_hash: job.spec_hash(),
+        spec: job.clone(),
+        models: BTreeMap::new(),
+        source: None,
+    }
 }
 
 pub(crate) async fn write_record(job: &OpenJob) -> Result<(), Halt> {
@@ -323,6 +355,12 @@ async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u6
     for (index, found) in found {
         let key = keys::frame(index);
         match found {
+            Found::Frame(info)
+                if info.stopped.is_some() && is_kept(job, index).await.map_err(Halt::failed)? =>
+            {
+                // It goes on from where it was stopped.
+                job.store.delete(&key).await.map_err(Halt::failed)?;
+            }
             Found::Frame(_) => {
                 done.insert(index);
             }
@@ -344,14 +382,13 @@ async fn stored_frames(job: &OpenJob, tell: &mut Tell<'_>) -> Result<BTreeSet<u6
 /// The tasks whose results are stored.
 async fn made(job: &OpenJob, frames: &BTreeSet<u64>) -> Result<Vec<(u8, Range<u64>)>, Halt> {
     let mut made = job.plan.made(frames);
-    for (number, folder, tasks) in job.plan.work_folders() {
+    for (number, layer) in job.plan.handing_on() {
         if made.iter().any(|(layer, _)| *layer == number) {
             continue;
         }
+        let folder = keys::work_folder(&layer.name);
         let names = job.store.names(&folder).await.map_err(Halt::failed)?;
-        let stored = names.iter().filter_map(|name| keys::frame_index(name));
-        let stored = stored.filter(|index| *index < tasks).collect();
-        made.extend(ranges(&stored).into_iter().map(|range| (number, range)));
+        made.extend(layer.handed_on(&names).into_iter().map(|range| (number, range)));
     }
     Ok(made)
 }
@@ -393,6 +430,8 @@ struct Watch<'a, 't> {
     tell: &'a mut Tell<'t>,
     /// Frames that this run made.
     rendered: u64,
+    /// Frames whose pictures were there in another form of the job.
+    taken_over: u64,
     /// Frames that are there.
     stored: u64,
 }
@@ -445,9 +484,10 @@ impl Watch<'_, '_> {
 
     /// Keys become paths on this machine.
     fn pass_on(&mut self, mut event: Event) {
-        if let Event::Frame { path, adopted, .. } = &mut event {
+        if let Event::Frame { path, adopted, taken_over, .. } = &mut event {
             self.stored += 1;
-            self.rendered += u64::from(!*adopted);
+            self.rendered += u64::from(!*adopted && !*taken_over);
+            self.taken_over += u64::from(*taken_over);
             *path = self.out.join(&*path).display().to_string();
         }
         (self.tell)(&event);
@@ -460,6 +500,11 @@ async fn failures(queue: &dyn Queue, job: &OpenJob) -> Result<HashMap<u64, Strin
     let mut failures = HashMap::new();
     for task in tasks.into_iter().filter(|task| task.state == TaskState::Failed) {
         let reason = task.last_error.unwrap_or_else(|| "unknown".into());
+        let layer = job.plan.layers.get(usize::from(task.task.layer));
+        if let Some(layer) = layer.filter(|layer| matches!(layer.work, Work::Preview { .. })) {
+            failures.insert(layer.number_of(task.task.index), reason);
+            continue;
+        }
         let Some(frames) = job.frames_of(task.task) else {
             return Err(Halt::failed(format!("the frames are there, the overviews not: {reason}")));
         };

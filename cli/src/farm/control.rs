@@ -1,12 +1,13 @@
-//! `vqfarm pause`, `resume`, `cancel`, `retry`, `priority`.
+//! `vqfarm pause`, `resume`, `cancel`, `retry`, `keep`, `priority`.
 
 use std::process::ExitCode;
 
 use clap::Args;
-use vqfarm_proto::v1::{Job, JobRequest, RetryRequest, SetPriorityRequest};
+use vqfarm_proto::v1::{Job, JobRequest, KeepRequest, RetryRequest, SetPriorityRequest};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::numbers::{Numbers, numbers};
 
 /// A job to do something to.
 #[derive(Debug, Args)]
@@ -50,6 +51,34 @@ pub struct RetryArgs {
     layer: Option<String>,
 
     /// Print one JSON object: how many, and the job as it is then
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+const KEEP: &str = "\
+Examples:
+  Look at the previews, then render the ones you like to their end:
+    vqfarm fetch last previews
+    vqfarm keep last 3,7,12-14";
+
+/// Render some cells to their end, of a sweep that stops cells early
+///
+/// They go on from where they stopped. Cells that are named before the previews are ranked take the
+/// place of the best; later they are added to them, also when the job is done.
+#[derive(Debug, Args)]
+#[command(after_long_help = KEEP)]
+pub struct KeepArgs {
+    /// The job: its id, a part of it from either end, or `last`
+    job: String,
+
+    /// The cells, as in 3,7,12-14
+    #[arg(value_name = "CELLS", value_parser = numbers)]
+    cells: Numbers,
+
+    /// Print one JSON object: how many go on now, and the job as it is then
     #[arg(long)]
     json: bool,
 
@@ -125,6 +154,22 @@ pub async fn retry(args: RetryArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+pub async fn keep(args: KeepArgs) -> Outcome {
+    let mut farm = args.connect.connect().await?;
+    let request = KeepRequest { job: args.job.clone(), cells: args.cells.0.clone() };
+    let answer = farm.keep(request).await.map_err(|s| args.connect.explain(s))?.into_inner();
+    let job = answer.job.unwrap_or_default();
+    if args.json {
+        let value = serde_json::json!({
+            "kept": args.cells.0.len(), "continued": answer.continued, "job": show::job_json(&job),
+        });
+        show::json_lines([value])?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cells = show::count(args.cells.0.len() as u64, "cell");
+    tell(&job, false, &format!("keeps {cells}; {} that were stopped go on now", answer.continued))
+}
+
 fn tell(job: &Job, json: bool, what: &str) -> Outcome {
     if json {
         show::json_lines([show::job_json(job)])?;
@@ -132,46 +177,4 @@ fn tell(job: &Job, json: bool, what: &str) -> Outcome {
         anstream::eprintln!("{} ({}) {what}", job.name, show::short(&job.id));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Numbers as `3,7-9` has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Numbers(Vec<u64>);
-
-/// More tasks than this are not named one by one in a call.
-const MOST: u64 = 100_000;
-
-fn numbers(text: &str) -> Result<Numbers, String> {
-    let mut all = Vec::new();
-    for part in text.split(',').map(str::trim) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| {
-            text.trim().parse::<u64>().map_err(|_| format!("{part:?} is not a number or range"))
-        };
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return Err(format!("{part:?} runs backwards"));
-        }
-        if last - first >= MOST - (all.len() as u64).min(MOST) {
-            return Err(format!("more than {MOST} tasks"));
-        }
-        all.extend(first..=last);
-    }
-    all.sort_unstable();
-    all.dedup();
-    Ok(Numbers(all))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_tasks_are_read_as_people_write_them() {
-        assert_eq!(numbers("3,7-9").unwrap().0, [3, 7, 8, 9]);
-        assert_eq!(numbers("9, 7-8,7").unwrap().0, [7, 8, 9]);
-        for bad in ["", "x", "3,", "9-7", "-1", "0-99999999999", "0-99999,7"] {
-            assert!(numbers(bad).is_err(), "{bad}");
-        }
-    }
 }

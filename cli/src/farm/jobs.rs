@@ -147,6 +147,7 @@ pub async fn job(args: JobArgs) -> Outcome {
     let job = answer.job.unwrap_or_default();
     if args.json {
         let mut value = show::job_json(&job);
+        value["taken_over"] = answer.taken_over.into();
         value["storage"] = answer.storage.into();
         value["record"] = serde_json::from_str(&answer.record).unwrap_or(Value::Null);
         show::json_lines([value])?;
@@ -160,6 +161,10 @@ pub async fn job(args: JobArgs) -> Outcome {
     if let Some(source) = record.and_then(|record| record.source) {
         let which = if source.partial { "those there of" } else { "all of" };
         show::line(format!("frames     {which} job {}", source.job.short()))?;
+    }
+    if answer.taken_over > 0 {
+        let cells = show::count(answer.taken_over, "cell");
+        show::line(format!("taken over {cells}, whose pictures other jobs had"))?;
     }
     show::line(format!("priority   {}", job.priority))?;
     show::line(format!("state      {}", job.state().word()))?;

@@ -22,7 +22,7 @@ use anyhow::Context;
 
 pub use self::audit::{AuditArgs, ReconcileArgs};
 pub use self::client::ConnectArgs;
-pub use self::control::{JobAction, PriorityArgs, RetryArgs};
+pub use self::control::{JobAction, KeepArgs, PriorityArgs, RetryArgs};
 pub use self::fetch::FetchArgs;
 pub use self::jobs::{JobArgs, JobsArgs, TasksArgs};
 pub use self::logs::LogsArgs;
@@ -36,7 +36,7 @@ pub use self::workers::{DrainArgs, WorkersArgs};
 use crate::failure::Failure;
 
 pub use self::audit::{audit, reconcile};
-pub use self::control::{cancel, pause, priority, resume, retry};
+pub use self::control::{cancel, keep, pause, priority, resume, retry};
 pub use self::fetch::{fetch, receive};
 pub use self::jobs::{job, jobs, tasks};
 pub use self::logs::logs;

@@ -40,7 +40,7 @@ pub async fn stitch(stitching: Stitching<'_>, watch: bool, json: bool) -> Outcom
     let mut farm = stitching.connect.connect().await?;
     let wanted = stitching.look_up(&mut farm).await?;
     let answer = stitching.submit(farm, &wanted, false).await?;
-    tell(Telling { json, dry_run: false, watch }, &answer)?;
+    tell(Telling { json, dry_run: false, watch }, &answer, None)?;
     let id = answer.job.unwrap_or_default().id;
     if watch { watch_job(stitching.connect, &id, json).await } else { Ok(ExitCode::SUCCESS) }
 }

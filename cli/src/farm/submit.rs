@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
+use vqfarm_core::cost::{DeviceTime, Estimate};
 use vqfarm_core::id::{RequestId, UserName};
 use vqfarm_core::job::FieldError;
 use vqfarm_proto::Refusal;
-use vqfarm_proto::v1::{PutAssetsRequest, Reason, SubmitRequest, SubmitResponse};
+use vqfarm_proto::v1::{self, PutAssetsRequest, Reason, SubmitRequest, SubmitResponse};
 
 use super::client::{ConnectArgs, Farm, is_passing};
 use super::status::sentence;
 use super::watch::watch_job;
 use super::{Outcome, models, show};
+use crate::estimate::{self, ConfirmArgs};
 use crate::failure::Failure;
 use crate::job::assets::Asset;
 use crate::job::{self, JobArgs};
@@ -38,7 +40,9 @@ the job failed and 3 when it was cancelled.";
 
 /// Submit a job to the farm
 ///
-/// Models that the farm lacks are pushed first. When this has answered, the job is safe: it
+/// First it says what the job will take, by what the farm's workers have measured of pictures
+/// alike. A large job is asked about on a terminal and takes --yes elsewhere. Models that the farm
+/// lacks are pushed then. When this has answered, the job is safe: it
 /// survives the end of the coordinator and the loss of Redis.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -66,7 +70,10 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
-    /// Print one JSON object: the job, and why some of it cannot run now, if so
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+
+    /// Print one JSON object: the job, what it will take, and why some of it cannot run now, if so
     #[arg(long)]
     json: bool,
 
@@ -88,37 +95,51 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
     let names: BTreeSet<String> = resolved.job.models().into_iter().map(|m| m.name).collect();
     let missing =
         models::missing(&mut farm, &args.connect, &library, names.into_iter().collect()).await?;
+    let mut batches = batches(&resolved.assets);
+    let last = batches.pop().unwrap_or_default();
+    let mut message = SubmitRequest {
+        job: serde_json::to_string(&resolved.job).context("cannot write the job as JSON")?,
+        request_id: request.to_string(),
+        priority: args.priority,
+        user: user.to_string(),
+        dry_run: true,
+        offered: missing.iter().map(models::describe).collect(),
+        ..SubmitRequest::default()
+    };
+    if args.dry_run {
+        message.assets = last.clone();
+    }
+    let refuse = |fields| resolved.refuse(fields);
+    // Nothing is stored of a job that would be refused, or that is larger than meant.
+    let mut answer = send(farm.clone(), &args.connect, message.clone(), refuse).await?;
+    let is_sweep = resolved.job.animation.is_none();
+    let estimate = answer.estimate.take().map(estimated);
+    if let Some(estimate) = &estimate {
+        if !args.json {
+            anstream::eprintln!("{}", estimate::sentence(estimate, is_sweep));
+        }
+        if !args.dry_run {
+            args.confirm.confirm(estimate, is_sweep)?;
+        }
+    }
     if !args.dry_run {
         for entry in &missing {
             models::push_entry(&mut farm, &args.connect, entry).await?;
             anstream::eprintln!("{}: pushed to the farm", entry.name);
         }
-    }
-    let mut batches = batches(&resolved.assets);
-    let last = batches.pop().unwrap_or_default();
-    let mut message = SubmitRequest {
-        job: serde_json::to_string(&resolved.job).context("cannot write the job as JSON")?,
-        assets: last,
-        request_id: request.to_string(),
-        priority: args.priority,
-        user: user.to_string(),
-        dry_run: args.dry_run,
-        offered: missing.iter().map(models::describe).collect(),
-        ..SubmitRequest::default()
-    };
-    if !batches.is_empty() && !args.dry_run {
-        // Nothing is sent ahead of a job that would be refused.
-        message.dry_run = true;
-        let refuse = |fields| resolved.refuse(fields);
-        send(farm.clone(), &args.connect, message.clone(), refuse).await?;
-        message.dry_run = false;
         put_assets(farm.clone(), &args.connect, &request, batches).await?;
+        let message = SubmitRequest { dry_run: false, offered: vec![], assets: last, ..message };
+        answer = send(farm, &args.connect, message, refuse).await?;
     }
-    let answer = send(farm, &args.connect, message, |fields| resolved.refuse(fields)).await?;
     let how = Telling { json: args.json, dry_run: args.dry_run, watch: args.watch };
-    tell(how, &answer)?;
+    tell(how, &answer, estimate.as_ref())?;
     let id = answer.job.unwrap_or_default().id;
     if args.watch { watch_job(&args.connect, &id, args.json).await } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn estimated(estimate: v1::Estimate) -> Estimate {
+    let v1::Estimate { frames, iterations, device_seconds, device } = estimate;
+    Estimate { frames, iterations, time: device_seconds.map(|s| DeviceTime { seconds: s, device }) }
 }
 
 /// Files in portions that fit into a message each, the job's own beside the last of them.
@@ -213,13 +234,17 @@ pub struct Telling {
 }
 
 /// The id goes to standard output, everything else to standard error.
-pub fn tell(how: Telling, answer: &SubmitResponse) -> anyhow::Result<()> {
+pub fn tell(
+    how: Telling,
+    answer: &SubmitResponse,
+    estimate: Option<&Estimate>,
+) -> anyhow::Result<()> {
     let job = answer.job.clone().unwrap_or_default();
     if how.json {
         // While it is watched, the job's own lines follow.
         return show::json_lines([json!({
             "job": show::job_json(&job), "existed": answer.existed, "dry_run": how.dry_run,
-            "reasons": answer.reasons,
+            "reasons": answer.reasons, "estimate": estimate.map(estimate::as_json),
         })]);
     }
     let tasks = show::count(job.total().tasks, "task");

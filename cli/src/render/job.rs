@@ -63,7 +63,7 @@ fn check_models(resolved: &Resolved, library: &Library) -> Result<(), Failure> {
     resolved.refuse(resolved.job.models().into_iter().filter_map(unfit).collect())
 }
 
-/// Refuses a folder that holds another job's results.
+/// Refuses a folder that holds another job's results. A changed sweep takes over what it still has.
 fn check_out(out: &Path, job: &Job) -> Result<(), Failure> {
     let record = out.join(keys::JOB_RECORD);
     let bytes = match fs::read(&record) {
@@ -76,7 +76,7 @@ fn check_out(out: &Path, job: &Job) -> Result<(), Failure> {
     let stored: JobRecord = serde_json::from_slice(&bytes).map_err(|error| {
         Failure::Usage(format!("{}: not a job of vqfarm: {error}", record.display()))
     })?;
-    if stored.spec_hash != job.spec_hash() {
+    if !stored.may_become(job) {
         let message = format!(
             "--out {}: the folder holds another job ({:?}); choose another folder, or remove \
              this one to start over",

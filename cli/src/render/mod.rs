@@ -12,6 +12,7 @@ use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
 
 use crate::failure::{Failure, USAGE, is_broken_pipe};
 use crate::job::JobArgs;
+use crate::numbers::{Numbers, numbers};
 use crate::style;
 use crate::worker::{self, Outcome, Worker};
 use job::Loaded;
@@ -28,15 +29,22 @@ Examples:
   Make a picture again, as it was or with more iterations:
     vqfarm render --from out/sweep/frames/000003.png --set render.iterations=500
 
-  The grid again, quicker, and in another folder because the pictures differ:
+  More of the grid; what is there is taken over:
+    vqfarm render examples/sweep.toml --axis seed=1-4 --out out/sweep
+
+  The grid again, quicker, in another folder:
     vqfarm render examples/sweep.toml --set render.iterations=50 --out out/quick
 
 Exit status: 0 done, 1 failed, 2 bad usage or job file, 130 interrupted.";
 
+/// Cells that can be named at a time.
+const MOST_KEPT: usize = 10_000;
+
 /// Render a job on this machine
 ///
 /// Frames go to OUT/frames, the contact sheet, gallery or film and scores to OUT/out. Frames that are
-/// stored already are not rendered again.
+/// stored already are not rendered again. A folder may hold a sweep of the same name in another
+/// form: pictures that both have are taken over, the others are kept in OUT/cells.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct RenderArgs {
@@ -46,6 +54,10 @@ pub struct RenderArgs {
     /// Folder of the results [default: out/NAME]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Render these cells to their end, of a sweep that stops cells early, as in 3,7,12-14
+    #[arg(long, value_name = "CELLS", value_parser = numbers)]
+    keep: Option<Numbers>,
 
     /// Where to compute: auto, cpu, cuda, cuda:1
     #[arg(long, value_name = "DEVICE", default_value = "auto", env = "VQFARM_DEVICE")]
@@ -88,6 +100,9 @@ pub fn run(args: RenderArgs) -> ExitCode {
 
 fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     let job = job::load(&args)?;
+    if args.keep.as_ref().is_some_and(|Numbers(cells)| cells.len() > MOST_KEPT) {
+        return Err(Failure::Usage(format!("--keep: {MOST_KEPT} cells are the most at a time")));
+    }
     job::store_assets(&job)?;
     let worker = start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
@@ -117,6 +132,10 @@ fn start(args: &RenderArgs, loaded: &Loaded) -> anyhow::Result<Worker> {
     if let Some(threads) = args.threads {
         command.arg("--threads").arg(threads.to_string());
     }
+    if let Some(Numbers(cells)) = &args.keep {
+        let cells: Vec<String> = cells.iter().map(u64::to_string).collect();
+        command.arg("--keep").arg(cells.join(","));
+    }
     if let Some(models) = &args.job.models {
         command.arg("--models").arg(models);
     }
@@ -135,12 +154,15 @@ fn exit_status(summary: &Summary) -> ExitCode {
 
 /// The result for people: what was made goes to standard output, advice to standard error.
 pub fn say(summary: &Summary) -> io::Result<()> {
-    let Summary { cells, frames, rendered, failed, seconds, .. } = summary;
+    let Summary { cells, frames, rendered, taken_over, failed, seconds, .. } = summary;
     let pace = summary.iterations_per_second;
-    let made = match rendered {
+    let mut made = match rendered {
         0 => String::new(),
         _ => format!(" ({rendered} in {seconds:.1} s, {pace:.1} iterations a second)"),
     };
+    if *taken_over > 0 {
+        made += &format!(", {taken_over} taken over from before");
+    }
     let mut out = anstream::stdout().lock();
     writeln!(out, "{frames} of {cells} frames{made}")?;
     writeln!(out, "  frames         {}", summary.frames_dir)?;

@@ -27,6 +27,7 @@ struct Total {
     cells: u64,
     done: u64,
     stored: u64,
+    taken_over: u64,
     started: Instant,
     /// Iterations made in this run, of so many.
     made: u64,
@@ -73,10 +74,10 @@ impl Progress {
             Event::Progress { cell, iteration, iterations, round } => {
                 self.advance((*round, *cell), *iteration, *iterations);
             }
-            Event::Frame { cell, adopted, .. } => {
+            Event::Frame { cell, adopted, taken_over, .. } => {
                 self.finish_cell((None, *cell));
                 if let Some(total) = &mut self.total {
-                    total.frame(*adopted);
+                    total.frame(*adopted, *taken_over);
                 }
             }
             Event::Failed { cell, reason } => {
@@ -168,7 +169,16 @@ impl Total {
         bar.set_prefix("frames");
         bar.set_position(stored);
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, cells, done: stored, stored, started: Instant::now(), made: 0, iterations }
+        Self {
+            bar,
+            cells,
+            done: stored,
+            stored,
+            taken_over: 0,
+            started: Instant::now(),
+            made: 0,
+            iterations,
+        }
     }
 
     fn advance(&mut self, step: u64) {
@@ -176,16 +186,25 @@ impl Total {
         self.tell();
     }
 
-    fn frame(&mut self, adopted: bool) {
+    fn frame(&mut self, adopted: bool, taken_over: bool) {
         // Frames that were there before are counted from the start.
         if self.done < self.cells && !(adopted && self.done < self.stored) {
             self.done += 1;
         }
         self.bar.set_position(self.done);
+        if taken_over {
+            self.taken_over += 1;
+            // About as many iterations as a frame has need not be made.
+            self.iterations -= self.iterations / (self.cells - self.done + 1).max(1);
+        }
         self.tell();
     }
 
     fn tell(&self) {
+        let taken_over = match self.taken_over {
+            0 => String::new(),
+            n => format!("{n} taken over, "),
+        };
         let seconds = self.started.elapsed().as_secs_f64();
         if self.made == 0 || seconds <= 0.0 {
             return;
@@ -193,7 +212,7 @@ impl Total {
         let pace = self.made as f64 / seconds;
         let left = self.iterations.saturating_sub(self.made) as f64 / pace;
         let left = indicatif::HumanDuration(Duration::from_secs_f64(left));
-        self.bar.set_message(format!("{pace:.1} iterations/s, {left:#} left"));
+        self.bar.set_message(format!("{taken_over}{pace:.1} iterations/s, {left:#} left"));
     }
 }
 

@@ -122,8 +122,10 @@ impl TestFarm {
             }
         } else {
             let record = self.farm.record(ticket.task.job).await.unwrap().unwrap();
-            let frame = frame_of(ticket.task.index, &record.spec_hash);
-            store.create(&keys::frame(ticket.task.index), frame.into()).await.unwrap();
+            let layer = &record.plan().unwrap().layers[usize::from(ticket.task.layer)];
+            let index = layer.number_of(ticket.task.index);
+            let frame = frame_of(index, &record.spec_hash);
+            store.create(&keys::frame(index), frame.into()).await.unwrap();
         }
         self.farm.queue.commit(ticket).await.unwrap();
     }
@@ -206,6 +208,7 @@ fn frame_of(index: u64, spec: &str) -> Vec<u8> {
         models: BTreeMap::new(),
         score: None,
         version: "test".into(),
+        stopped: None,
         film: false,
     };
     frame::encode(&RgbImage::new(8, 8), &info).unwrap()

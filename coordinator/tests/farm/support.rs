@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 use vqfarm_coordinator::options::{Cli, Options};
 use vqfarm_coordinator::{Farm, Service};
 use vqfarm_core::file::{Document, Limits};
-use vqfarm_core::id::{JobId, ModelName, RequestId, WorkerId};
+use vqfarm_core::id::{JobId, ModelName, RequestId, TaskId, WorkerId};
 use vqfarm_core::keys;
 use vqfarm_core::needs::Role;
 use vqfarm_core::record::ModelRecord;
@@ -101,6 +101,12 @@ impl TestFarm {
         tickets.len()
     }
 
+    /// The number by which people know a task.
+    pub async fn number(&self, task: TaskId) -> u64 {
+        let record = self.farm.record(task.job).await.unwrap().unwrap();
+        record.plan().unwrap().layers[usize::from(task.layer)].number_of(task.index)
+    }
+
     /// Stores what a worker would: a frame, or the outputs.
     pub async fn store_frame(&self, job: JobId, index: u64, layer: u8) {
         let store = self.farm.storage.job(job);
@@ -111,6 +117,7 @@ impl TestFarm {
             return;
         }
         let record = self.farm.record(job).await.unwrap().unwrap();
+        let index = self.number(TaskId { job, layer, index }).await;
         let bytes = frame_of(index, &record.spec_hash);
         store.create(&keys::frame(index), bytes.into()).await.unwrap();
     }
@@ -125,6 +132,7 @@ pub fn frame_of(index: u64, spec: &str) -> Vec<u8> {
         models: BTreeMap::new(),
         score: None,
         version: "test".into(),
+        stopped: None,
         film: false,
     };
     frame::encode(&RgbImage::new(8, 8), &info).unwrap()

@@ -260,6 +260,7 @@ impl Document {
         }
         if let Some(sweep) = &mut job.sweep {
             sweep.write_combine();
+            sweep.order.get_or_insert_default();
         }
         Ok(job)
     }
@@ -418,6 +419,9 @@ fn check_sweep(job: &Job, cells: &Sweep, limits: Limits, errors: &mut Vec<FieldE
         let message =
             format!("{} cells are more than the {} allowed here", cells.len(), limits.cells);
         errors.push(FieldError::new("sweep", message));
+    }
+    if let Some(early_stop) = job.early_stop() {
+        errors.extend(early_stop.check(cells, job.render.iterations));
     }
     let axes: Vec<&str> = cells.axes().map(|(name, _)| name).collect();
     let found = job.output.contact_sheet.check(&axes);

@@ -51,6 +51,13 @@ impl Combine {
         self.root.len()
     }
 
+    /// The factors whose product it is, each as its length and the axes in it.
+    pub fn factors(&self) -> Vec<(u64, Vec<usize>)> {
+        let mut factors = Vec::new();
+        self.root.factors(&mut factors);
+        factors
+    }
+
     /// For cell `index`, below [`Self::len`], the place of each axis's value in `places`.
     pub fn places(&self, index: u64, places: &mut [u64]) {
         self.root.place(index, places);
@@ -61,6 +68,22 @@ impl Node {
     fn len(&self) -> u64 {
         match self {
             Self::Axis(_, len) | Self::Cross(_, len) | Self::Together(_, len) => *len,
+        }
+    }
+
+    fn factors(&self, found: &mut Vec<(u64, Vec<usize>)>) {
+        match self {
+            Self::Cross(factors, _) => factors.iter().for_each(|node| node.factors(found)),
+            Self::Axis(_, len) | Self::Together(_, len) => found.push((*len, self.axes())),
+        }
+    }
+
+    fn axes(&self) -> Vec<usize> {
+        match self {
+            Self::Axis(axis, _) => vec![*axis],
+            Self::Cross(nodes, _) | Self::Together(nodes, _) => {
+                nodes.iter().flat_map(Self::axes).collect()
+            }
         }
     }
 

@@ -3,6 +3,9 @@
 mod axis;
 mod combine;
 mod condition;
+mod coverage;
+mod early_stop;
+mod order;
 mod random;
 mod range;
 mod template;
@@ -17,6 +20,9 @@ use serde_json::Value;
 pub use self::axis::{Axes, Axis, Replace};
 use self::combine::Combine;
 use self::condition::Condition;
+use self::coverage::{Coverage, Factor};
+pub use self::early_stop::{EarlyStop, Keep};
+pub use self::order::{CellOrder, Order};
 pub use self::random::{Random, Scale};
 pub use self::range::Range;
 use self::template::Template;
@@ -42,6 +48,13 @@ pub struct SweepSpec {
     /// Which combinations are cells, as `style != 'dots' or seed < 3`; all when left out.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// In which order cells are rendered. A resolved job says it; where one does not, it is of a
+    /// version that knew [`Order::Ascending`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    /// Only the best cells are rendered to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
     /// So many draws of the prompt's variants, by their weights, in place of all. A resolved job
     /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +181,23 @@ impl Sweep {
             return Err("it holds for none of the combinations".into());
         }
         Ok(kept.into())
+    }
+
+    /// In which order its cells are rendered.
+    pub fn order(&self, order: Order) -> CellOrder {
+        let free = |axis: usize| {
+            let axis = &self.axes[axis];
+            !axis.is_field || fields::is_free_in_a_batch(&axis.name)
+        };
+        let factor =
+            |(len, axes): (u64, Vec<usize>)| Factor { len, is_free: axes.into_iter().all(free) };
+        match order {
+            Order::Ascending => CellOrder::Ascending,
+            Order::Coverage => {
+                let factors = self.combine.factors().into_iter().map(factor).collect();
+                CellOrder::coverage(Coverage::new(factors), self.kept.as_deref())
+            }
+        }
     }
 
     /// How many cells; at least 1.

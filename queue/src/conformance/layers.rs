@@ -124,6 +124,29 @@ pub async fn all_waits_for_every_layer_below(s: &Subject<'_>) {
     assert_eq!(s.state(id).await, JobState::Done);
 }
 
+pub async fn what_is_done_over_holds_up_all_above(s: &Subject<'_>) {
+    let id = s.submit(1, "ann", &[(2, Independent), (1, All), (2, All), (1, All)]).await;
+    for layer in 0..4 {
+        for ticket in s.lease("w", 9).await {
+            assert_eq!(ticket.task.layer, layer);
+            s.commit(&ticket).await;
+        }
+    }
+    assert_eq!(s.state(id).await, JobState::Done);
+    for (layer, index) in [(0, 1), (2, 0)] {
+        let which = Retry::Tasks { layer, indices: vec![index] };
+        assert_eq!(s.queue.retry(id, &which).await, Ok(1));
+    }
+    let lowest = s.lease("w", 9).await;
+    assert_eq!(lowest.iter().map(|t| (t.task.layer, t.task.index)).collect::<Vec<_>>(), [(0, 1)]);
+    assert_eq!(s.lease("w", 9).await, [], "what is above waits, whatever is done in between");
+    s.commit(&lowest[0]).await;
+    let above = s.lease("w", 9).await;
+    assert_eq!(above.iter().map(|t| (t.task.layer, t.task.index)).collect::<Vec<_>>(), [(2, 0)]);
+    s.commit(&above[0]).await;
+    assert_eq!(s.state(id).await, JobState::Done);
+}
+
 pub async fn stored_tasks_are_not_leased(s: &Subject<'_>) {
     let mut sweep = job(1, "ann", &[(6, Independent), (1, All)]);
     sweep.done = vec![(0, 0..2), (0, 4..5)];

@@ -177,9 +177,11 @@ impl Ground {
             cores: None,
             batch,
             ahead: true,
+            cells: vqfarm_worker::cells::Cells::Farm(self.storage.clone()),
             jobs: Jobs::Stored(StoredJobs::new(self.storage.clone())),
             cache: Some(cache),
             logs: None,
+            speeds: Arc::new(vqfarm_worker::speeds::Speeds::new(None)),
             meters: meters.clone(),
             events,
         };

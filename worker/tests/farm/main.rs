@@ -29,6 +29,7 @@ async fn standalone(job: Job, out: &Path) -> BTreeMap<String, Vec<u8>> {
         threads: 1,
         batch: 1,
         library: library(),
+        keep: Vec::new(),
     };
     let (_stop, stopped) = watch::channel(false);
     assert_eq!(standalone::render(request, &mut |_| (), stopped).await, End::Done);

@@ -68,8 +68,8 @@ local function offer_layers(j, l)
   for at = l.at + 1, j.size - 1 do
     local above = layer(j, at)
     if above.kind == 3 or above.kind == 2 and at == l.at + 1 then offer_layer(j, above) end
-    -- What is above it waits for it, too.
-    if above.kind == 3 then break end
+    -- What is above it waits for it, too, unless it is done.
+    if above.kind == 3 and above.done < above.tasks then break end
   end
 end
 
@@ -77,7 +77,7 @@ end
 local function opened_by_layer(j, l)
   for at = l.at + 1, j.size - 1 do
     local above = layer(j, at)
-    if above.kind == 3 then return available(j, above) end
+    if above.kind == 3 and above.done < above.tasks then return available(j, above) end
   end
   return 0
 end
