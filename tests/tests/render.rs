@@ -130,6 +130,16 @@ fn a_picture_says_enough_to_be_made_again() {
     let pixels = |path: &str| image::open(bench.path(path)).unwrap().to_rgb8();
     assert!(pixels("again/frames/000000.png") == pixels("o/frames/000005.png"));
 
+    // Braces that mean themselves stay that.
+    let braces = r#"sweep.prompt="a {{{colour}|black}} {thing}""#;
+    let all = bench.render(&["job.toml", "--set", braces, "--out", "braces"]);
+    assert_eq!(all.status, 0, "{}", all.stderr);
+    let frame = "braces/frames/000000.png";
+    let again = bench.render(&["--from", frame, "--out", "braces-again"]);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(pixels("braces-again/frames/000000.png") == pixels(frame));
+    assert!(!bench.path("braces-again/frames/000001.png").exists());
+
     let plain = image::RgbImage::new(8, 8);
     plain.save(bench.path("plain.png")).unwrap();
     fs::write(bench.path("none.png"), "no picture").unwrap();

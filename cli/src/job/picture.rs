@@ -8,6 +8,7 @@ use serde_json::json;
 use vqfarm_core::file::Document;
 use vqfarm_core::keys;
 use vqfarm_core::record::{FRAME_INFO, FrameInfo};
+use vqfarm_core::sweep::escaped_prompt;
 use vqfarm_weights::library::Library;
 
 /// The job that makes a picture again, and the folder that its files are in.
@@ -32,6 +33,10 @@ pub fn job_of(path: &Path, library: &Library) -> Result<(Document, PathBuf), Str
     }
     let mut document = Document::empty();
     document.resolve("version", "render", &json!(info.settings));
+    if let Some(prompt) = escaped_prompt(&info.settings.prompt) {
+        document.remove("render.prompt");
+        document.resolve("version", "sweep.axes.prompt", &json!([prompt]));
+    }
     document.resolve("version", "name", &json!(super::name_of(&info.settings.prompt)));
     // A job's files lie beside its folder of frames.
     let folder = super::folder_of(path);

@@ -1,7 +1,10 @@
 //! `vqfarm top` on a terminal, as a person sees and steers it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use vqfarm_testing::terminal::{KITTY, Program, Terminal};
 
@@ -27,13 +30,20 @@ fn in_a_shell(farm: &TestFarm, flags: &str, columns: u16, lines: u16) -> Termina
 fn a_job_is_seen_and_paused_and_the_terminal_given_back() {
     let farm = TestFarm::start();
     let id = farm.submit();
-    farm.work(2);
+    farm.work(1);
+    let frames = || -> BTreeSet<_> {
+        let files = fs::read_dir(farm.stored(&id).join("frames")).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let first = frames();
+    farm.work(1);
+    let newest = format!("frames/{}", frames().difference(&first).next().unwrap());
     let mut terminal = in_a_shell(&farm, "", 80, 24);
     let modes = terminal.modes();
     let shown = terminal.until("the job", |screen| screen.contents().contains("boats"));
     assert!(shown.contains(&id[24..]) && shown.contains("running"), "{shown}");
     assert_ne!(terminal.modes(), modes, "keys come one by one");
-    terminal.until("the newest frame", |screen| screen.contents().contains("frames/000001.png"));
+    terminal.until("the newest frame", |screen| screen.contents().contains(&newest));
 
     terminal.press("p");
     terminal.until_text("is paused");
@@ -141,6 +151,29 @@ fn a_signal_ends_it_as_well() {
         !screen.alternate_screen() && !screen.hide_cursor()
     });
     assert!(terminal.wait().success());
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let farm = TestFarm::start();
+    let terminal = in_a_shell(&farm, "--no-images", 80, 24);
+    terminal.until_text("none yet; submit one");
+    let shell = terminal.pid();
+    let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let top = children.trim();
+    // The terminal is the shell's and goes with it, as when a connection is lost.
+    let killed = Command::new("kill").args(["-KILL", &shell.to_string()]).status().unwrap();
+    assert!(killed.success());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // Nobody may have asked yet how it ended.
+    let runs = || {
+        fs::read_to_string(format!("/proc/{top}/stat"))
+            .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.starts_with(" Z")))
+    };
+    while runs() {
+        assert!(Instant::now() < deadline, "process {top} goes on without a terminal");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -11,12 +11,10 @@ use crate::sweep;
 /// of this one picture.
 pub fn fields_of(settings: &RenderSettings) -> Vec<(String, String)> {
     let mut tree = fields::to_json(settings);
-    let prompt = &settings.prompt;
-    // In `[render]` it would be read as several prompts; a value of an axis has braces only.
-    let axis = sweep::has_variants(prompt).then(|| {
+    // In `[render]` it would be read as several prompts.
+    let axis = sweep::escaped_prompt(&settings.prompt).map(|prompt| {
         fields::put(&mut tree, "prompt", Value::Null);
-        let escaped = prompt.replace('{', "{{").replace('}', "}}");
-        ("sweep.axes.prompt".to_owned(), toml(&json!([escaped])))
+        ("sweep.axes.prompt".to_owned(), toml(&json!([prompt])))
     });
     let mut lines = Vec::new();
     flatten("render", &tree, &mut lines);

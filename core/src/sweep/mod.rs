@@ -27,6 +27,7 @@ pub use self::random::{Random, Scale};
 pub use self::range::Range;
 use self::template::Template;
 pub(crate) use self::variants::are_in as has_variants;
+pub use self::variants::escaped as escaped_prompt;
 pub use self::written::Beside;
 pub(crate) use self::written::Files;
 use crate::check;

@@ -45,6 +45,13 @@ pub fn are_in(text: &str) -> bool {
     parse(text).map_or(true, |pieces| pieces.iter().any(|piece| !matches!(piece, Piece::Text(_))))
 }
 
+/// What an axis of prompts must say to mean this very text, where a job's prompt would be read as
+/// having variants.
+pub fn escaped(text: &str) -> Option<String> {
+    // A value of an axis has braces only.
+    are_in(text).then(|| text.replace('{', "{{").replace('}', "}}"))
+}
+
 struct Parser<'a> {
     rest: &'a str,
 }

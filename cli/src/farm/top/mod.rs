@@ -82,7 +82,6 @@ async fn run(
     tasks.spawn(details::follow(farm.clone(), wished, painter, events.clone()));
     let mut inputs = EventStream::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
-    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen to signals")?;
     while !app.quit {
         screen.terminal.draw(|frame| view::draw(&app, frame)).context("cannot draw")?;
         let event = tokio::select! {
@@ -93,7 +92,6 @@ async fn run(
                 None => return Ok(()),
             },
             _ = terminate.recv() => return Ok(()),
-            _ = hang_up.recv() => return Ok(()),
             Some(Err(panic)) = tasks.join_next() => {
                 return Err(anyhow!("a part of the cockpit ended: {panic}").into());
             }

@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal};
 use std::panic;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use anyhow::Context;
 use crossterm::cursor::Show;
@@ -12,6 +14,8 @@ use crossterm::terminal::{
 };
 use ratatui::DefaultTerminal;
 use ratatui::backend::CrosstermBackend;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::failure::Failure;
 
@@ -42,6 +46,10 @@ impl Screen {
             give_back();
             tell(panic);
         }));
+        thread::Builder::new()
+            .name("hang-up".into())
+            .spawn(end_with_the_terminal)
+            .context("cannot start the thread that watches the terminal")?;
         let terminal = enter().inspect_err(|_| give_back()).context("cannot take the terminal")?;
         Ok(Self { terminal })
     }
@@ -50,6 +58,22 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
+    }
+}
+
+/// What a shell says of a program that a hang-up ended.
+const HUNG_UP: i32 = 129;
+
+/// Ends the program when its terminal is gone, as when a connection is lost: what reads the
+/// keyboard would read nothing again and again, and never see another thing.
+fn end_with_the_terminal() {
+    let stdin = io::stdin();
+    // A hang-up is told of unasked.
+    let mut watched = [PollFd::new(&stdin, PollFlags::empty())];
+    while let Err(Errno::INTR) = poll(&mut watched, None) {}
+    if watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        give_back();
+        process::exit(HUNG_UP);
     }
 }
 
