@@ -251,8 +251,10 @@ async fn until_stopped(
 async fn listen(mut told: mpsc::UnboundedReceiver<Told>) {
     while let Some(told) = told.recv().await {
         match told {
-            Told::Event(Event::Warning { message }) => tracing::debug!(message),
-            Told::Event(event) => tracing::trace!(?event),
+            Told::Event(event) => match *event {
+                Event::Warning { message } => tracing::debug!(message),
+                event => tracing::trace!(?event),
+            },
             Told::Storage(error) => tracing::debug!(error, "a frame was not stored"),
         }
     }

@@ -69,7 +69,7 @@ pub struct Worker {
 
 /// What a worker tells.
 pub enum Told {
-    Event(Event),
+    Event(Box<Event>),
     /// A frame could not be stored; the next ones will hardly fare better.
     Storage(String),
 }
@@ -149,7 +149,7 @@ impl Worker {
 impl Shift {
     pub fn tell(&self, event: Event) {
         // Nobody listening is fine.
-        let _ = self.worker.events.send(Told::Event(event));
+        let _ = self.worker.events.send(Told::Event(Box::new(event)));
     }
 
     /// The worker as the queue shall know it now.

@@ -452,7 +452,7 @@ impl Watch<'_, '_> {
         loop {
             tokio::select! {
                 heard = told.recv() => match heard {
-                    Some(Told::Event(event)) => self.pass_on(event),
+                    Some(Told::Event(event)) => self.pass_on(*event),
                     Some(Told::Storage(message)) => {
                         ended.get_or_insert(Err(Halt::failed(message)));
                         brake.raise(Stop::Now);

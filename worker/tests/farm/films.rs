@@ -118,7 +118,9 @@ async fn an_optimiser_that_is_kept_goes_on_to_the_bit_wherever_the_chain_breaks(
     let mut made = 0;
     while made < 6 {
         let told = worker.told.recv().await.unwrap();
-        made += u32::from(matches!(told, Told::Event(Progress::Frame { .. })));
+        made += u32::from(
+            matches!(told, Told::Event(event) if matches!(*event, Progress::Frame { .. })),
+        );
     }
     worker.brake.raise(Stop::Now);
     worker.end().await;

@@ -216,7 +216,9 @@ async fn a_queue_that_lost_its_memory_costs_no_frame() {
     assert_eq!(frames(&store).await.len(), 4);
     let mut adopted = 0;
     while let Ok(told) = worker.told.try_recv() {
-        adopted += u32::from(matches!(told, Told::Event(Progress::Frame { adopted: true, .. })));
+        adopted += u32::from(
+            matches!(told, Told::Event(event) if matches!(*event, Progress::Frame { adopted: true, .. })),
+        );
     }
     assert!(adopted >= 2, "what was stored is adopted, not rendered again");
 }
