@@ -158,7 +158,7 @@ pub fn train(options: Options) -> Result<()> {
         adam.step(&model.params, &gradient, rate(o.rate, WARM_UP, step, o.steps), step);
 
         log.add("told apart", &critic.learn(&x, &y, step));
-        log.add("error", &error);
+        log.add("mse", &error);
         if step % 50 == 49 {
             println!(
                 "step {step}{} codes {} pace {:.2}/s",
