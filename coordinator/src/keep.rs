@@ -1,17 +1,20 @@
 //! Which cells of a sweep that stops them early go on to their end, because somebody says so.
 
+use futures::stream::{self, StreamExt, TryStreamExt};
 use vqfarm_core::id::JobId;
 use vqfarm_core::keys;
 use vqfarm_core::plan::{Plan, Work};
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{JobSnapshot, JobState, QueueError, Retry};
-use vqfarm_storage::{Found, check};
+use vqfarm_storage::{Found, JobStore, check};
 
 use crate::error::{Error, Result};
 use crate::farm::Farm;
 
 /// Cells of one call.
 const MOST: usize = 10_000;
+/// Cells that are looked at in storage at once.
+const AT_ONCE: usize = 16;
 
 impl Farm {
     /// Has cells rendered to their end; answers with how many that were stopped go on now. May be
@@ -34,20 +37,16 @@ impl Farm {
         let plan = record.plan().map_err(|e| Error::refused(Reason::Internal, e.to_string()))?;
         refuse(&plan, cells)?;
         let store = self.storage.job(job);
-        for cell in cells {
-            // Before the queue hears of it, so that no worker finds otherwise.
-            store.create(&keys::keep(*cell), "".into()).await?;
-        }
-        let mut again = Vec::new();
-        for cell in cells {
-            let key = keys::frame(*cell);
-            let found = check(&store, &key, &record.spec_hash).await?;
-            let is_finished = matches!(&found, Found::Frame(info) if info.stopped.is_none());
-            if let (false, Some((_, task))) = (is_finished, plan.maker(*cell)) {
-                store.delete(&key).await?;
-                again.push(task);
-            }
-        }
+        let unfinished = stream::iter(cells.iter().copied())
+            .map(|cell| {
+                let (store, spec_hash) = (&store, &record.spec_hash);
+                async move { want(store, cell, spec_hash).await.map(|open| open.then_some(cell)) }
+            })
+            .buffered(AT_ONCE)
+            .try_filter_map(|cell| async move { Ok(cell) });
+        let unfinished: Vec<u64> = unfinished.try_collect().await?;
+        let again = unfinished.into_iter().filter_map(|cell| plan.maker(cell));
+        let again: Vec<u64> = again.map(|(_, task)| task).collect();
         let mut continued = 0;
         for (number, layer) in (0..).zip(&plan.layers) {
             let indices = match layer.work {
@@ -63,6 +62,19 @@ impl Farm {
         }
         Ok((continued, self.queue.job(job).await?))
     }
+}
+
+/// Writes down that a cell is to be rendered to its end, before the queue hears of it, so that no
+/// worker finds otherwise. Answers whether it is not; the picture that it has until then goes.
+async fn want(store: &JobStore, cell: u64, spec_hash: &str) -> Result<bool> {
+    store.create(&keys::keep(cell), "".into()).await?;
+    let key = keys::frame(cell);
+    let found = check(store, &key, spec_hash).await?;
+    if matches!(&found, Found::Frame(info) if info.stopped.is_none()) {
+        return Ok(false);
+    }
+    store.delete(&key).await?;
+    Ok(true)
 }
 
 fn refuse(plan: &Plan, cells: &[u64]) -> Result<()> {
