@@ -58,8 +58,6 @@ train-demo: build
 measure-demo: build
 	target/release/vqfarm-demo measure --models assets/models --out out/measure
 
-# A zoom and a chain of the same scene and camera: how steady, how true to the prompt, how seamless.
+# Zooms and chains of the same scenes and cameras: how steady, how true to the prompt, how seamless.
 measure-zoom: build
-	target/release/vqfarm render examples/measure-zoom.toml --out out/measure/zoom
-	target/release/vqfarm render examples/measure-feedback.toml --out out/measure/feedback
-	target/release/vqfarm-demo measure-zoom --zoom out/measure/zoom --feedback out/measure/feedback
+	scripts/measure-zoom.sh

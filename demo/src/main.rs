@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
 use vqfarm_demo::train::{generator, perceptor, run::Options};
@@ -26,7 +26,7 @@ enum Command {
     Export(ExportArgs),
     /// Measure the models on held-out scenes and prompts.
     Measure(MeasureArgs),
-    /// Measure a finished zoom beside a finished chain of the same scene and camera.
+    /// Measure finished zooms beside finished chains of the same scenes and cameras.
     MeasureZoom(MeasureZoomArgs),
 }
 
@@ -122,18 +122,18 @@ struct MeasureArgs {
 
 #[derive(clap::Args)]
 struct MeasureZoomArgs {
-    /// The folder in which `vqfarm render` left the zoom.
-    #[arg(long, default_value = "out/measure/zoom")]
-    zoom: PathBuf,
-    /// The folder of the film with mode = \"feedback\".
-    #[arg(long, default_value = "out/measure/feedback")]
-    feedback: PathBuf,
+    /// The folder in which `vqfarm render` left a zoom; several give their means as well.
+    #[arg(long, required = true, num_args = 1..)]
+    zoom: Vec<PathBuf>,
+    /// The folder of the film with mode = "feedback" that goes with each zoom.
+    #[arg(long, required = true, num_args = 1..)]
+    feedback: Vec<PathBuf>,
     /// Directory of the model files.
     #[arg(long, default_value = "assets/models")]
     models: PathBuf,
     #[arg(long, default_value = "cpu", value_parser = device)]
     device: Device,
-    /// Print the figures as one line of JSON.
+    /// Print the figures as JSON: a line for each zoom, the last one their means.
     #[arg(long)]
     json: bool,
 }
@@ -197,6 +197,8 @@ fn report(args: &MeasureArgs) -> Result<()> {
     println!("… for the judge            {:6.1} %", r.judge_caption_first_of_64);
     println!("prompt first of 32         {:6.1} %", r.prompt_first_of_32);
     println!("prompt in the first three  {:6.1} %", r.prompt_in_first_3_of_32);
+    let (made, drawn) = (r.judge_score, r.judge_score_of_drawn);
+    println!("judge's score              {made:6.3} ({drawn:.3} of drawn pictures)");
     println!("a picture took             {:6.2} s", r.seconds_per_picture);
     println!("sheets in {}", args.out.display());
     Ok(())
@@ -204,13 +206,26 @@ fn report(args: &MeasureArgs) -> Result<()> {
 
 fn report_zoom(args: &MeasureZoomArgs) -> Result<()> {
     tch::set_num_threads(1);
-    let report = films::compare(&args.zoom, &args.feedback, &args.models, args.device)?;
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        println!("{report}");
+    let (zooms, chains) = (args.zoom.len(), args.feedback.len());
+    ensure!(zooms == chains, "--zoom names {zooms} folders, --feedback {chains}");
+    let tell = |title: &str, report: &films::Report| -> Result<()> {
+        match args.json {
+            true => println!("{}", serde_json::to_string(report)?),
+            false => println!("{title}\n{report}\n"),
+        }
+        Ok(())
+    };
+    let mut reports = Vec::new();
+    for (zoom, feedback) in args.zoom.iter().zip(&args.feedback) {
+        let report = films::compare(zoom, feedback, &args.models, args.device)
+            .with_context(|| format!("measure {}", zoom.display()))?;
+        tell(&zoom.display().to_string(), &report)?;
+        reports.push(report);
     }
-    Ok(())
+    match films::Report::mean(&reports) {
+        Some(mean) if zooms > 1 => tell("mean", &mean),
+        _ => Ok(()),
+    }
 }
 
 fn train(args: TrainArgs) -> Result<()> {

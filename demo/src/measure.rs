@@ -39,6 +39,10 @@ pub struct Report {
     pub prompt_first_of_32: f64,
     /// … and among the first three.
     pub prompt_in_first_3_of_32: f64,
+    /// Mean cosine of rendered pictures and their prompts by the judge, and of drawn pictures of
+    /// the same prompts.
+    pub judge_score: f64,
+    pub judge_score_of_drawn: f64,
     pub seconds_per_picture: f64,
 }
 
@@ -80,10 +84,12 @@ pub fn measure(
         (0..i64::from(count)).map(|i| to_bytes(&rendered.get(i))).collect();
     sheet::write(&out.join("rendered.png"), &pictures, SIZE, 8)?;
 
-    let ranks = ranks(&judge, &rendered, &prompts)?;
+    let drawings = images.narrow(0, 0, i64::from(count));
+    let judged = cosines(&judge, &rendered, &prompts)?;
+    let ranks = ranks(&judged)?;
     // What the loop sought beside what it could have found: a drawn picture of the prompt.
     let found = cosines(&perceptor, &rendered, &prompts)?;
-    let drawn = cosines(&perceptor, &images.narrow(0, 0, i64::from(count)), &prompts)?;
+    let drawn = cosines(&perceptor, &drawings, &prompts)?;
     eprintln!("rank, cosine of the picture and of a drawn one, prompt");
     for (i, (prompt, rank)) in (0..).zip(prompts.iter().zip(&ranks)) {
         let own = |t: &Tensor| t.double_value(&[i, i]);
@@ -96,6 +102,8 @@ pub fn measure(
         judge_caption_first_of_64: recognise(&judge, &images, &texts)?,
         prompt_first_of_32: share(&ranks, 1),
         prompt_in_first_3_of_32: share(&ranks, 3),
+        judge_score: mean_own(&judged),
+        judge_score_of_drawn: mean_own(&cosines(&judge, &drawings, &prompts)?),
         seconds_per_picture,
     })
 }
@@ -150,17 +158,21 @@ pub(crate) fn cosines(clip: &Clip, images: &Tensor, texts: &[&str]) -> Result<Te
 fn recognise(clip: &Clip, images: &Tensor, texts: &[&str]) -> Result<f64> {
     let mut all = Vec::new();
     for (images, texts) in images.split(CAPTIONS as i64, 0).iter().zip(texts.chunks(CAPTIONS)) {
-        all.extend(ranks(clip, images, texts)?);
+        all.extend(ranks(&cosines(clip, images, texts)?)?);
     }
     Ok(share(&all, 1))
 }
 
-/// For picture i the rank, from 1, of text i among all texts.
-fn ranks(clip: &Clip, images: &Tensor, texts: &[&str]) -> Result<Vec<i64>> {
-    let cosines = cosines(clip, images, texts)?;
+/// For picture i the rank, from 1, of text i among all texts, given their cosines.
+fn ranks(cosines: &Tensor) -> Result<Vec<i64>> {
     let own = cosines.diag(0).unsqueeze(1);
     let better = cosines.gt_tensor(&own).sum_dim_intlist([1i64].as_slice(), false, Kind::Int64);
     Ok(Vec::try_from(better + 1)?)
+}
+
+/// Mean cosine of picture i and text i.
+fn mean_own(cosines: &Tensor) -> f64 {
+    cosines.diag(0).mean(Kind::Float).double_value(&[])
 }
 
 fn share(ranks: &[i64], within: i64) -> f64 {

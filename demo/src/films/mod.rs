@@ -62,6 +62,38 @@ pub fn compare(zoom: &Path, feedback: &Path, models: &Path, device: Device) -> R
     })
 }
 
+impl Report {
+    /// The means over several pairs of films, of slopes across edges the geometric one; of the worst
+    /// frames the worst. None of no pair.
+    pub fn mean(reports: &[Self]) -> Option<Self> {
+        let figures = |of: fn(&Self) -> &Figures| {
+            let all: Vec<&Figures> = reports.iter().map(of).collect();
+            Some(Figures {
+                steadiness: Steadiness {
+                    mean: mean(all.iter().map(|film| film.steadiness.mean)),
+                    low: mean(all.iter().map(|film| film.steadiness.low)),
+                    slope: mean(all.iter().map(|film| film.steadiness.slope)),
+                },
+                scores: Scores::mean(all.iter().map(|film| film.scores)),
+                rings: Rings {
+                    mean: mean(all.iter().map(|film| film.rings.mean.ln())).exp(),
+                    ..*all.iter().map(|f| &f.rings).max_by(|a, b| a.worst.total_cmp(&b.worst))?
+                },
+            })
+        };
+        Some(Self {
+            zoom: figures(|report| &report.zoom)?,
+            keyframes: Scores::mean(reports.iter().map(|report| report.keyframes)),
+            feedback: figures(|report| &report.feedback)?,
+        })
+    }
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
+}
+
 /// Whether two films differ only in how they were made.
 fn comparable(zoom: &Film, feedback: &Film) -> Result<()> {
     let mode = |film: &Film| film.timeline.animation().mode;

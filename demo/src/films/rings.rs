@@ -18,7 +18,7 @@ const SMALLEST: f64 = 12.0;
 /// Mean difference, in levels, that rounding to bytes makes of pixels that are the same.
 const ROUNDING: f64 = 1.0 / 3.0;
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Rings {
     /// Geometric mean over the frames.
     pub mean: f64,

@@ -12,12 +12,21 @@ use crate::measure::cosines;
 use crate::models::{self, Demo};
 
 /// Mean cosine of pictures and what their prompts ask for.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Scores {
     /// By the perceptor that the loop follows.
     pub perceptor: f64,
     /// By the judge, which the loop never uses.
     pub judge: f64,
+}
+
+impl Scores {
+    pub(super) fn mean(all: impl ExactSizeIterator<Item = Self> + Clone) -> Self {
+        Self {
+            perceptor: super::mean(all.clone().map(|scores| scores.perceptor)),
+            judge: super::mean(all.map(|scores| scores.judge)),
+        }
+    }
 }
 
 pub struct Judges {

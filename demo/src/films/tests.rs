@@ -6,7 +6,9 @@ use vqfarm_core::rng::{Key, Purpose};
 use vqfarm_engine::similarity::Similarity;
 
 use super::scores::Judges;
-use super::{Film, Steadiness, camera, comparable, rings, steadiness};
+use super::{
+    Figures, Film, Report, Rings, Scores, Steadiness, camera, comparable, rings, steadiness,
+};
 use crate::data;
 use crate::models::Demo;
 
@@ -177,4 +179,27 @@ fn films_are_compared_only_with_their_like() {
     refused(&film(&CHAIN.replace("mode", "prompts = { 4 = \"a tree\" }\nmode")), "at frame 0");
     let cut = "prompts = { 0 = \"a red sun\", 4 = { prompt = \"a red sun\", cut = true } }\nmode";
     refused(&film(&CHAIN.replace("mode", cut)), "cut after frame 3");
+}
+
+#[test]
+fn means_are_taken_of_all_pairs_and_the_worst_frame_stays_the_worst() {
+    let figures = |mean: f64, ring: f64, frame: u64| Figures {
+        steadiness: Steadiness { mean, low: mean - 2.0, slope: 1.0 },
+        scores: Scores { perceptor: mean / 100.0, judge: 0.5 },
+        rings: Rings { mean: ring, worst: 2.0 * ring, worst_frame: frame },
+    };
+    let report = |mean: f64, ring: f64, frame: u64| Report {
+        zoom: figures(mean, ring, frame),
+        keyframes: Scores { perceptor: mean / 50.0, judge: 0.25 },
+        feedback: figures(mean / 2.0, 1.0, 0),
+    };
+    assert!(Report::mean(&[]).is_none());
+    let mean = Report::mean(&[report(40.0, 2.0, 7), report(20.0, 0.5, 3)]).unwrap();
+    assert_eq!(mean.zoom.steadiness.mean, 30.0);
+    assert_eq!(mean.zoom.steadiness.low, 28.0);
+    assert!((mean.zoom.scores.perceptor - 0.3).abs() < 1e-12);
+    assert!((mean.keyframes.perceptor - 0.6).abs() < 1e-12);
+    assert!((mean.zoom.rings.mean - 1.0).abs() < 1e-12);
+    assert_eq!((mean.zoom.rings.worst, mean.zoom.rings.worst_frame), (4.0, 7));
+    assert_eq!(mean.feedback.steadiness.mean, 15.0);
 }
