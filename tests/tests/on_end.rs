@@ -25,7 +25,10 @@ fn a_render_tells_a_command_how_it_ended() {
     let (told, said) = told(&bench);
     assert_eq!(said, "tiny sweep done\n");
     assert_eq!((&told["event"], &told["state"]), (&"job.done".into(), &"done".into()));
-    assert_eq!((&told["farm"], &told["user"], &told["tasks"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&told["farm"], &told["user"], &told["tasks"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     assert_eq!(told["frames"], serde_json::json!({ "total": CELLS, "stored": CELLS }));
     let outputs = told["outputs"].as_array().expect("a list");
     assert_eq!(outputs[0], "out/out/contact-sheet.png");

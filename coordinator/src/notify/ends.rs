@@ -86,6 +86,8 @@ impl Watch {
                 _ = ticks.tick() => self.look_at_all().await,
                 event = heard.recv() => match event {
                     Ok(Event::Job { job, state }) if state.is_final() => self.look_at(job).await,
+                    // One that was put back, or has nothing to do, may be over already.
+                    Ok(Event::Submitted(job)) => self.look_at(job).await,
                     Ok(Event::Opened(_) | Event::Gap) | Err(RecvError::Lagged(_)) => {
                         self.look_at_all().await
                     }
