@@ -8,6 +8,7 @@ mod farm;
 mod job;
 mod models;
 mod numbers;
+mod on_end;
 mod plan;
 mod plot;
 mod rank;

@@ -65,8 +65,23 @@ impl Farm {
             let indices = indices.into_iter().map(task).collect();
             Retry::Tasks { layer, indices }
         };
-        let retried = self.queue.retry(job, &which).await?;
+        let retried = self.try_again(job, &which).await?;
         Ok((retried, self.queue.job(job).await?))
+    }
+
+    /// Has tasks tried again. What the job ends with after that is a new end, so it is stored first,
+    /// and taken back where nothing had to be tried.
+    pub async fn try_again(&self, job: JobId, which: &Retry) -> Result<u64> {
+        // Nothing is stored of a job that is not there.
+        self.queue.job(job).await?;
+        let old = self.control(job).await?;
+        let new = JobControl { retries: old.retries.saturating_add(1), ..old.clone() };
+        self.set_control(job, &new).await?;
+        let retried = self.queue.retry(job, which).await;
+        if !matches!(retried, Ok(1..)) {
+            self.set_control(job, &old).await?;
+        }
+        Ok(retried?)
     }
 
     /// A draining worker finishes what it has and leaves.

@@ -441,7 +441,8 @@ impl FarmService for Grpc {
         let changes = ReceiverStream::new(changes).map(|change| {
             let change = change.map_err(Status::from)?;
             let job = Some(convert::job(&change.job));
-            Ok(v1::WatchResponse { job, events: change.events })
+            let end = change.end.map_or_else(String::new, |end| end.to_json());
+            Ok(v1::WatchResponse { job, events: change.events, end })
         });
         Ok(Response::new(Box::pin(changes)))
     }

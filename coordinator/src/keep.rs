@@ -55,7 +55,7 @@ impl Farm {
                 Work::Stitch if continued > 0 => vec![0],
                 _ => continue,
             };
-            let retried = self.queue.retry(job, &Retry::Tasks { layer: number, indices }).await?;
+            let retried = self.try_again(job, &Retry::Tasks { layer: number, indices }).await?;
             if layer.work != Work::Stitch {
                 continued += retried;
             }

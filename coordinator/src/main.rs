@@ -18,7 +18,8 @@ fn main() -> ExitCode {
             Err(error) => {
                 eprintln!("error: {error:#}");
                 let setting = error.downcast_ref::<ServiceError>();
-                let usage = matches!(setting, Some(ServiceError::Setting { .. }));
+                let usage =
+                    matches!(setting, Some(ServiceError::Setting { .. } | ServiceError::Notify(_)));
                 if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
             }
         },

@@ -126,6 +126,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "VQFARM_TOKENS")]
     pub tokens: Option<PathBuf>,
 
+    /// Whom to tell when jobs end: a file of webhooks and commands
+    #[arg(long, value_name = "FILE", env = "VQFARM_NOTIFY")]
+    pub notify: Option<PathBuf>,
+
     #[command(flatten)]
     pub metrics: MetricsArgs,
 

@@ -23,6 +23,7 @@ use vqfarm_storage::{Storage, StorageOptions, StoreError};
 
 use crate::farm::Farm;
 use crate::grpc::Grpc;
+use crate::notify::{Notifier, NotifyError};
 use crate::options::{Options, QueueKind};
 use crate::pace::Pace;
 use crate::recent::Recent;
@@ -49,6 +50,8 @@ pub enum ServiceError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
     #[error("grpc: {0}")]
@@ -64,6 +67,7 @@ pub struct Service {
     addr: SocketAddr,
     tls: Option<ServerTlsConfig>,
     tokens: Option<Arc<Tokens>>,
+    notify: Option<Notifier>,
 }
 
 impl Service {
@@ -75,6 +79,7 @@ impl Service {
     pub async fn start(options: &Options) -> Result<Self, ServiceError> {
         let tls = tls(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
         let tokens = options.tokens.as_deref().map(Tokens::open).transpose()?.map(Arc::new);
+        let notify = options.notify.as_deref().map(Notifier::open).transpose()?;
         if tokens.is_none() && !options.listen.ip().is_loopback() {
             let reason = format!(
                 "{} can be reached from other machines, which takes a --tokens file; make one \
@@ -113,7 +118,7 @@ impl Service {
         let fail = |source| ServiceError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(fail)?;
         let addr = listener.local_addr().map_err(fail)?;
-        Ok(Self { farm, listener, addr, tls, tokens })
+        Ok(Self { farm, listener, addr, tls, tokens, notify })
     }
 
     /// Where it listens: the port is known even when 0 was asked for.
@@ -130,7 +135,7 @@ impl Service {
     /// # Errors
     /// The server cannot go on.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
-        let Self { farm, listener, addr, tls, tokens } = self;
+        let Self { farm, listener, addr, tls, tokens, notify } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_not_serving::<FarmServer<Grpc>>().await;
         let (ready, mut readiness) = watch::channel(false);
@@ -139,6 +144,9 @@ impl Service {
         tasks.spawn(tend::reap(farm.clone(), closed.clone(), stop.clone()));
         tasks.spawn(tend::keep(farm.clone(), closed, ready, stop.clone()));
         tasks.spawn(listen_to_events(farm.clone(), stop.clone()));
+        if let Some(notify) = notify {
+            tasks.spawn(notify.run(farm.clone(), stop.clone()));
+        }
         if let Some(tokens) = tokens.clone() {
             tasks.spawn(refresh(tokens, stop.clone()));
         }

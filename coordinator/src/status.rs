@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use vqfarm_core::ending::cause;
 use vqfarm_core::id::JobId;
 use vqfarm_queue::{
     JobSnapshot, JobState, Jobs, Persistence, QueueError, TaskCounts, TaskKind, Tasks, WorkerInfo,
@@ -278,18 +279,6 @@ impl Farm {
         };
         PartHealth { part: "storage", well, text, warnings: Vec::new() }
     }
-}
-
-/// What is the same in messages of one cause: all but the numbers.
-fn cause(message: &str) -> String {
-    let mut cause = String::with_capacity(message.len());
-    for c in message.chars() {
-        let c = if c.is_ascii_digit() { '#' } else { c };
-        if c != '#' || !cause.ends_with('#') {
-            cause.push(c);
-        }
-    }
-    cause
 }
 
 pub fn word(state: JobState) -> &'static str {

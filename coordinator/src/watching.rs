@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use vqfarm_core::ending::JobEnd;
 use vqfarm_core::id::JobId;
 use vqfarm_core::plan::Plan;
 use vqfarm_queue::{Event, Failed, JobSnapshot};
@@ -23,6 +24,8 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Change {
     pub job: JobSnapshot,
     pub events: Vec<String>,
+    /// What others are told of it, once it is over.
+    pub end: Option<JobEnd>,
 }
 
 /// Tells of a job now and whenever it changes, until it is over or nobody listens.
@@ -35,7 +38,11 @@ pub async fn watch(farm: Arc<Farm>, job: JobId, to: mpsc::Sender<Result<Change>>
         let told = match farm.queue.job(job).await {
             Ok(job) => {
                 let over = job.state.is_final();
-                let change = Change { job, events: std::mem::take(&mut events) };
+                let end = farm.job_end(&job).await.unwrap_or_else(|error| {
+                    tracing::warn!(job = %job.job, %error, "cannot tell how a job ended");
+                    None
+                });
+                let change = Change { job, events: std::mem::take(&mut events), end };
                 to.send(Ok(change)).await.is_ok() && !over
             }
             Err(error) => {

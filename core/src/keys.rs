@@ -17,6 +17,17 @@ pub const JOB_RECORD: &str = "job.json";
 /// has lost its memory.
 pub const JOB_CONTROL: &str = "control.json";
 
+/// The folder of what was told of a job's ends, an object for each attempt.
+pub const NOTIFIED: &str = "notified";
+
+/// The folder of those who are told when jobs end. Relative to the farm's root.
+pub const TARGETS: &str = "notify";
+
+/// One who is told, by the hexadecimal digits that name it. Relative to the farm's root.
+pub fn target(key: &str) -> String {
+    format!("{TARGETS}/{key}.json")
+}
+
 /// What a worker logged of one attempt at a task.
 pub fn log(layer: &str, index: u64, attempt: u32) -> String {
     format!("logs/{layer}/{index:06}.{attempt}.log")

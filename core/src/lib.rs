@@ -6,6 +6,7 @@ mod bisect;
 pub mod check;
 pub mod clock;
 pub mod cost;
+pub mod ending;
 pub mod event;
 pub mod fields;
 pub mod file;

@@ -17,6 +17,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
+use vqfarm_core::clock::Timestamp;
 
 use crate::error::{Result, StoreError};
 use crate::options::{self, Patience};
@@ -104,6 +105,15 @@ impl JobStore {
         let path = self.path(key);
         match self.in_time("look at", key, self.objects.head(&path)).await {
             Ok(meta) => Ok(Some(meta.size)),
+            Err(error) => none(error),
+        }
+    }
+
+    /// When the object was written last, by the store's clock; `None` when there is none.
+    pub async fn modified(&self, key: &str) -> Result<Option<Timestamp>> {
+        let path = self.path(key);
+        match self.in_time("look at", key, self.objects.head(&path)).await {
+            Ok(meta) => Ok(Some(Timestamp(meta.last_modified.timestamp_millis()))),
             Err(error) => none(error),
         }
     }
@@ -245,6 +255,8 @@ fn none<T>(error: StoreError) -> Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
+    use vqfarm_core::clock::{Clock, SystemClock};
+
     use super::*;
 
     async fn keeps_the_first_of_two_creates(store: JobStore) {
@@ -255,6 +267,9 @@ mod tests {
         assert_eq!(store.create(key, "second".into()).await.unwrap(), Put::Existed);
         assert_eq!(store.get(key).await.unwrap().unwrap(), "first");
         assert_eq!(store.names("frames").await.unwrap(), ["000001.png"]);
+        let modified = store.modified(key).await.unwrap().unwrap();
+        assert!(SystemClock.now().since(modified) < Duration::from_secs(60));
+        assert_eq!(store.modified("none").await.unwrap(), None);
         store.replace(key, "third".into()).await.unwrap();
         assert_eq!(store.get(key).await.unwrap().unwrap(), "third");
         store.delete(key).await.unwrap();

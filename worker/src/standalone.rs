@@ -1,13 +1,15 @@
 //! Planner, queue, worker and stitcher in one process, over one folder.
 
+mod watching;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 use vqfarm_core::animation::Mode;
 use vqfarm_core::clock::{Clock, SystemClock};
@@ -20,8 +22,8 @@ use vqfarm_core::plan::{Content, Plan, Work};
 use vqfarm_core::record::JobRecord;
 use vqfarm_engine::device;
 use vqfarm_queue::{
-    Event as Change, JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission, TaskState,
-    Tasks, WorkerInfo,
+    JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission, TaskState, Tasks,
+    WorkerInfo,
 };
 use vqfarm_weights::library::Library;
 
@@ -32,11 +34,12 @@ use crate::job::OpenJob;
 use crate::jobs::Jobs;
 use crate::meters::Meters;
 use crate::models::{Shelf, Source};
-use crate::run::{Told, Worker};
+use crate::run::Worker;
 use crate::speeds::Speeds;
 use crate::stitch::{self, Tell};
-use crate::stop::{Brake, Stop};
+use crate::stop::Brake;
 use vqfarm_storage::{Found, JobStore, check};
+use watching::{Ended, Watch};
 
 /// Frames that are checked at the same time when a render goes on.
 const AT_ONCE: usize = 8;
@@ -414,84 +417,6 @@ async fn submit(job: &OpenJob, done: Vec<(u8, Range<u64>)>) -> Result<Arc<dyn Qu
     };
     queue.submit(&submission).await.map_err(Halt::refused)?;
     Ok(Arc::new(queue))
-}
-
-/// How the watch over a worker ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    /// The job is in this final state.
-    Job(JobState),
-    Interrupted,
-}
-
-/// Listens to a worker and halts it when its time has come.
-struct Watch<'a, 't> {
-    out: &'a Path,
-    tell: &'a mut Tell<'t>,
-    /// Frames that this run made.
-    rendered: u64,
-    /// Frames whose pictures were there in another form of the job.
-    taken_over: u64,
-    /// Frames that are there.
-    stored: u64,
-}
-
-impl Watch<'_, '_> {
-    /// Passes on what the worker tells until the job ends one way or another, then halts the
-    /// worker and listens to its last words.
-    async fn over(
-        &mut self,
-        queue: &dyn Queue,
-        mut changes: broadcast::Receiver<Change>,
-        mut told: mpsc::UnboundedReceiver<Told>,
-        brake: &Brake,
-        mut stop: watch::Receiver<bool>,
-    ) -> Result<Ended, Halt> {
-        let mut ended: Option<Result<Ended, Halt>> = None;
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                heard = told.recv() => match heard {
-                    Some(Told::Event(event)) => self.pass_on(*event),
-                    Some(Told::Storage(message)) => {
-                        ended.get_or_insert(Err(Halt::failed(message)));
-                        brake.raise(Stop::Now);
-                    }
-                    // The worker has left: everything is told.
-                    None => break,
-                },
-                change = changes.recv(), if ended.is_none() => {
-                    // Missed changes are made up for by asking.
-                    let state = match change {
-                        Ok(Change::Job { state, .. }) => Some(state),
-                        Ok(_) => None,
-                        Err(_) => queue.jobs(vqfarm_queue::Jobs::All).await.ok().and_then(|jobs| Some(jobs.first()?.state)),
-                    };
-                    if let Some(state) = state.filter(|state| state.is_final()) {
-                        ended = Some(Ok(Ended::Job(state)));
-                        brake.raise(Stop::Now);
-                    }
-                },
-                _ = stop.wait_for(|&stop| stop), if !asked => {
-                    asked = true;
-                    ended.get_or_insert(Ok(Ended::Interrupted));
-                    brake.raise(Stop::Now);
-                },
-            }
-        }
-        ended.unwrap_or_else(|| Err(Halt::failed("the worker left before the job was done")))
-    }
-
-    /// Keys become paths on this machine.
-    fn pass_on(&mut self, mut event: Event) {
-        if let Event::Frame { path, adopted, taken_over, .. } = &mut event {
-            self.stored += 1;
-            self.rendered += u64::from(!*adopted && !*taken_over);
-            self.taken_over += u64::from(*taken_over);
-            *path = self.out.join(&*path).display().to_string();
-        }
-        (self.tell)(&event);
-    }
 }
 
 /// Why cells failed for good.

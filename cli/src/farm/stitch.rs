@@ -42,7 +42,7 @@ pub async fn stitch(stitching: Stitching<'_>, watch: bool, json: bool) -> Outcom
     let answer = stitching.submit(farm, &wanted, false).await?;
     tell(Telling { json, dry_run: false, watch }, &answer, None)?;
     let id = answer.job.unwrap_or_default().id;
-    if watch { watch_job(stitching.connect, &id, json).await } else { Ok(ExitCode::SUCCESS) }
+    if watch { watch_job(stitching.connect, &id, json, None).await } else { Ok(ExitCode::SUCCESS) }
 }
 
 pub async fn preview(stitching: Stitching<'_>, out: Option<&Path>, json: bool) -> Outcome {

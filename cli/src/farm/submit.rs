@@ -21,6 +21,7 @@ use crate::estimate::{self, ConfirmArgs};
 use crate::failure::Failure;
 use crate::job::assets::Asset;
 use crate::job::{self, JobArgs};
+use crate::on_end;
 use crate::style;
 
 const EXAMPLES: &str = "\
@@ -57,6 +58,10 @@ pub struct SubmitArgs {
     /// Stay until the job is over
     #[arg(short, long)]
     watch: bool,
+
+    #[arg(long, value_name = "COMMAND", requires = "watch", help = on_end::HELP,
+          long_help = on_end::LONG_HELP)]
+    on_end: Option<String>,
 
     /// Check everything, say what would be done, change nothing
     #[arg(long, conflicts_with = "watch")]
@@ -134,7 +139,10 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
     let how = Telling { json: args.json, dry_run: args.dry_run, watch: args.watch };
     tell(how, &answer, estimate.as_ref())?;
     let id = answer.job.unwrap_or_default().id;
-    if args.watch { watch_job(&args.connect, &id, args.json).await } else { Ok(ExitCode::SUCCESS) }
+    if !args.watch {
+        return Ok(ExitCode::SUCCESS);
+    }
+    watch_job(&args.connect, &id, args.json, args.on_end.as_deref()).await
 }
 
 fn estimated(estimate: v1::Estimate) -> Estimate {

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tonic::Status;
@@ -12,6 +13,7 @@ use vqfarm_proto::v1::{Job, JobRequest, JobState, WatchResponse};
 use super::client::{ConnectArgs, is_passing};
 use super::{Outcome, show};
 use crate::failure::Failure;
+use crate::on_end;
 
 const STATUS: &str = "\
 Exit status: 0 the job is done, 1 some of its tasks failed or the farm cannot be asked, 2 bad
@@ -25,6 +27,9 @@ usage, 3 the job was cancelled, 4 --timeout came first. Ctrl-C ends the watching
 pub struct WatchArgs {
     /// The job: its id, a part of it from either end, or `last`
     job: String,
+
+    #[arg(long, value_name = "COMMAND", help = on_end::HELP, long_help = on_end::LONG_HELP)]
+    on_end: Option<String>,
 
     /// Print one JSON object a line: the job whenever it changes
     #[arg(long)]
@@ -57,18 +62,30 @@ pub struct WaitArgs {
 const TIMEOUT: u8 = 4;
 
 pub async fn watch(args: WatchArgs) -> Outcome {
-    let mut view = View::new(args.json);
-    let job = follow(&args.connect, &args.job, |change| view.show(change)).await?;
-    view.finish();
-    end(&job, args.json)
+    watch_job(&args.connect, &args.job, args.json, args.on_end.as_deref()).await
 }
 
 /// As `vqfarm watch`, for a job that was just submitted.
-pub async fn watch_job(connect: &ConnectArgs, id: &str, json: bool) -> Outcome {
+pub async fn watch_job(
+    connect: &ConnectArgs,
+    id: &str,
+    json: bool,
+    on_end: Option<&str>,
+) -> Outcome {
     let mut view = View::new(json);
-    let job = follow(connect, id, |change| view.show(change)).await?;
+    let mut told = String::new();
+    let job = follow(connect, id, |change| {
+        told.clone_from(&change.end);
+        view.show(change)
+    })
+    .await?;
     view.finish();
-    end(&job, json)
+    let status = end(&job, json)?;
+    if on_end.is_some() {
+        let said = "the coordinator did not say how the job ended; is it of this version?";
+        on_end::run(on_end, &serde_json::from_str(&told).context(said)?);
+    }
+    Ok(status)
 }
 
 pub async fn wait(args: WaitArgs) -> Outcome {

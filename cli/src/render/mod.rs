@@ -1,5 +1,6 @@
 //! `vqfarm render`: a job on this machine, from its file to pictures.
 
+mod ending;
 mod job;
 mod progress;
 
@@ -13,8 +14,10 @@ use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
 use crate::failure::{Failure, USAGE, is_broken_pipe};
 use crate::job::JobArgs;
 use crate::numbers::{Numbers, numbers};
+use crate::on_end;
 use crate::style;
 use crate::worker::{self, Outcome, Worker};
+use ending::Heard;
 use job::Loaded;
 use progress::Progress;
 
@@ -67,6 +70,9 @@ pub struct RenderArgs {
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
 
+    #[arg(long, value_name = "COMMAND", help = on_end::HELP, long_help = on_end::LONG_HELP)]
+    on_end: Option<String>,
+
     /// Print one JSON object a line; the last one is the summary
     #[arg(long)]
     json: bool,
@@ -106,7 +112,9 @@ fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
     job::store_assets(&job)?;
     let worker = start(&args, &job)?;
     let mut progress = Progress::new(args.quiet || args.json);
+    let mut heard = Heard::new(job.job.name.clone());
     let outcome = worker.finish(args.json, Event::summary, |event| {
+        heard.hear(event);
         if args.json {
             print_json(event)?;
         } else {
@@ -115,15 +123,21 @@ fn render(args: RenderArgs) -> Result<ExitCode, Failure> {
         Ok(())
     });
     progress.finish();
-    match outcome? {
-        Outcome::Done(summary) => {
+    let end = heard.end(&outcome);
+    let status = match outcome {
+        Ok(Outcome::Done(summary)) => {
             if !args.json {
                 say(&summary)?;
             }
             Ok(exit_status(&summary))
         }
-        Outcome::Told(status) => Ok(status),
+        Ok(Outcome::Told(status)) => Ok(status),
+        Err(failure) => Err(failure),
+    };
+    if let Some(end) = end {
+        on_end::run(args.on_end.as_deref(), &end);
     }
+    status
 }
 
 fn start(args: &RenderArgs, loaded: &Loaded) -> anyhow::Result<Worker> {

@@ -8,7 +8,6 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use self::problem::{JobError, Place, Problem};
@@ -66,6 +65,14 @@ pub struct Document {
 impl Document {
     /// Reads `bytes`, which the messages call `file`; its ending says the format.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, JobError> {
+        Self::parse_as(file, Format::of(file), bytes)
+    }
+
+    /// As [`Self::parse`], whatever the file's ending says.
+    ///
+    /// # Errors
+    /// It is not of the format, or there is none.
+    pub fn parse_as(file: &str, format: Option<Format>, bytes: &[u8]) -> Result<Self, JobError> {
         let document = |text: &str| Self {
             file: file.to_owned(),
             text: text.to_owned(),
@@ -82,7 +89,7 @@ impl Document {
             }
         };
         let mut document = document(text);
-        let root = match Format::of(file) {
+        let root = match format {
             Some(Format::Toml) => parse::toml(text),
             Some(Format::Yaml) => parse::yaml(text),
             Some(Format::Json) => parse::json(text),
@@ -96,7 +103,7 @@ impl Document {
                 document.root = root;
                 Ok(document)
             }
-            Ok(_) => Err(document.whole("a job file is a table of fields".into())),
+            Ok(_) => Err(document.whole("the file must be a table of fields".into())),
             Err(syntax) => {
                 let mark = syntax.at.map_or(Mark::Nowhere, Mark::Source);
                 let error = FieldError::new("", syntax.message);
@@ -275,16 +282,28 @@ impl Document {
         JobError::new(errors.into_iter().map(place).collect())
     }
 
-    /// The tree as the types have it. What does not fit is noted and taken out, and the rest
-    /// is looked at again, so that one run shows every mistake.
     fn typed(&self) -> Result<Job, JobError> {
         self.check_version()?;
         let mut root = self.root.clone();
         move_written(&mut root);
+        self.read(root)
+    }
+
+    /// The fields of a file that is no job, with the messages of job files.
+    ///
+    /// # Errors
+    /// All mistakes that can be told apart, each with its place.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, JobError> {
+        self.read(self.root.clone())
+    }
+
+    /// The tree as the types have it. What does not fit is noted and taken out, and the rest
+    /// is looked at again, so that one run shows every mistake.
+    fn read<T: DeserializeOwned>(&self, mut root: Node) -> Result<T, JobError> {
         let mut problems = Vec::new();
         loop {
-            match Job::deserialize(&root) {
-                Ok(job) if problems.is_empty() => return Ok(job),
+            match T::deserialize(&root) {
+                Ok(fields) if problems.is_empty() => return Ok(fields),
                 Ok(_) => break,
                 // What is missing may be what was taken out.
                 Err(error) if error.missing && !problems.is_empty() => break,
