@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tonic::Status;
 use vqfarm_proto::v1::{Job, JobRequest, JobState, WatchResponse};
 
 use super::client::{ConnectArgs, is_passing};
 use super::{Outcome, show};
+use crate::complete;
 use crate::failure::Failure;
 
 const STATUS: &str = "\
@@ -24,6 +26,7 @@ usage, 3 the job was cancelled, 4 --timeout came first. Ctrl-C ends the watching
 #[command(after_help = STATUS)]
 pub struct WatchArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     /// Print one JSON object a line: the job whenever it changes
@@ -39,6 +42,7 @@ pub struct WatchArgs {
 #[command(after_help = STATUS)]
 pub struct WaitArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     /// Give up after so many seconds
