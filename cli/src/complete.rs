@@ -28,7 +28,10 @@ fn offer(
     names: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<CompletionCandidate> {
     let Some(word) = word.to_str() else { return Vec::new() };
-    let fitting = names.into_iter().filter(|(name, _)| name.starts_with(word));
+    // A name lands on a command line: whatever a farm says, nothing there means more than itself.
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:@=,+".contains(c);
+    let fitting =
+        names.into_iter().filter(|(name, _)| name.starts_with(word) && name.chars().all(is_plain));
     let candidate = |(place, (name, about)): (usize, (String, String))| {
         // A description is one line, whatever names hold.
         let about: String = about.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -211,4 +214,20 @@ pub fn job_files() -> ArgValueCompleter {
 /// Commands and topics.
 pub fn help(word: &OsStr) -> Vec<CompletionCandidate> {
     offer(word, help::all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_shell_would_obey_are_not_offered() {
+        let named = |name: &str| (name.to_owned(), "idle\n\u{1b}[2J".to_owned());
+        let names = ["w-1", "w;rm", "w$(x)", "w x", "v-1"].map(named);
+        let offered = offer("w".as_ref(), names);
+        let names: Vec<_> = offered.iter().map(CompletionCandidate::get_value).collect();
+        assert_eq!(names, ["w-1"]);
+        let about = offered[0].get_help().unwrap().to_string();
+        assert!(!about.contains(char::is_control), "{about:?}");
+    }
 }

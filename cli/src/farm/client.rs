@@ -53,12 +53,24 @@ impl ConnectArgs {
     async fn connect_in(&self, manner: Manner) -> Result<Farm, Failure> {
         let way = self.way()?;
         let endpoint = endpoint(way)?;
-        let bearer = match &way.token {
-            Some(token) => Bearer(Some(token.header(manner).await?)),
-            None => Bearer(None),
-        };
+        let bearer = Bearer(self.header_of(way, manner).await?);
         let channel = endpoint.connect().await.map_err(|error| unreachable(way, &error))?;
         Ok(FarmClient::with_interceptor(channel, bearer).max_decoding_message_size(MOST))
+    }
+
+    async fn header_of(
+        &self,
+        way: &Way,
+        manner: Manner,
+    ) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+        if let Some(header) = self.header.get() {
+            return Ok(header.clone());
+        }
+        let header = match &way.token {
+            Some(token) => Some(token.header(manner).await?),
+            None => None,
+        };
+        Ok(self.header.get_or_init(|| header).clone())
     }
 
     /// What a refused call means to a user.
@@ -112,8 +124,9 @@ impl ConnectArgs {
 }
 
 fn endpoint(way: &Way) -> Result<Endpoint, Failure> {
-    let Setting { value: addr, from } = &way.addr;
-    let usage = |reason: String| Failure::Usage(format!("{from} {addr}: {reason}"));
+    let addr = &way.addr.value;
+    let named = way.addr.named("coordinator", addr);
+    let usage = |reason: String| Failure::Usage(format!("{named}: {reason}"));
     check_address(addr).map_err(usage)?;
     let address = if addr.contains("://") { addr.clone() } else { format!("http://{addr}") };
     let secure = address.starts_with("https://");
@@ -132,9 +145,11 @@ fn endpoint(way: &Way) -> Result<Endpoint, Failure> {
         return Ok(endpoint);
     }
     let mut tls = ClientTlsConfig::new().with_webpki_roots();
-    if let Some(Setting { value: path, from }) = &way.ca {
-        let pem = fs::read(path)
-            .map_err(|error| Failure::Usage(format!("{from}: ca {}: {error}", path.display())))?;
+    if let Some(ca) = &way.ca {
+        let pem = fs::read(&ca.value).map_err(|error| {
+            let file = ca.named("ca", ca.value.display());
+            Failure::Usage(format!("{file}: {error}"))
+        })?;
         tls = tls.ca_certificate(Certificate::from_pem(pem));
     }
     endpoint.tls_config(tls).map_err(|error| usage(describe(&error)))

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tonic::metadata::{Ascii, MetadataValue};
 
-use super::way::{Origin, Setting};
+use super::way::Setting;
 use crate::failure::Failure;
 use crate::style;
 
@@ -53,7 +53,7 @@ impl Setting<Token> {
         let (text, from) = match &self.value {
             Token::Text(Secret(text)) => (text.clone(), self.from.to_string()),
             Token::File(path) => {
-                let from = self.named(&path.display().to_string());
+                let from = self.named("token_file", path.display());
                 if manner == Manner::Talking && is_open(path) {
                     let (warning, path) = (style::warning("warning"), path.display());
                     anstream::eprintln!("{warning}: {from}: others can read it; chmod 600 {path}");
@@ -63,7 +63,7 @@ impl Setting<Token> {
                 (text, from)
             }
             Token::Command(words) => {
-                let from = self.named(&words.join(" "));
+                let from = self.named("token_command", words.join(" "));
                 let text = run(words, manner)
                     .await
                     .map_err(|reason| Failure::Usage(format!("{from}: {reason}")))?;
@@ -78,18 +78,6 @@ impl Setting<Token> {
         }
         header.set_sensitive(true);
         Ok(header)
-    }
-
-    /// What said it, as people wrote it.
-    fn named(&self, what: &str) -> String {
-        let field = match self.value {
-            Token::Command(_) => "token_command",
-            _ => "token_file",
-        };
-        match &self.from {
-            Origin::Profile(name) => format!("profile {name}: {field} {what}"),
-            from => format!("{from} {what}"),
-        }
     }
 }
 

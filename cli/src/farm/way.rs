@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
+use tonic::metadata::{Ascii, MetadataValue};
 
 use super::token::Token;
 use crate::complete;
@@ -40,6 +41,10 @@ pub struct ConnectArgs {
 
     #[arg(skip)]
     way: OnceLock<Way>,
+
+    /// Who asks: nobody is asked for a password again when a connection breaks.
+    #[arg(skip)]
+    pub(super) header: OnceLock<Option<MetadataValue<Ascii>>>,
 }
 
 /// How a farm is reached, with everything filled in.
@@ -59,6 +64,16 @@ pub struct Way {
 pub struct Setting<T> {
     pub value: T,
     pub from: Origin,
+}
+
+impl<T> Setting<T> {
+    /// The value as people wrote it: a flag or variable, or a field of a profile.
+    pub fn named(&self, field: &str, written: impl fmt::Display) -> String {
+        match &self.from {
+            Origin::Profile(name) => format!("profile {name}: {field} {written}"),
+            from => format!("{from} {written}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +167,7 @@ impl ConnectArgs {
             addr: value(&["--addr"]),
             ca: value(&["--ca"]).map(PathBuf::from),
             token_file: value(&["--token-file"]).map(PathBuf::from),
-            way: OnceLock::new(),
+            ..Self::default()
         }
     }
 

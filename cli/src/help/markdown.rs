@@ -211,7 +211,7 @@ mod tests {
                     | field | default |\n|---|---|\n| `seed` | 0 |\n";
         let expected = "Title\n\nSome code(1), and\nbold words that go\non.\n\n\
                         • one item that is\n  long\n• two\n\n    a   = 1\n      b = 2\n\n\
-                        field   default\nseed    0\n";
+                        field  default\nseed   0\n";
         assert_eq!(plain(text, 18), expected);
     }
 

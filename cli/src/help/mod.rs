@@ -34,8 +34,12 @@ pub fn help(args: HelpArgs) -> Result<ExitCode, Failure> {
             pager::show(&markdown::rendered(&text, width)).context("print")?;
         }
         words => {
-            let command = find(&cli, words)?;
-            anstream::print!("{}", command.clone().render_long_help().ansi());
+            find(&cli, words)?;
+            // Short or long, as the command itself has it.
+            let line = ["vqfarm"].into_iter().chain(words.iter().map(String::as_str));
+            if let Err(help) = Cli::command().try_get_matches_from(line.chain(["--help"])) {
+                help.print().context("print")?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

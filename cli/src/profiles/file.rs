@@ -119,10 +119,11 @@ impl Reader<'_> {
                 _ => self.unknown(root, "", name, &["default", "farm"]),
             }
         }
+        let farms = root.get("farm").and_then(Item::as_table_like);
         if let Some(name) = &profiles.default
-            && !root.get("farm").and_then(Item::as_table_like).is_some_and(|t| t.contains_key(name))
+            && !farms.is_some_and(|farms| farms.contains_key(name))
         {
-            let known = profiles.farms.keys().map(String::as_str);
+            let known = farms.into_iter().flat_map(|farms| farms.iter().map(|(name, _)| name));
             let help = nearest(name, known).map(|near| format!("did you mean {near:?}?"));
             let help = help.or_else(|| Some(format!("write a table [farm.{name}]")));
             let span = root.get("default").and_then(Item::span);

@@ -70,8 +70,11 @@ fn every_command_has_a_manual_page() {
     }
     for page in &pages {
         // Every warning that there is.
-        let ran =
-            Command::new("groff").args(["-man", "-Tutf8", "-ww", "-z"]).arg(page).output().unwrap();
+        let ran = Command::new("groff")
+            .args(["-k", "-man", "-Tutf8", "-ww", "-z"])
+            .arg(page)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         assert!(ran.status.success() && said.is_empty(), "{}: {said}", page.display());
     }

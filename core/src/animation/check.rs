@@ -14,13 +14,10 @@ impl Animation {
     /// frames have are right.
     pub(crate) fn check(&self, job: &Job, settings_are_right: bool) -> Vec<FieldError> {
         let mut errors = self.check_fields(job);
-        // Frames and prompts must be there to be counted.
-        let countable = |e: &FieldError| {
-            e.field != "animation.frames" && !e.field.starts_with("animation.prompts")
-        };
-        if errors.iter().all(countable) {
-            errors.extend(Timeline::mistakes(job, self));
-        }
+        let mistakes = Timeline::mistakes(job, self);
+        let untold = |error: &FieldError| errors.iter().all(|told| told.field != error.field);
+        let mistakes: Vec<_> = mistakes.into_iter().filter(untold).collect();
+        errors.extend(mistakes);
         if errors.is_empty()
             && settings_are_right
             && let Ok(timeline) = Timeline::new(job, self)

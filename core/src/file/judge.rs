@@ -25,6 +25,9 @@ pub(super) fn check(
         errors.extend(animation.check(job, right && !lacks("animation")));
     }
     errors.extend(job.output.video.check());
+    if job.animation.is_some() {
+        errors.extend(check_sheet(job));
+    }
     if job.animation.is_none() && !lacks("render.prompt") && !lacks("animation") {
         errors.extend(check_sweep(job, limits, beside, left_out));
     }
@@ -73,7 +76,9 @@ fn check_sweep(
         Ok(cells) => check_cells(job, &cells, limits),
         Err(found) => found,
     };
-    if !lost.is_empty() {
+    if lost.is_empty() {
+        found.extend(check_sheet(job));
+    } else {
         // What is said of all axes together may be wrong for the lack of some.
         let own = |field: &str| field.starts_with("sweep.axes.") || field.ends_with(".prompt");
         found.retain(|error| own(&error.field));
@@ -95,6 +100,14 @@ fn stand_in(sweep: &mut SweepSpec, lost: &[String]) {
     }
 }
 
+/// What is wrong with the contact sheet, for the axes that there are.
+fn check_sheet(job: &Job) -> Vec<FieldError> {
+    let axes = job.sweep.iter().flat_map(|sweep| &sweep.axes.0);
+    let axes: Vec<&str> = axes.map(|(name, _)| name.as_str()).collect();
+    let found = job.output.contact_sheet.check(&axes).into_iter();
+    found.map(|error| error.under("output.contact_sheet")).collect()
+}
+
 fn check_cells(job: &Job, cells: &Sweep, limits: Limits) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if cells.len() > limits.cells {
@@ -105,9 +118,6 @@ fn check_cells(job: &Job, cells: &Sweep, limits: Limits) -> Vec<FieldError> {
     if let Some(early_stop) = job.early_stop() {
         errors.extend(early_stop.check(cells, job.render.iterations));
     }
-    let axes: Vec<&str> = cells.axes().map(|(name, _)| name).collect();
-    let found = job.output.contact_sheet.check(&axes);
-    errors.extend(found.into_iter().map(|error| error.under("output.contact_sheet")));
     errors
 }
 

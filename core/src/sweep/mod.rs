@@ -153,10 +153,12 @@ impl Sweep {
             Err(error) => (Combine::none(), vec![FieldError::new("sweep.combine", error)]),
         };
         let mut sweep = Self { base, template, axes, lens, combine, kept: None };
-        let names = sweep.check_names(spec);
-        // Values are tried in the prompt.
-        let values = names.is_empty().then(|| sweep.check_values(template_field(spec)));
-        errors.extend(names.into_iter().chain(values.into_iter().flatten()));
+        errors.extend(sweep.check_names(spec));
+        // Values are tried in the prompt, which must be one.
+        if sweep.has_templates() {
+            let values = sweep.check_values(template_field(spec), &errors);
+            errors.extend(values);
+        }
         if let Some(condition) = spec.condition.as_ref().filter(|_| errors.is_empty()) {
             match sweep.those_where(condition) {
                 Ok(kept) => sweep.kept = Some(kept),
@@ -341,6 +343,15 @@ impl Sweep {
         errors
     }
 
+    /// Whether the prompts of all cells can be read as templates.
+    fn has_templates(&self) -> bool {
+        let prompts = self.axes.iter().find(|axis| axis.name == "prompt");
+        match prompts.map(|axis| &axis.axis) {
+            Some(Axis::List(values)) => values.iter().all(|v| Template::parse(&label(v)).is_ok()),
+            _ => self.template.as_ref().is_none_or(|text| Template::parse(text).is_ok()),
+        }
+    }
+
     /// The axis that a placeholder means: the one of its name, else the one most like it, which is
     /// an error.
     fn find_axis(
@@ -405,8 +416,8 @@ impl Sweep {
     }
 
     /// Every value of a field's axis is one that the field takes. Of an axis the first wrong
-    /// values are told.
-    fn check_values(&self, template_field: &str) -> Vec<FieldError> {
+    /// values are told, of those in `told` none.
+    fn check_values(&self, template_field: &str, told: &[FieldError]) -> Vec<FieldError> {
         let mut values: Vec<(String, Value)> = (0..self.axes.len())
             .map(|i| (self.axes[i].name.clone(), self.value(i, 0).unwrap_or(Value::Null)))
             .collect();
@@ -418,6 +429,7 @@ impl Sweep {
         if !self.axes.iter().any(|axis| axis.name == "prompt")
             && let Ok(settings) = self.render(&named)
             && let Some(error) = check::field(&settings, "prompt")
+            && told.iter().all(|told| told.field != template_field)
         {
             return vec![FieldError { field: template_field.into(), ..error }];
         }
@@ -426,8 +438,11 @@ impl Sweep {
             *value = if axis.name == "prompt" { "<prompt>".into() } else { Value::Null };
         }
         let mut errors = Vec::new();
-        for i in 0..self.axes.len() {
-            errors.extend(self.check_axis_values(i, &values));
+        for (i, axis) in self.axes.iter().enumerate() {
+            let field = format!("sweep.axes.{}", axis.name);
+            if told.iter().all(|told| told.field != field) {
+                errors.extend(self.check_axis_values(i, &values));
+            }
         }
         errors
     }
