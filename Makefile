@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -10,6 +10,23 @@ browser:
 
 build: setup
 	cargo build --release --workspace
+
+# A manual page for each command, in out/man.
+man: build
+	target/release/vqfarm man --dir out/man
+
+# Programs, demo models, manual pages and completions. They go on using the libtorch of this folder.
+PREFIX ?= $(HOME)/.local
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: man
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/vqfarm/models \
+	  $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install target/release/vqfarm target/release/vqfarm-worker target/release/vqfarm-coordinator $(DESTDIR)$(PREFIX)/bin
+	install -m 644 out/man/*.1 $(SHARE)/man/man1
+	install -m 644 assets/models/*.safetensors $(SHARE)/vqfarm/models
+	$(DESTDIR)$(PREFIX)/bin/vqfarm completions bash > $(SHARE)/bash-completion/completions/vqfarm
+	$(DESTDIR)$(PREFIX)/bin/vqfarm completions zsh > $(SHARE)/zsh/site-functions/_vqfarm
+	$(DESTDIR)$(PREFIX)/bin/vqfarm completions fish > $(SHARE)/fish/vendor_completions.d/vqfarm.fish
 
 # The whole-system tests run the programs, so these are built first.
 test: build browser

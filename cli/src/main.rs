@@ -1,16 +1,23 @@
 //! The `vqfarm` command.
 
+mod complete;
+mod completions;
+mod diagnostics;
 mod doctor;
 mod estimate;
 mod expand;
 mod failure;
 mod farm;
+mod help;
 mod job;
+mod manual;
 mod models;
 mod numbers;
 mod on_end;
+mod pager;
 mod plan;
 mod plot;
+mod profiles;
 mod rank;
 mod render;
 mod stitch;
@@ -19,7 +26,8 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anstream::ColorChoice;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::failure::{Failure, report};
 
@@ -29,15 +37,34 @@ Examples:
   vqfarm render examples/sweep.toml --out out/sweep
   vqfarm submit examples/sweep.toml --watch
   vqfarm why last
+  vqfarm help topics
 
 Exit status: 0 done, 1 failed, 2 bad usage or job file; watch and wait have more, see there.";
 
 /// Pictures from text with VQGAN+CLIP: one, a grid of them, or a farm's worth.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "vqfarm", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Colours: on a terminal, unless NO_COLOR is set; always; never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    color: Color,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Subcommand)]
@@ -78,11 +105,38 @@ enum Command {
     Audit(farm::AuditArgs),
     Reconcile(farm::ReconcileArgs),
     Doctor(doctor::DoctorArgs),
+    Profiles(profiles::ProfilesArgs),
+    Completions(completions::CompletionsArgs),
+    Man(manual::ManArgs),
+    Help(help::HelpArgs),
 }
 
 fn main() -> ExitCode {
-    report(match Cli::parse().command {
-        Command::Render(args) => return render::run(args),
+    completions::answer_shell();
+    let matches = Cli::command().get_matches();
+    let json = wants_json(&matches);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match cli.color {
+        // The environment decides.
+        Color::Auto => (),
+        Color::Always => ColorChoice::Always.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
+    report(run(cli.command), json)
+}
+
+/// Whether the command, or the one below it that is meant, is to answer in JSON.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let here = matches.try_get_one::<bool>("json").is_ok_and(|json| json == Some(&true));
+    here || matches.subcommand().is_some_and(|(_, below)| wants_json(below))
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Render(args) => render::run(args),
         Command::Expand(args) => expand::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Plot(args) => plot::run(args),
@@ -113,7 +167,11 @@ fn main() -> ExitCode {
         Command::Audit(args) => farm::block_on(farm::audit(args)),
         Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
-    })
+        Command::Profiles(args) => profiles::profiles(args),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => manual::man(args),
+        Command::Help(args) => help::help(args),
+    }
 }
 
 /// What a command without an exit status of its own answers.

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use vqfarm_weights::library::{
     CATALOGUE, Config, Entry, Library, ModelName, Published, Pull, published,
 };
 
+use crate::complete;
 use crate::done;
 use crate::failure::Failure;
 use crate::farm::{self, PushArgs};
@@ -64,6 +66,7 @@ enum ModelsCommand {
     /// Download a published model by its name; a download that broke off goes on
     Pull {
         /// A name from `vqfarm models list --published`
+        #[arg(add = ArgValueCompleter::new(complete::published))]
         name: String,
 
         /// Download from this address instead (the checksum stays the same)
@@ -76,6 +79,7 @@ enum ModelsCommand {
     /// Show what is known about a model
     Show {
         /// A name from `vqfarm models list`
+        #[arg(add = ArgValueCompleter::new(complete::models))]
         name: String,
     },
 }

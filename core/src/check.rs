@@ -12,7 +12,8 @@ pub const MIN_SIDE: u32 = 16;
 pub const MAX_ITERATIONS: u32 = 100_000;
 pub const MAX_CUTOUTS: u32 = 1024;
 
-/// Everything that is wrong with settings; fields are named from inside `[render]`.
+/// Everything that is wrong with settings; fields are named from inside `[render]`. The place in a
+/// prompt is one in the prompt of these settings.
 pub fn settings(settings: &RenderSettings) -> Vec<FieldError> {
     let mut found = Found(Vec::new());
     let s = settings;
@@ -62,10 +63,12 @@ pub fn settings(settings: &RenderSettings) -> Vec<FieldError> {
 
 /// What is wrong with one field, named as an axis would name it.
 pub(crate) fn field(checked: &RenderSettings, name: &str) -> Option<FieldError> {
-    settings(checked).into_iter().find(|error| {
+    let found = settings(checked).into_iter().find(|error| {
         let rest = error.field.strip_prefix(name);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    })
+    });
+    // A prompt that was put together stands nowhere.
+    found.map(|error| FieldError { at: None, ..error })
 }
 
 /// Whether a path stays beside the job file: relative, without `..`.
@@ -87,8 +90,10 @@ fn check_prompt(s: &RenderSettings, found: &mut Found) {
         }
         Ok(_) => (),
         Err(error) => {
-            let at = s.prompt[..error.at].chars().count() + 1;
-            found.unless(false, "prompt", || format!("{error} (at character {at})"));
+            let number = s.prompt[..error.at].chars().count() + 1;
+            let message = format!("{error} (at character {number})");
+            let at = Some(error.at..error.at + 1);
+            found.0.push(FieldError { at, ..FieldError::new("prompt", message) });
         }
     }
 }

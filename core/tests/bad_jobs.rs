@@ -1,6 +1,6 @@
 //! Every mistake in a job file is answered with its place, its field and a remedy.
 
-use vqfarm_core::file::{Document, JobError, Limits};
+use vqfarm_core::file::{Document, JobError, Limits, MAX_PROBLEMS, Problem};
 use vqfarm_core::job::FieldError;
 
 /// Reads a job; axes may come from `styles.txt`, `empty.txt` and `latin1.txt`.
@@ -36,57 +36,161 @@ fn check(head: &str, table: &[(&str, &str)]) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-#[test]
-fn a_typo_is_shown_where_it_stands() {
-    let text = "version = 1\nname = \"harbours\"\n\n[render]\nprompt = \"a sun\"\nsize = [64, 64]\n  iteratons = 300\n";
-    let error = error_of("job.toml", text.as_bytes(), &[]);
-    let expected = "\
-job.toml:7:3: render.iteratons: no such field; did you mean \"iterations\"?
-  |
-7 |   iteratons = 300
-  |   ^^^^^^^^^";
-    assert_eq!(error.to_string(), expected);
+/// Each mistake's place, as line, column and what is marked there, and its field.
+fn places(error: &JobError) -> Vec<(usize, usize, String, &str)> {
+    let place = |problem: &'_ Problem| {
+        let at = problem.place.clone().unwrap();
+        let marked = at.text.chars().skip(at.column - 1).take(at.width).collect();
+        (at.line, at.column, marked)
+    };
+    let problems = error.problems.iter();
+    problems.map(|p| (place(p).0, place(p).1, place(p).2, p.field.as_str())).collect()
 }
 
 #[test]
 fn the_place_is_right_in_every_format() {
+    let toml = "version = 1\n[render]\nprompt = \"a sun\"\n\titeratons = 300\n";
     let yaml = "version: 1\nrender:\n  prompt: ä sun\n  cutouts: { method: latest, cuont: 3 }\n";
-    let error = error_of("job.yaml", yaml.as_bytes(), &[]);
-    let expected = "\
-job.yaml:4:30: render.cutouts.cuont: no such field; did you mean \"count\"?
-  |
-4 |   cutouts: { method: latest, cuont: 3 }
-  |                              ^^^^^";
-    assert_eq!(error.to_string(), expected);
     let json = "{\"version\": 1,\n \"render\": {\"prompt\": \"ä \\\" sun\", \"sise\": [64, 64]}}";
-    let error = error_of("job.json", json.as_bytes(), &[]);
-    let expected = "\
-job.json:2:35: render.sise: no such field; did you mean \"size\"?
-  |
-2 |  \"render\": {\"prompt\": \"ä \\\" sun\", \"sise\": [64, 64]}}
-  |                                   ^^^^^^";
-    assert_eq!(error.to_string(), expected);
+    for (file, text, place) in [
+        ("job.toml", toml, (4, 2, "iteratons".to_owned(), "render.iteratons")),
+        ("job.yaml", yaml, (4, 30, "cuont".to_owned(), "render.cutouts.cuont")),
+        ("job.json", json, (2, 35, "\"sise\"".to_owned(), "render.sise")),
+    ] {
+        assert_eq!(places(&error_of(file, text.as_bytes(), &[])), [place]);
+    }
+}
+
+/// The place of a mistake is that of the very words, where a text holds it.
+#[test]
+fn the_words_that_are_wrong_are_marked() {
+    let sweep = "version = 1\nsweep.prompt = \"ä {subjct} or {stile}\"\n[sweep.axes]\nsubject = [\"a\"]\nstyle = [\"b\"]\n";
+    let film = "version = 1\n[animation]\nmode = \"feedback\"\nframes = 9\n[animation.prompts]\n0 = \"a:(t+)\"\n4 = \"b:(sine(t))\"\n[animation.motion]\nzoom = \"1 + tt\"\nangle = \"0:(1), 3:(\"\n";
+    for (text, expected) in [
+        (sweep, &[(2, 19, "{subjct}", "sweep.prompt"), (2, 31, "{stile}", "sweep.prompt")][..]),
+        (
+            film,
+            &[
+                (6, 11, ")", "animation.prompts.0"),
+                (7, 9, "sine", "animation.prompts.4"),
+                (9, 13, "tt", "animation.motion.zoom"),
+                (10, 20, "\"", "animation.motion.angle"),
+            ],
+        ),
+        ("version = 1\nrender.prompt = \"ä ^ ^ b\"\n", &[(2, 21, " ", "render.prompt")]),
+    ] {
+        let error = error_of("job.toml", text.as_bytes(), &[]);
+        let found = places(&error);
+        let found: Vec<_> =
+            found.iter().map(|(l, c, text, f)| (*l, *c, text.as_str(), *f)).collect();
+        assert_eq!(found, expected, "{error}");
+    }
 }
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let text = "version = 1\nnmae = \"x\"\n[render]\nprompt = 3\nsize = [64]\ncutouts = { method = \"lastest\" }\n[animation]\nmode = \"x\"\n";
+    for (text, expected) in [
+        // Of the types.
+        (
+            "version = 1\nnmae = \"x\"\n[render]\nprompt = 3\nsize = [64]\ncutouts = { method = \"lastest\" }\n[animation]\nmode = \"x\"\n",
+            &[
+                "2 nmae",
+                "4 render.prompt",
+                "5 render.size",
+                "6 render.cutouts.method",
+                "8 animation.mode",
+            ][..],
+        ),
+        // Of their meaning, beside them.
+        (
+            "[render]\nprompt = \"a\"\nsize = [8, 64]\nstep_size = \"big\"\ncutouts.count = 0\n[sweep]\nprompt = \"{a} {b}\"\n[sweep.axes]\na = 3\nseed = [1, -1]\nsize = [[64, 64], [1, 1]]\nb = { file = \"gone.txt\" }\n",
+            &[
+                "0 version",
+                "3 render.size[0]",
+                "4 render.step_size",
+                "5 render.cutouts.count",
+                "9 sweep.axes.a",
+                "10 sweep.axes.seed[1]",
+                "11 sweep.axes.size[1]",
+                "12 sweep.axes.b",
+            ],
+        ),
+        // Each by itself, though each makes no sense without the others.
+        (
+            "version = 1\n[sweep]\nprompt = \"{colr} boat {x}\"\ncombine = \"colour * sed\"\n[sweep.axes]\ncolour = [\"red\"]\nseed = [1]\nitertions = [3]\n",
+            &["3 sweep.prompt", "3 sweep.prompt", "4 sweep.combine", "8 sweep.axes.itertions"],
+        ),
+        (
+            "version = 1\n[animation]\nmode = \"feedback\"\nframes = 9\nfps = 0\n[animation.motion]\nangle = \"1 +\"\n[output.video]\nfps = -1\n[render]\nsize = [0, 64]\n",
+            &[
+                "5 animation.fps",
+                "7 animation.motion.angle",
+                "9 output.video.fps",
+                "11 render.size[0]",
+            ],
+        ),
+        // Of the syntax.
+        ("version = \nname = \"a\n[render]\nsize = [64\nseed = 1\n", &["1 ", "2 ", "5 "]),
+    ] {
+        let error = error_of("job.toml", text.as_bytes(), &[]);
+        let line = |p: &Problem| p.place.as_ref().map_or(0, |place| place.line);
+        let found: Vec<_> =
+            error.problems.iter().map(|p| format!("{} {}", line(p), p.field)).collect();
+        assert_eq!(found, expected, "{error}");
+    }
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told() {
+    for (text, field) in [
+        // The prompt is there, and so are the axis and the frames.
+        ("[render]\npromt = \"a sun\"\n", "render.promt"),
+        ("render = 3\n", "render"),
+        ("sweep = 3\nrender.prompt = \"{a}\"", "sweep"),
+        ("render.prompt = \"{a}\"\nsweep.axes.a = 1", "sweep.axes.a"),
+        (
+            "render.prompt = \"{a}\"\nsweep.axes.a = { file = \"gone.txt\" }\noutput.contact_sheet.rows = \"a\"",
+            "sweep.axes.a",
+        ),
+        (
+            "[animation]\nmode = \"feedback\"\nframes = \"many\"\nprompts = { 40 = \"a\" }",
+            "animation.frames",
+        ),
+        (
+            "[animation]\nmode = \"feedbak\"\nframes = 40\nprompts = { 39 = \"a\" }",
+            "animation.mode",
+        ),
+    ] {
+        let error = error_of("job.toml", format!("version = 1\n{text}").as_bytes(), &[]);
+        let found: Vec<_> = error.problems.iter().map(|p| p.field.as_str()).collect();
+        assert_eq!(found, [field], "{error}");
+    }
+}
+
+#[test]
+fn the_remedy_is_apart_from_the_fault() {
+    for (text, message, help) in [
+        ("render.size = [0, 64]", "a width of 0 pixels", Some("it must be from 16 to 4096")),
+        // What people write stays whole.
+        (
+            "name = \"a; b/\"",
+            "\"a; b/\" is not a job name: it must be 1 to 100 characters without slashes, control characters, a leading dot or outer spaces",
+            None,
+        ),
+    ] {
+        let text = format!("version = 1\nrender.prompt = \"a\"\n{text}");
+        let error = error_of("job.toml", text.as_bytes(), &[]);
+        let problem = &error.problems[0];
+        assert_eq!((problem.message.as_str(), problem.help.as_deref()), (message, help));
+    }
+}
+
+#[test]
+fn no_file_is_answered_with_more_than_anybody_reads() {
+    let values = vec!["-1"; 1000].join(", ");
+    let text = format!("version = 1\nrender.prompt = \"a\"\nsweep.axes.seed = [{values}]\n");
     let error = error_of("job.toml", text.as_bytes(), &[]);
-    let lines: Vec<_> = error
-        .problems
-        .iter()
-        .map(|p| format!("{} {}", p.place.as_ref().unwrap().line, p.field))
-        .collect();
-    assert_eq!(
-        lines,
-        [
-            "2 nmae",
-            "4 render.prompt",
-            "5 render.size",
-            "6 render.cutouts.method",
-            "8 animation.mode"
-        ]
-    );
+    assert_eq!(error.problems.len(), MAX_PROBLEMS);
 }
 
 #[test]
@@ -102,11 +206,11 @@ fn settings_that_make_no_sense_name_the_field() {
         ),
         (
             "render.prompt = \"a | :2\"",
-            "job.toml:2:17: render.prompt: a part of the prompt has a weight but no text (at character 4)",
+            "job.toml:2:21: render.prompt: a part of the prompt has a weight but no text (at character 4)",
         ),
         (
             "render.prompt = \"a ^ ^ b\"",
-            "job.toml:2:17: render.prompt: a phase of the prompt is empty (at character 4)",
+            "job.toml:2:21: render.prompt: a phase of the prompt is empty (at character 4)",
         ),
         (
             "render.size = [0, 64]",
@@ -236,11 +340,11 @@ fn sweeps_that_make_no_sense_name_the_axis() {
         ("axes.seed = []", "job.toml:4:13: sweep.axes.seed: the axis has no values"),
         (
             "axes.seed = 3",
-            "job.toml:4:13: sweep.axes.seed: expected a list of values, a range like \"1-4\" or { file = \"values.txt\" }, found the number 3",
+            "job.toml:4:13: sweep.axes.seed: expected the values of an axis, found the number 3; write a list as [1, 2], a range as \"1-4\", \"1-10 (+2)\" or \"0..1 [5]\", { file = \"values.txt\" }, { glob = \"inits/*.png\" }, { random = [0, 1], count = 8 } or { replace = \"red\", with = [\"blue\"] }",
         ),
         (
             "axes.seed = \"one to four\"",
-            "job.toml:4:13: sweep.axes.seed: \"one to four\" is not a range; write for example \"1-4\", \"1-10 (+3)\" or \"0..1 [5]\"",
+            "job.toml:4:13: sweep.axes.seed: \"one to four\" is not a range; write a list as [1, 2], a range as \"1-4\", \"1-10 (+2)\" or \"0..1 [5]\", { file = \"values.txt\" }, { glob = \"inits/*.png\" }, { random = [0, 1], count = 8 } or { replace = \"red\", with = [\"blue\"] }",
         ),
         (
             "axes.seed = \"1-4 (-1)\"",
@@ -256,7 +360,7 @@ fn sweeps_that_make_no_sense_name_the_axis() {
         ),
         (
             "axes.subjcet = [\"a\"]\nprompt = \"{subject}\"",
-            "job.toml:5:10: sweep.prompt: no axis is named `subject`; did you mean \"subjcet\"?",
+            "job.toml:5:11: sweep.prompt: no axis is named `subject`; did you mean \"subjcet\"?",
         ),
         (
             "axes.iteratons = [10]",
@@ -386,9 +490,9 @@ fn files_that_are_no_job_files_say_so() {
             "job.toml: line 2 is not UTF-8 text; save the file as UTF-8",
         ),
         ("job.ini", b"", "job.ini: a job file's name ends in .toml, .yaml, .yml or .json"),
-        ("job.json", b"[1]", "job.json: a job file is a table of fields"),
-        ("job.yaml", b"- 1", "job.yaml: a job file is a table of fields"),
-        ("job.yaml", b"", "job.yaml: a job file is a table of fields"),
+        ("job.json", b"[1]", "job.json: the file must be a table of fields"),
+        ("job.yaml", b"- 1", "job.yaml: the file must be a table of fields"),
+        ("job.yaml", b"", "job.yaml: the file must be a table of fields"),
         ("job.json", b"{\"version\": 1,\n \"name\" 3}", "job.json:2:9: expected `:`"),
         (
             "job.json",
@@ -443,10 +547,7 @@ fn what_the_world_lacks_is_shown_at_its_field() {
     let text = "version = 1\n[render]\ninit = { image = \"gone.png\" }\n";
     let document = Document::parse("job.toml", text.as_bytes()).unwrap();
     let error = FieldError::new("render.init.image", "cannot read \"gone.png\"");
-    let expected = "\
-job.toml:3:18: render.init.image: cannot read \"gone.png\"
-  |
-3 | init = { image = \"gone.png\" }
-  |                  ^^^^^^^^^^";
-    assert_eq!(document.refuse(vec![error]).to_string(), expected);
+    let error = document.refuse(vec![error]);
+    assert_eq!(error.to_string(), "job.toml:3:18: render.init.image: cannot read \"gone.png\"");
+    assert_eq!(places(&error), [(3, 18, "\"gone.png\"".to_owned(), "render.init.image")]);
 }

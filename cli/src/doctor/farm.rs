@@ -5,14 +5,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use vqfarm_proto::v1::{StatusRequest, StatusResponse, WorkerState};
 
-use super::Check;
-use crate::farm::{ConnectArgs, show};
+use super::{Check, profile};
+use crate::farm::{ConnectArgs, Origin, show};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Clocks may differ by so much before anybody is misled.
 const CLOCK: Duration = Duration::from_secs(5);
 
 pub async fn checks(connect: &ConnectArgs) -> Vec<Check> {
+    let mut checks = profile::checks(connect);
+    if connect.way().is_ok() {
+        checks.extend(ask(connect).await);
+    }
+    checks
+}
+
+async fn ask(connect: &ConnectArgs) -> Vec<Check> {
+    let nobody_chose = connect.way().is_ok_and(|way| way.addr.from == Origin::Default);
     let asked = async {
         let mut farm = connect.connect().await?;
         let answer = farm.status(StatusRequest {}).await;
@@ -20,13 +29,13 @@ pub async fn checks(connect: &ConnectArgs) -> Vec<Check> {
     };
     let status = match asked.await {
         Ok(status) => status.into_inner(),
-        Err(failure) if connect.is_default() => {
-            let remedy = "`make farm` starts one here, --addr or VQFARM_ADDR says where one is; \
-                          `vqfarm render` needs none";
+        Err(failure) if nobody_chose => {
+            let remedy = "`make farm` starts one here, --addr, VQFARM_ADDR or a profile says where \
+                          one is; `vqfarm render` needs none";
             return vec![Check::warning("coordinator", failure.to_string(), remedy)];
         }
         Err(failure) => {
-            let remedy = "start it, or correct --addr or VQFARM_ADDR";
+            let remedy = "start it, or correct --addr, VQFARM_ADDR or the profile";
             return vec![Check::missing("coordinator", failure.to_string(), remedy)];
         }
     };

@@ -3,6 +3,7 @@
 mod environment;
 mod farm;
 mod machine;
+mod profile;
 
 use std::process::ExitCode;
 

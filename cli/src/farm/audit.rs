@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 use vqfarm_proto::v1::{AuditRequest, ReconcileRequest};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::complete;
 use crate::style;
 
 /// Check what the farm promises: every task is accounted for, every done frame is whole
@@ -17,6 +19,7 @@ use crate::style;
 #[derive(Debug, Args)]
 pub struct AuditArgs {
     /// The job: its id, a part of it from either end, or `last` [default: all jobs]
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: Option<String>,
 
     /// Have missing and damaged frames rendered, and missing outputs stitched again

@@ -3,16 +3,19 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use vqfarm_proto::v1::{Job, JobRequest, KeepRequest, RetryRequest, SetPriorityRequest};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::complete;
 use crate::numbers::{Numbers, numbers};
 
 /// A job to do something to.
 #[derive(Debug, Args)]
 pub struct JobAction {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     /// Print one JSON object: the job as it is then
@@ -36,6 +39,7 @@ Examples:
 #[command(after_long_help = RETRY)]
 pub struct RetryArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: String,
 
     /// All tasks that failed for good (what is done without --tasks)
@@ -47,7 +51,8 @@ pub struct RetryArgs {
     tasks: Option<Numbers>,
 
     /// The layer of --tasks [default: the first]
-    #[arg(long, value_name = "NAME", requires = "tasks")]
+    #[arg(long, value_name = "NAME", requires = "tasks",
+          add = ArgValueCompleter::new(complete::layers))]
     layer: Option<String>,
 
     /// Print one JSON object: how many, and the job as it is then
@@ -72,6 +77,7 @@ Examples:
 #[command(after_long_help = KEEP)]
 pub struct KeepArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: String,
 
     /// The cells, as in 3,7,12-14
@@ -90,6 +96,7 @@ pub struct KeepArgs {
 #[derive(Debug, Args)]
 pub struct PriorityArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     /// Higher goes first; jobs are submitted with 0

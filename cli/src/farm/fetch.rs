@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use vqfarm_core::check::path_stays;
@@ -18,6 +19,7 @@ use vqfarm_proto::v1::{FetchEnd, FetchRequest, FileHeader, JobRequest};
 
 use super::client::{ConnectArgs, Farm};
 use super::{Outcome, show};
+use crate::complete;
 use crate::failure::Failure;
 
 /// Copy a job's frames and outputs into a folder, also while it runs
@@ -26,6 +28,7 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 pub struct FetchArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: String,
 
     /// The folder, made when missing; its layout is that of `vqfarm render --out`

@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use serde_json::Value;
 use vqfarm_core::record::JobRecord;
 use vqfarm_proto::v1::{Counts, Job, JobRequest, ListJobsRequest, ListTasksRequest, Task};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::complete;
 
 /// List the farm's jobs, those submitted last first
 #[derive(Debug, Args)]
@@ -37,6 +39,7 @@ pub struct JobsArgs {
 #[derive(Debug, Args)]
 pub struct JobArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: String,
 
     /// Print one JSON object, with the resolved job as `record`
@@ -51,6 +54,7 @@ pub struct JobArgs {
 #[derive(Debug, Args)]
 pub struct TasksArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: String,
 
     /// Only those in this state

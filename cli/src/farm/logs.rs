@@ -3,23 +3,26 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 use vqfarm_proto::v1::LogsRequest;
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::complete;
 
 /// Show what workers logged of a job's tasks, attempt by attempt
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::jobs))]
     job: String,
 
     /// Only of this task
     task: Option<u64>,
 
     /// Only of this layer [default: of all; with TASK the first]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::layers))]
     layer: Option<String>,
 
     /// Print one JSON object a line: one an attempt

@@ -11,8 +11,10 @@ pub mod show;
 mod status;
 mod stitch;
 mod submit;
+mod token;
 mod top;
 mod watch;
+mod way;
 mod workers;
 
 use std::future::Future;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 pub use self::audit::{AuditArgs, ReconcileArgs};
-pub use self::client::ConnectArgs;
+pub use self::client::Farm;
 pub use self::control::{JobAction, KeepArgs, PriorityArgs, RetryArgs};
 pub use self::fetch::FetchArgs;
 pub use self::jobs::{JobArgs, JobsArgs, TasksArgs};
@@ -29,8 +31,10 @@ pub use self::logs::LogsArgs;
 pub use self::models::PushArgs;
 pub use self::status::{StatusArgs, WhyArgs};
 pub use self::submit::SubmitArgs;
+pub use self::token::{Token, is_open};
 pub use self::top::TopArgs;
 pub use self::watch::{WaitArgs, WatchArgs};
+pub use self::way::{ConnectArgs, Origin, check_address};
 pub use self::workers::{DrainArgs, WorkersArgs};
 
 use crate::failure::Failure;

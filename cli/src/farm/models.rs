@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use vqfarm_weights::library::{Config, Entry, Library};
 
 use super::client::{ConnectArgs, Farm};
 use super::{Outcome, show};
+use crate::complete;
 use crate::failure::Failure;
 
 /// Bytes of weights that travel in one message.
@@ -29,6 +31,7 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug, Args)]
 pub struct PushArgs {
     /// A name from `vqfarm models list`
+    #[arg(add = ArgValueCompleter::new(complete::models))]
     pub name: String,
 
     #[command(flatten)]

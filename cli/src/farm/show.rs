@@ -129,10 +129,14 @@ pub fn memory(bytes: u64) -> String {
 
 /// A text in lines that fit the terminal beside so many columns; 80 wide where there is none.
 pub fn wrapped(text: &str, beside: usize) -> Vec<String> {
+    wrap(text, terminal_width().unwrap_or(80).saturating_sub(beside).max(20))
+}
+
+/// The columns of the terminal, if there is one, or `COLUMNS`.
+pub fn terminal_width() -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let terminal = || io::stdout().is_terminal().then(crossterm::terminal::size)?.ok();
-    let wide = columns.or_else(|| Some(usize::from(terminal()?.0))).unwrap_or(80);
-    wrap(text, wide.saturating_sub(beside).max(20))
+    columns.or_else(|| Some(usize::from(terminal()?.0)))
 }
 
 /// A text in lines of at most so many characters, cut between words.

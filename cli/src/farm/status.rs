@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 use vqfarm_core::requires::Memory;
 use vqfarm_proto::v1::{JobRequest, Reason, StatusRequest, StatusResponse, WorkerGroup};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::complete;
 use crate::style;
 
 /// Show the farm at a glance
@@ -33,6 +35,7 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct WhyArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     /// Print one JSON object a line: one a group of tasks

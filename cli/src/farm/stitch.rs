@@ -130,7 +130,7 @@ impl Stitching<'_> {
             job: serde_json::to_string(&wanted.job).context("cannot write the job as JSON")?,
             request_id: request_id(self.request)?.to_string(),
             priority: self.submit.priority.unwrap_or(usual),
-            user: user(self.submit.user.as_deref())?.to_string(),
+            user: user(self.submit.user.as_deref(), self.connect)?.to_string(),
             frames_of: wanted.source.id.clone(),
             partial,
             ..SubmitRequest::default()

@@ -71,7 +71,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 
-    /// Whose job it is [default: $USER]
+    /// Whose job it is [default: the profile's user, or $USER]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
@@ -95,7 +95,7 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
     let library = job::library(args.job.models.as_deref())?;
     let resolved = job::load(&args.job, &library)?;
     let request = request_id(args.request_id.as_deref())?;
-    let user = user(args.user.as_deref())?;
+    let user = user(args.user.as_deref(), &args.connect)?;
     let mut farm = args.connect.connect().await?;
     let names: BTreeSet<String> = resolved.job.models().into_iter().map(|m| m.name).collect();
     let missing =
@@ -298,8 +298,8 @@ pub fn request_id(given: Option<&str>) -> Result<RequestId, Failure> {
     }
 }
 
-pub fn user(given: Option<&str>) -> Result<UserName, Failure> {
-    match given {
+pub fn user(given: Option<&str>, connect: &ConnectArgs) -> Result<UserName, Failure> {
+    match given.or(connect.way()?.user.as_deref()) {
         Some(text) => {
             UserName::new(text).map_err(|error| Failure::Usage(format!("--user: {error}")))
         }

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tonic::Status;
 use vqfarm_proto::v1::{Job, JobRequest, JobState, WatchResponse};
 
 use super::client::{ConnectArgs, is_passing};
 use super::{Outcome, show};
+use crate::complete;
 use crate::failure::Failure;
 use crate::on_end;
 
@@ -26,6 +28,7 @@ usage, 3 the job was cancelled, 4 --timeout came first. Ctrl-C ends the watching
 #[command(after_help = STATUS)]
 pub struct WatchArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     #[arg(long, value_name = "COMMAND", help = on_end::HELP, long_help = on_end::LONG_HELP)]
@@ -44,6 +47,7 @@ pub struct WatchArgs {
 #[command(after_help = STATUS)]
 pub struct WaitArgs {
     /// The job: its id, a part of it from either end, or `last`
+    #[arg(add = ArgValueCompleter::new(complete::live_jobs))]
     job: String,
 
     /// Give up after so many seconds

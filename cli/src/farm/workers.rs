@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use vqfarm_proto::v1::{DrainRequest, ListWorkersRequest, Worker};
 
 use super::client::ConnectArgs;
 use super::{Outcome, show};
+use crate::complete;
 
 /// List the workers heard of in the last day, and what each is doing
 #[derive(Debug, Args)]
@@ -23,6 +25,7 @@ pub struct WorkersArgs {
 #[derive(Debug, Args)]
 pub struct DrainArgs {
     /// The worker, as `vqfarm workers` names it
+    #[arg(add = ArgValueCompleter::new(complete::workers))]
     worker: String,
 
     /// Print one JSON object: the worker as it is then

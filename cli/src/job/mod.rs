@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueHint};
+use clap_complete::ArgValueCompleter;
 use vqfarm_core::file::{Document, JobError, Limits};
 use vqfarm_core::id::JobName;
 use vqfarm_core::job::{FieldError, Job};
@@ -18,17 +19,19 @@ use vqfarm_core::sweep::Beside;
 use vqfarm_weights::library::Library;
 
 use self::assets::Asset;
+use crate::complete;
 use crate::failure::Failure;
 
 /// Which job: a file, flags, or both.
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
     /// The job file: TOML, YAML or JSON
-    #[arg(value_name = "JOB", required_unless_present_any = ["prompt", "from"])]
+    #[arg(value_name = "JOB", required_unless_present_any = ["prompt", "from"],
+          add = complete::job_files())]
     pub file: Option<PathBuf>,
 
     /// Take everything from a picture that vqfarm made: its PNG holds its settings
-    #[arg(long, value_name = "PNG", conflicts_with = "file")]
+    #[arg(long, value_name = "PNG", conflicts_with = "file", value_hint = ValueHint::FilePath)]
     pub from: Option<PathBuf>,
 
     /// What the picture should show: `text`, or `text:weight | other text:weight`
@@ -40,16 +43,16 @@ pub struct JobArgs {
     pub seed: Option<u64>,
 
     /// Set any field of the job, as in render.iterations=50; may be given more than once
-    #[arg(long, value_name = "FIELD=VALUE")]
+    #[arg(long, value_name = "FIELD=VALUE", add = ArgValueCompleter::new(complete::settings))]
     pub set: Vec<String>,
 
     /// Add an axis to the sweep, as in seed=1-8, style=flat,dots or step_size=[0.05, 0.1]; may be
     /// given more than once
-    #[arg(long, value_name = "NAME=VALUES")]
+    #[arg(long, value_name = "NAME=VALUES", add = ArgValueCompleter::new(complete::axes))]
     pub axis: Vec<String>,
 
     /// Folder of the models [default: ~/.local/share/vqfarm/models]
-    #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
+    #[arg(long, value_name = "DIR", env = "VQFARM_MODELS", value_hint = ValueHint::DirPath)]
     pub models: Option<PathBuf>,
 }
 
@@ -87,7 +90,7 @@ pub fn load(args: &JobArgs, library: &Library) -> Result<Resolved, Failure> {
             .map_err(|reason| Failure::Usage(format!("--from {}: {reason}", picture.display())))?,
         (None, None) => (without_file(library), PathBuf::from(".")),
     };
-    let set = |result: Result<(), JobError>| result.map_err(|e| Failure::Usage(e.to_string()));
+    let set = |result: Result<(), JobError>| result.map_err(Failure::job);
     if let Some(prompt) = &args.prompt {
         set(document.set_text("--prompt", "render.prompt", prompt))?;
         if args.file.is_none() {
@@ -104,9 +107,9 @@ pub fn load(args: &JobArgs, library: &Library) -> Result<Resolved, Failure> {
         set(document.set_axis(assignment))?;
     }
     let taken = source::take_apart(&mut document, &beside);
-    let taken = taken.map_err(|error| Failure::Usage(document.refuse(vec![error]).to_string()))?;
+    let taken = taken.map_err(|error| Failure::job(document.refuse(vec![error])))?;
     let job = document.job_beside(Limits::default(), &mut Folder(&beside));
-    let mut job = job.map_err(|e| Failure::Usage(e.to_string()))?;
+    let mut job = job.map_err(Failure::job)?;
     let (assets, missing) = assets::resolve(&mut job, &beside, taken);
     refuse(&document, missing)?;
     Ok(Resolved { job, assets, document })
@@ -152,7 +155,7 @@ fn read(file: &Path) -> Result<Document, Failure> {
         };
         Failure::Usage(format!("{}: cannot read the job file: {error}{hint}", file.display()))
     })?;
-    Document::parse(&file.display().to_string(), &bytes).map_err(|e| Failure::Usage(e.to_string()))
+    Document::parse(&file.display().to_string(), &bytes).map_err(Failure::job)
 }
 
 fn folder_of(file: &Path) -> PathBuf {
@@ -195,6 +198,6 @@ fn name_of(prompt: &str) -> JobName {
 fn refuse(document: &Document, errors: Vec<FieldError>) -> Result<(), Failure> {
     match errors.as_slice() {
         [] => Ok(()),
-        _ => Err(Failure::Usage(document.refuse(errors).to_string())),
+        _ => Err(Failure::job(document.refuse(errors))),
     }
 }

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::ModelName;
 use vqfarm_core::search::Search;
 use vqfarm_weights::library::Config;
 
+use crate::complete;
 use crate::failure::Failure;
 use crate::farm::{self, ConnectArgs};
 use crate::job;
@@ -50,7 +52,7 @@ pub struct RankArgs {
     text: String,
 
     /// A folder of `vqfarm render` or `vqfarm fetch`, any folder of pictures, or a job of the farm
-    #[arg(value_name = "DIR|JOB")]
+    #[arg(value_name = "DIR|JOB", add = ArgValueCompleter::new(complete::jobs_and_folders))]
     target: String,
 
     /// So many of the best
@@ -62,7 +64,7 @@ pub struct RankArgs {
     sheet: Option<PathBuf>,
 
     /// Who judges; may be given more than once: the mean of all counts [default: the render's own]
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", add = ArgValueCompleter::new(complete::perceptors))]
     perceptor: Vec<String>,
 
     /// Where to compute: auto, cpu, cuda, cuda:1

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED, Summary};
+use vqfarm_core::event::{Event, INTERRUPTED, Summary};
 
-use crate::failure::{Failure, USAGE, is_broken_pipe};
+use crate::failure::Failure;
+use crate::farm::show;
 use crate::job::JobArgs;
 use crate::numbers::{Numbers, numbers};
 use crate::on_end;
@@ -82,25 +83,19 @@ pub struct RenderArgs {
     quiet: bool,
 }
 
-pub fn run(args: RenderArgs) -> ExitCode {
+pub fn run(args: RenderArgs) -> Result<ExitCode, Failure> {
     let json = args.json;
     match render(args) {
-        Ok(status) => status,
-        Err(Failure::Other(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let (kind, message, status) = match failure {
-                Failure::Usage(message) => (ErrorKind::Usage, message, ExitCode::from(USAGE)),
-                Failure::Other(error) => {
-                    (ErrorKind::Failed, format!("{error:#}"), ExitCode::FAILURE)
-                }
-            };
-            anstream::eprintln!("{}: {message}", style::error("error"));
-            if json {
-                // Nobody is left to tell when this fails too.
-                let _ = print_json(&Event::Error { kind, message });
+        Err(failure) if json && !failure.is_broken_pipe() => {
+            // People see it beside the lines, programs among them.
+            failure.tell();
+            for mut object in failure.as_json() {
+                object["event"] = "error".into();
+                show::json_lines([object])?;
             }
-            status
+            Ok(failure.status())
         }
+        result => result,
     }
 }
 

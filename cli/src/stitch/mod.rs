@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
+use crate::complete;
 use crate::failure::Failure;
 use crate::farm::{self, ConnectArgs, Stitching};
 pub use file::PreviewFile;
@@ -56,7 +58,7 @@ Exit status: 0 made, 1 failed or no frame is there yet, 2 bad usage, 3 cancelled
 #[command(after_long_help = STITCH)]
 pub struct StitchArgs {
     /// A job of the farm, or the folder of `vqfarm render --out` or `vqfarm fetch`
-    #[arg(value_name = "JOB|DIR")]
+    #[arg(value_name = "JOB|DIR", add = ArgValueCompleter::new(complete::jobs_and_folders))]
     target: String,
 
     #[command(flatten)]
@@ -86,7 +88,7 @@ pub struct StitchArgs {
 #[command(after_long_help = PREVIEW)]
 pub struct PreviewArgs {
     /// A job of the farm, or the folder of `vqfarm render --out` or `vqfarm fetch`
-    #[arg(value_name = "JOB|DIR")]
+    #[arg(value_name = "JOB|DIR", add = ArgValueCompleter::new(complete::jobs_and_folders))]
     target: String,
 
     #[command(flatten)]
@@ -114,7 +116,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
 
-    /// Whose job it is [default: $USER]
+    /// Whose job it is [default: the profile's user, or $USER]
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
 }

@@ -2,11 +2,13 @@
 
 use anyhow::Context;
 use clap::Args;
-use vqfarm_core::file::{Document, JobError, Limits};
+use clap_complete::ArgValueCompleter;
+use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::job::Job;
 use vqfarm_core::record::JobRecord;
 use vqfarm_core::video::Codec;
 
+use crate::complete;
 use crate::failure::Failure;
 
 /// What shall be otherwise.
@@ -27,7 +29,7 @@ pub struct OutputArgs {
 
     /// Set any field of [output], as in output.video.labels=true or
     /// output.contact_sheet.rows=style; may be given more than once
-    #[arg(long, value_name = "FIELD=VALUE")]
+    #[arg(long, value_name = "FIELD=VALUE", add = ArgValueCompleter::new(complete::output_settings))]
     set: Vec<String>,
 }
 
@@ -55,7 +57,7 @@ impl OutputArgs {
         }
         video.hardware &= codec.is_none_or(Codec::has_hardware);
         let json = serde_json::to_vec(&job).context("cannot write the job as JSON")?;
-        let refused = |error: JobError| Failure::Usage(error.to_string());
+        let refused = Failure::job;
         let mut document = Document::parse("job.json", &json).map_err(refused)?;
         if let Some(codec) = &self.codec {
             let flag = format!("--codec {codec}");

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod completing;
+mod diagnosing;
 mod following;
+mod helping;
+mod naming;
 mod printing;
 mod refusing;
 mod secure;

@@ -73,6 +73,8 @@ impl TestFarm {
             .env("VQFARM_BUNDLED_MODELS", BUNDLED)
             .env("USER", "ada")
             .env("NO_COLOR", "1")
+            .env("VQFARM_PROFILES", self.here.path().join("config.toml"))
+            .env_remove("VQFARM_PROFILE")
             // Lines are as wide as where there is no terminal.
             .env_remove("COLUMNS")
             .env_remove("VQFARM_TOKEN");

@@ -10,8 +10,29 @@ use crate::job::{FieldError, Job};
 const ZOOMS: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 
 impl Animation {
-    /// Everything that is wrong, field by field.
-    pub(crate) fn check(&self, job: &Job) -> Vec<FieldError> {
+    /// Everything that is wrong, field by field; frame by frame only where the settings that all
+    /// frames have are right.
+    pub(crate) fn check(&self, job: &Job, settings_are_right: bool) -> Vec<FieldError> {
+        let mut errors = self.check_fields(job);
+        let mistakes = Timeline::mistakes(job, self);
+        let untold = |error: &FieldError| errors.iter().all(|told| told.field != error.field);
+        let mistakes: Vec<_> = mistakes.into_iter().filter(untold).collect();
+        errors.extend(mistakes);
+        if errors.is_empty()
+            && settings_are_right
+            && let Ok(timeline) = Timeline::new(job, self)
+        {
+            if self.mode == Mode::Zoom {
+                let last = self.zoom.keyframes(self.frames) - 1;
+                errors.extend((0..last).find_map(|index| timeline.nesting(index).err()));
+            }
+            // Cheap enough to ask of every frame now, and nobody wants to know it at frame 4,000.
+            errors.extend((0..timeline.len()).find_map(|frame| timeline.frame(frame).err()));
+        }
+        errors
+    }
+
+    fn check_fields(&self, job: &Job) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if job.sweep.is_some() {
             let message = "a job is a sweep or an animation; leave one of them out";
@@ -58,38 +79,9 @@ impl Animation {
             }
             (None, _) => (),
         }
-        if !errors.is_empty() {
-            return errors;
-        }
-        let timeline = match Timeline::new(job, self) {
-            Ok(timeline) => timeline,
-            Err(error) => {
-                errors.push(error);
-                return errors;
-            }
-        };
-        for (field, schedule) in timeline.schedules() {
-            if let Some(error) = schedule.error() {
-                errors.push(FieldError {
-                    at: Some(error.at.clone()),
-                    help: error.help.clone(),
-                    ..FieldError::new(field, error.message.clone())
-                });
-            }
-        }
-        if errors.is_empty() {
-            if self.mode == Mode::Zoom {
-                let last = self.zoom.keyframes(self.frames) - 1;
-                errors.extend((0..last).find_map(|index| timeline.nesting(index).err()));
-            }
-            // Cheap enough to ask of every frame now, and nobody wants to know it at frame 4,000.
-            errors.extend((0..timeline.len()).find_map(|frame| timeline.frame(frame).err()));
-        }
         errors
     }
-}
 
-impl Animation {
     fn check_source(&self, source: Option<&Source>, errors: &mut Vec<FieldError>) {
         let mut wrong = |field: &str, message: String, help: &str| {
             let help = Some(help.to_owned()).filter(|help| !help.is_empty());

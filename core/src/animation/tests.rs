@@ -1,13 +1,13 @@
 use super::*;
-use crate::file::{Document, Limits};
+use crate::file::{Document, JobError, Limits};
 use crate::job::Job;
 use crate::plan::{Dependency, Plan, TaskSpec};
 use crate::prompt;
 
-fn read(text: &str) -> Result<Job, String> {
+fn read(text: &str) -> Result<Job, JobError> {
     let text = format!("version = 1\n[render]\nprompt = \"a tree\"\n{text}");
-    let document = Document::parse("film.toml", text.as_bytes()).map_err(|e| e.to_string())?;
-    document.job(Limits::default(), |_| Ok(Vec::new())).map_err(|e| e.to_string())
+    let document = Document::parse("film.toml", text.as_bytes())?;
+    document.job(Limits::default(), |_| Ok(Vec::new()))
 }
 
 fn film(text: &str) -> Timeline {
@@ -180,17 +180,13 @@ fn a_plan_that_only_stitches_renders_nothing_and_keeps_its_frames() {
 }
 
 #[test]
-fn mistakes_are_shown_with_a_caret_under_them() {
+fn mistakes_stand_where_the_words_are() {
     let mistake = |text: &str, message: &str, caret: &str| {
         let error = read(text).expect_err(text);
-        assert!(error.contains(message), "{error}");
-        let mut lines = error.lines().skip_while(|line| !line.contains(" | "));
-        let (source, below) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-        let marked = below.find('^').map(|at| {
-            let len = below[at..].chars().take_while(|c| *c == '^').count();
-            source.chars().skip(below[..at].chars().count()).take(len).collect::<String>()
-        });
-        assert_eq!(marked.as_deref(), Some(caret), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+        let place = error.problems[0].place.as_ref().unwrap();
+        let marked: String = place.text.chars().skip(place.column - 1).take(place.width).collect();
+        assert_eq!(marked, caret, "{error}");
     };
     let motion = |line: &str| format!("{FEEDBACK}frames = 40\n[animation.motion]\n{line}\n");
     mistake(

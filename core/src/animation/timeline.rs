@@ -87,11 +87,42 @@ impl Timeline {
     /// # Errors
     /// A prompt that cannot be read; names its field.
     pub fn new(job: &Job, animation: &Animation) -> Result<Self, FieldError> {
+        let mut errors = Vec::new();
+        let timeline = Self::read(job, animation, &mut errors);
+        match errors.is_empty() {
+            true => Ok(timeline),
+            false => Err(errors.swap_remove(0)),
+        }
+    }
+
+    /// What is wrong with prompts and schedules, each by itself.
+    pub(super) fn mistakes(job: &Job, animation: &Animation) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let timeline = Self::read(job, animation, &mut errors);
+        for (field, schedule) in timeline.schedules() {
+            if let Some(error) = schedule.error() {
+                let error = ValueError::Unreadable(error.clone());
+                errors.push(at_field(field, error));
+            }
+        }
+        errors
+    }
+
+    /// The timeline of those prompts that can be read.
+    fn read(job: &Job, animation: &Animation, errors: &mut Vec<FieldError>) -> Self {
         let mut keys = Vec::new();
         let mut cuts = vec![0];
+        let mut add = |phases: Result<Vec<Key>, FieldError>, fade: u64| match phases {
+            Ok(mut phases) => {
+                // Only the first phase comes in as the key says.
+                phases.iter_mut().skip(1).for_each(|phase| phase.fade = fade);
+                keys.extend(phases);
+            }
+            Err(error) => errors.push(error),
+        };
         let fade = u64::from(animation.fade);
         if animation.prompts.is_empty() {
-            keys.extend(spread(&job.render.prompt, 0..animation.frames, fade, "render.prompt")?);
+            add(spread(&job.render.prompt, 0..animation.frames, fade, "render.prompt"), fade);
         }
         let prompts: Vec<_> = animation.prompts.0.iter().collect();
         for (i, (frame, key)) in prompts.iter().enumerate() {
@@ -101,23 +132,20 @@ impl Timeline {
             let own = key.fade.map_or(fade, u64::from);
             let own = if key.cut { 0 } else { own };
             let field = format!("animation.prompts.{frame}");
-            let mut phases = spread(&key.prompt, start..end, own, &field)?;
-            // Only the first phase comes in as the key says.
-            phases.iter_mut().skip(1).for_each(|phase| phase.fade = fade);
-            keys.extend(phases);
+            add(spread(&key.prompt, start..end, own, &field), fade);
             if key.cut && **frame > 0 && **frame < animation.frames {
                 cuts.push(**frame);
             }
         }
         let ends = cuts.iter().skip(1).copied().chain([animation.frames]);
         let shots = cuts.iter().zip(ends).map(|(&start, end)| Shot { frames: start..end });
-        Ok(Self {
+        Self {
             shots: shots.collect(),
             animation: animation.clone(),
             base: job.render.clone(),
             video: job.output.video.clone(),
             keys,
-        })
+        }
     }
 
     pub fn animation(&self) -> &Animation {
@@ -179,7 +207,7 @@ impl Timeline {
             ..self.base.clone()
         };
         match crate::check::settings(&render).into_iter().next() {
-            Some(error) => Err(error.under("render")),
+            Some(error) => Err(FieldError { at: None, ..error }.under("render")),
             None => Ok(render),
         }
     }
@@ -324,7 +352,7 @@ impl Timeline {
             let outer =
                 if timed.contains(&error.field.as_str()) { "animation.motion" } else { "render" };
             let message = format!("{} (at frame {index})", error.message);
-            return Err(FieldError { message, ..error }.under(outer));
+            return Err(FieldError { message, at: None, ..error }.under(outer));
         }
         let start = match &self.animation.source {
             Some(source) => self.source(source, index, first, value)?,

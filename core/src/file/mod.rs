@@ -1,5 +1,6 @@
 //! Job files: read, changed by `--set`, checked, resolved into a [`Job`].
 
+mod judge;
 mod parse;
 mod problem;
 mod write;
@@ -10,12 +11,11 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-pub use self::problem::{JobError, Place, Problem};
+pub use self::problem::{JobError, MAX_PROBLEMS, Place, Problem};
 pub use self::write::fields_of;
-use crate::check;
 use crate::job::{FieldError, Job, VERSION};
-use crate::sweep::{self, Beside, Files, Sweep, SweepSpec};
-use crate::tree::{Entry, Mark, Node, Step, Value};
+use crate::sweep::{self, Beside, Files};
+use crate::tree::{Entry, Mark, Node, Step, UNKNOWN_FIELD, Value};
 
 /// How a job file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +49,6 @@ impl Default for Limits {
         Self { cells: 10_000_000 }
     }
 }
-
-/// After this many mistakes the rest are not looked for.
-const MAX_PROBLEMS: usize = 20;
 
 /// A job file that has been read and not yet judged.
 #[derive(Clone, Debug)]
@@ -91,8 +88,8 @@ impl Document {
         let mut document = document(text);
         let root = match format {
             Some(Format::Toml) => parse::toml(text),
-            Some(Format::Yaml) => parse::yaml(text),
-            Some(Format::Json) => parse::json(text),
+            Some(Format::Yaml) => parse::yaml(text).map_err(|error| vec![error]),
+            Some(Format::Json) => parse::json(text).map_err(|error| vec![error]),
             None => {
                 let message = "a job file's name ends in .toml, .yaml, .yml or .json";
                 return Err(document.whole(message.into()));
@@ -104,10 +101,12 @@ impl Document {
                 Ok(document)
             }
             Ok(_) => Err(document.whole("the file must be a table of fields".into())),
-            Err(syntax) => {
-                let mark = syntax.at.map_or(Mark::Nowhere, Mark::Source);
-                let error = FieldError::new("", syntax.message);
-                Err(JobError::from(document.problem(error, &mark)))
+            Err(errors) => {
+                let problem = |error: parse::Syntax| {
+                    let mark = error.at.map_or(Mark::Nowhere, Mark::Source);
+                    document.problem(FieldError::new("", error.message), &mark)
+                };
+                Err(JobError::new(errors.into_iter().map(problem).collect()))
             }
         }
     }
@@ -235,35 +234,12 @@ impl Document {
     /// # Errors
     /// As [`Self::job`].
     pub fn job_beside(&self, limits: Limits, beside: &mut dyn Beside) -> Result<Job, JobError> {
-        let mut job = self.typed()?;
-        let mut errors: Vec<FieldError> = Vec::new();
-        // Variants in its prompt make a sweep of a job that says nothing of one.
-        if job.sweep.is_none() && job.animation.is_none() && sweep::has_variants(&job.render.prompt)
-        {
-            job.sweep = Some(SweepSpec::default());
-        }
-        if let Some(sweep) = &mut job.sweep {
-            errors.extend(sweep.write_out(&job.render.prompt, job.render.seed, beside));
-        }
-        // A template is judged with its placeholders filled in, as part of the sweep; an
-        // animation's prompts frame by frame.
-        let templated = job.sweep.is_some() || job.animation.is_some();
-        let settings = check::settings(&job.render).into_iter();
-        errors.extend(
-            settings.filter(|e| !(templated && e.field == "prompt")).map(|e| e.under("render")),
-        );
-        if errors.is_empty() {
-            errors.extend(job.animation.iter().flat_map(|animation| animation.check(&job)));
-            errors.extend(job.output.video.check());
-        }
-        if errors.is_empty() {
-            match Sweep::new(&job) {
-                Ok(cells) => check_sweep(&job, &cells, limits, &mut errors),
-                Err(error) => errors.push(error),
-            }
-        }
-        if !errors.is_empty() {
-            return Err(self.refuse(errors));
+        let Typed { value, mut problems, left_out } = self.typed();
+        let Some(mut job) = value else { return Err(JobError::new(problems)) };
+        let errors = judge::check(&mut job, limits, beside, &left_out);
+        problems.extend(self.refuse(errors).problems);
+        if !problems.is_empty() {
+            return Err(JobError::new(problems));
         }
         if let Some(sweep) = &mut job.sweep {
             sweep.write_combine();
@@ -282,11 +258,24 @@ impl Document {
         JobError::new(errors.into_iter().map(place).collect())
     }
 
-    fn typed(&self) -> Result<Job, JobError> {
-        self.check_version()?;
+    /// The job as the types have it.
+    fn typed(&self) -> Typed<Job> {
         let mut root = self.root.clone();
+        let mut problems = Vec::new();
+        match self.check_version() {
+            Ok(()) => (),
+            Err(problem) if root.entry("version").is_some() => {
+                // Nothing can be said about the fields of a version that is not known.
+                return Typed { value: None, problems: vec![problem], left_out: Vec::new() };
+            }
+            Err(problem) => {
+                problems.push(problem);
+                let node = Node::new(Value::Int(VERSION.into()), Mark::Nowhere);
+                root.put_entry(&[], Entry { name: "version".into(), mark: Mark::Nowhere, node });
+            }
+        }
         move_written(&mut root);
-        self.read(root)
+        self.read(root, problems)
     }
 
     /// The fields of a file that is no job, with the messages of job files.
@@ -294,47 +283,53 @@ impl Document {
     /// # Errors
     /// All mistakes that can be told apart, each with its place.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, JobError> {
-        self.read(self.root.clone())
+        let Typed { value, problems, .. } = self.read(self.root.clone(), Vec::new());
+        match value {
+            Some(value) if problems.is_empty() => Ok(value),
+            _ => Err(JobError::new(problems)),
+        }
     }
 
     /// The tree as the types have it. What does not fit is noted and taken out, and the rest
     /// is looked at again, so that one run shows every mistake.
-    fn read<T: DeserializeOwned>(&self, mut root: Node) -> Result<T, JobError> {
-        let mut problems = Vec::new();
+    fn read<T: DeserializeOwned>(&self, mut root: Node, problems: Vec<Problem>) -> Typed<T> {
+        let mut typed = Typed { value: None, problems, left_out: Vec::new() };
         loop {
-            match T::deserialize(&root) {
-                Ok(fields) if problems.is_empty() => return Ok(fields),
-                Ok(_) => break,
-                // What is missing may be what was taken out.
-                Err(error) if error.missing && !problems.is_empty() => break,
-                Err(error) => {
-                    problems.push(self.problem(error.error(), &error.mark));
-                    let before = root.clone();
-                    root.remove(&error.path());
-                    if root == before || problems.len() == MAX_PROBLEMS {
-                        break;
-                    }
+            let error = match T::deserialize(&root) {
+                Ok(value) => {
+                    typed.value = Some(value);
+                    break;
                 }
+                Err(error) => error,
+            };
+            let told = error.error();
+            typed.left_out.extend(taken_away(&told));
+            // What is missing may be what was taken out.
+            if !(error.missing && !typed.problems.is_empty()) {
+                typed.problems.push(self.problem(sweep::with_forms(told), &error.mark));
+            }
+            let before = root.clone();
+            root.remove(&error.path());
+            if root == before || typed.problems.len() == MAX_PROBLEMS {
+                break;
             }
         }
-        Err(JobError::new(problems))
+        typed
     }
 
-    /// Nothing can be said about the fields of a version that is not known.
-    fn check_version(&self) -> Result<(), JobError> {
+    fn check_version(&self) -> Result<(), Problem> {
         let Some(entry) = self.root.entry("version") else {
             let error = FieldError {
                 help: Some("begin the file with version = 1".into()),
                 ..FieldError::new("version", "the field is missing")
             };
-            return Err(JobError::from(self.problem(error, &Mark::Nowhere)));
+            return Err(self.problem(error, &Mark::Nowhere));
         };
         if entry.node.value == Value::Int(VERSION.into()) {
             return Ok(());
         }
         let message = format!("this program reads version {VERSION} of job files");
-        let error = FieldError::new("version", message);
-        Err(JobError::from(self.problem(error, &entry.node.mark)))
+        Err(self.problem(FieldError::new("version", message), &entry.node.mark))
     }
 
     /// Where a field stands, or what was written in its place.
@@ -372,7 +367,13 @@ impl Document {
     }
 
     fn problem(&self, error: FieldError, mark: &Mark) -> Problem {
-        let FieldError { field, message, help, at } = error;
+        let FieldError { field, mut message, mut help, at } = error;
+        if help.is_none()
+            && let Some(end) = end_of_fault(&message)
+        {
+            help = Some(message[end + 2..].to_owned());
+            message.truncate(end);
+        }
         let (source, place) = match mark {
             Mark::Flag(n) => (self.flags[*n].clone(), None),
             Mark::Source(span) => {
@@ -384,6 +385,44 @@ impl Document {
         };
         Problem { source, field, message, help, place }
     }
+}
+
+/// A document as the types have it.
+struct Typed<T> {
+    /// Of what fits; none when that is not enough.
+    value: Option<T>,
+    problems: Vec<Problem>,
+    /// Fields that were taken out.
+    left_out: Vec<String>,
+}
+
+/// Where a message ends that says what is wrong, when `; ` and what to do about it follow.
+fn end_of_fault(message: &str) -> Option<usize> {
+    // What people wrote is quoted and may hold anything.
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in message.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '`') => quote = Some(c),
+            (None, ';') if message[at..].starts_with("; ") => return Some(at),
+            _ => (),
+        }
+    }
+    None
+}
+
+/// The field that a job lacks because of a mistake: itself, or the one that was meant.
+fn taken_away(error: &FieldError) -> Option<String> {
+    let Some(help) = error.help.as_ref().filter(|_| error.message == UNKNOWN_FIELD) else {
+        return Some(error.field.clone());
+    };
+    let meant = help.strip_prefix("did you mean \"")?.strip_suffix("\"?")?;
+    let outer =
+        error.field.rsplit_once('.').map_or(String::new(), |(outer, _)| format!("{outer}."));
+    Some(format!("{outer}{meant}"))
 }
 
 /// Puts where they belong what people may write elsewhere too: settings of `[render]` that are
@@ -430,19 +469,4 @@ fn marked(mut node: Node, mark: &Mark) -> Node {
         _ => (),
     }
     node
-}
-
-/// What is wrong with the sweep as a whole and with what is to be made of it.
-fn check_sweep(job: &Job, cells: &Sweep, limits: Limits, errors: &mut Vec<FieldError>) {
-    if cells.len() > limits.cells {
-        let message =
-            format!("{} cells are more than the {} allowed here", cells.len(), limits.cells);
-        errors.push(FieldError::new("sweep", message));
-    }
-    if let Some(early_stop) = job.early_stop() {
-        errors.extend(early_stop.check(cells, job.render.iterations));
-    }
-    let axes: Vec<&str> = cells.axes().map(|(name, _)| name).collect();
-    let found = job.output.contact_sheet.check(&axes);
-    errors.extend(found.into_iter().map(|error| error.under("output.contact_sheet")));
 }

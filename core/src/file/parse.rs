@@ -15,12 +15,37 @@ pub(super) struct Syntax {
     pub at: Option<Range<usize>>,
 }
 
-pub(super) fn toml(text: &str) -> Result<Node, Syntax> {
-    let table = DeTable::parse(text).map_err(|error| Syntax {
+/// # Errors
+/// Every place that is no TOML; the parser goes on behind each.
+pub(super) fn toml(text: &str) -> Result<Node, Vec<Syntax>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(toml_table(table.get_ref(), Mark::Nowhere));
+    }
+    let syntax = |error: toml::de::Error| Syntax {
         message: error.message().replace('\n', ", "),
         at: error.span(),
-    })?;
-    Ok(toml_table(table.get_ref(), Mark::Nowhere))
+    };
+    Err(without_sequels(text, errors.into_iter().map(syntax).collect()))
+}
+
+/// At most one mistake a line. What is open takes lines for its own that are right by themselves:
+/// of those the first is kept.
+fn without_sequels(text: &str, mut errors: Vec<Syntax>) -> Vec<Syntax> {
+    errors.sort_by_key(|error| error.at.as_ref().map(|span| span.start));
+    let mut told = None;
+    let mut in_sequel = false;
+    let keep = |error: &Syntax| {
+        let at = error.at.as_ref().map_or(0, |span| span.start.min(text.len()));
+        let start = text.as_bytes()[..at].iter().rposition(|b| *b == b'\n').map_or(0, |nl| nl + 1);
+        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let sequel = DeTable::parse(line).is_ok();
+        let keep = told != Some(start) && !(sequel && in_sequel);
+        (told, in_sequel) = (Some(start), sequel);
+        keep
+    };
+    errors.retain(keep);
+    errors
 }
 
 /// A single TOML value, as a `--set` has it.

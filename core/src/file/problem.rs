@@ -1,9 +1,12 @@
-//! How a mistake in a job file is shown: file, line, column, field, remedy, the line itself.
+//! What is known of a mistake in a file: its place, its field, the remedy, the line itself.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Everything that is wrong with a job file. Never empty.
+/// Mistakes that are told at a time; after so many the rest are not looked for.
+pub const MAX_PROBLEMS: usize = 20;
+
+/// What is wrong with a job file, up to [`MAX_PROBLEMS`]. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct JobError {
     pub problems: Vec<Problem>,
@@ -13,6 +16,7 @@ impl JobError {
     /// In the order of the file, what has no place first.
     pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.place.as_ref().map(|at| (at.line, at.column)));
+        problems.truncate(MAX_PROBLEMS);
         Self { problems }
     }
 }
@@ -46,7 +50,7 @@ pub struct Problem {
     pub place: Option<Place>,
 }
 
-/// A place in a file and the line that it is on.
+/// A place in a file and its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Counted from 1.
@@ -58,12 +62,9 @@ pub struct Place {
     pub text: String,
 }
 
-/// Longer source lines are not shown: a caret would not stand under the right character.
-const MAX_SHOWN: usize = 160;
-
 impl Place {
     /// Where `span`, in bytes, stands in `source`.
-    pub(crate) fn of(source: &str, span: &Range<usize>) -> Self {
+    pub fn of(source: &str, span: &Range<usize>) -> Self {
         let start = floor(source, span.start);
         let end = floor(source, span.end).max(start);
         let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -82,6 +83,7 @@ fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }
 
+/// One line: file, line, column, field, message and remedy.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)?;
@@ -93,28 +95,9 @@ impl fmt::Display for Problem {
             write!(f, "{}: ", self.field)?;
         }
         f.write_str(&self.message)?;
-        if let Some(help) = &self.help {
-            write!(f, "; {help}")?;
+        match &self.help {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
         }
-        match &self.place {
-            Some(place) if place.text.chars().count() <= MAX_SHOWN => place.fmt(f),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.line.to_string();
-        let margin = " ".repeat(number.len());
-        // A tab stays a tab in the caret's line, so that both lines indent alike.
-        let before: String = self
-            .text
-            .chars()
-            .take(self.column - 1)
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
-        let carets = "^".repeat(self.width);
-        write!(f, "\n{margin} |\n{number} | {}\n{margin} | {before}{carets}", self.text)
     }
 }

@@ -7,7 +7,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::random::{Random, Scale};
-use super::range::Range;
+use super::range::{NOT_A_RANGE, Range};
+use crate::job::FieldError;
 
 /// The values of one axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,7 +165,7 @@ impl<'de> Visitor<'de> for BranchVisitor {
     type Value = Branch;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of values, a range like \"1-4\" or { file = \"values.txt\" }")
+        f.write_str("the values of an axis")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Branch, E> {
@@ -252,6 +253,20 @@ impl Form {
         };
         Ok(Branch::Axis(axis))
     }
+}
+
+/// The ways to write an axis.
+const WAYS: &str = "write a list as [1, 2], a range as \"1-4\", \"1-10 (+2)\" or \"0..1 [5]\", \
+                    { file = \"values.txt\" }, { glob = \"inits/*.png\" }, { random = [0, 1], count = 8 } \
+                    or { replace = \"red\", with = [\"blue\"] }";
+
+/// An error that names the ways to write an axis, where it is of an axis that is written in none
+/// of them.
+pub(crate) fn with_forms(error: FieldError) -> FieldError {
+    let unread = error.message.starts_with("expected the values of an axis")
+        || error.message.ends_with(NOT_A_RANGE);
+    let help = error.help.clone().or_else(|| unread.then(|| WAYS.to_owned()));
+    FieldError { help, ..error }
 }
 
 const FORMS: &str = "an axis as a table is { file = \"values.txt\" }, { glob = \"inits/*.png\" }, \

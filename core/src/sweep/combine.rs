@@ -21,6 +21,11 @@ enum Node {
 const MAX_DEPTH: usize = 32;
 
 impl Combine {
+    /// No axes: one cell.
+    pub fn none() -> Self {
+        Self { root: Node::Cross(Vec::new(), 1) }
+    }
+
     /// All axes crossed in their order.
     pub fn all(lens: &[u64]) -> Result<Self, String> {
         let axes = lens.iter().enumerate().map(|(axis, &len)| Node::Axis(axis, len)).collect();

@@ -86,15 +86,14 @@ fn tidy(x: f64) -> f64 {
     format!("{x:.12}").parse().unwrap_or(x)
 }
 
+/// What is said of a text that was meant to be one.
+pub(super) const NOT_A_RANGE: &str = "is not a range";
+
 impl FromStr for Range {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || {
-            format!(
-                "{text:?} is not a range; write for example \"1-4\", \"1-10 (+3)\" or \"0..1 [5]\""
-            )
-        };
+        let malformed = || format!("{text:?} {NOT_A_RANGE}");
         let mut rest = Rest(text);
         let first = rest.number().ok_or_else(malformed)?;
         if !rest.take("..") && !rest.take("-") {

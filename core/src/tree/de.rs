@@ -8,6 +8,9 @@ use super::{Entry, Mark, Node, Step, Value};
 use crate::job::FieldError;
 use crate::nearest::nearest;
 
+/// What is said of a field that a table does not have.
+pub(crate) const UNKNOWN_FIELD: &str = "no such field";
+
 /// Reads a type from plain JSON, with this module's messages.
 pub(crate) fn from_json<T: de::DeserializeOwned>(
     json: &serde_json::Value,
@@ -115,7 +118,7 @@ impl de::Error for Error {
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("the fields here are {}", expected.join(", ")),
         };
-        Self { help: Some(help), ..Self::custom("no such field") }
+        Self { help: Some(help), ..Self::custom(UNKNOWN_FIELD) }
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -4,7 +4,7 @@ mod de;
 
 use std::ops::Range;
 
-pub(crate) use self::de::from_json;
+pub(crate) use self::de::{UNKNOWN_FIELD, from_json};
 
 /// Where in the input something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
