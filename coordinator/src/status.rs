@@ -281,7 +281,7 @@ impl Farm {
 }
 
 /// What is the same in messages of one cause: all but the numbers.
-fn cause(message: &str) -> String {
+pub fn cause(message: &str) -> String {
     let mut cause = String::with_capacity(message.len());
     for c in message.chars() {
         let c = if c.is_ascii_digit() { '#' } else { c };
@@ -290,6 +290,19 @@ fn cause(message: &str) -> String {
         }
     }
     cause
+}
+
+/// The state that a word means.
+pub fn state(text: &str) -> Option<JobState> {
+    let all = [
+        JobState::Waiting,
+        JobState::Running,
+        JobState::Paused,
+        JobState::Done,
+        JobState::Failed,
+        JobState::Cancelled,
+    ];
+    all.into_iter().find(|state| word(*state) == text)
 }
 
 pub fn word(state: JobState) -> &'static str {

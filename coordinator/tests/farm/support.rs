@@ -140,7 +140,12 @@ pub fn frame_of(index: u64, spec: &str) -> Vec<u8> {
 
 pub fn options(dir: &TempDir, flags: &[&str]) -> Options {
     let storage = format!("file://{}", dir.path().display());
-    let ours = [("--queue", "memory"), ("--listen", "127.0.0.1:0"), ("--storage", &storage)];
+    let ours = [
+        ("--queue", "memory"),
+        ("--listen", "127.0.0.1:0"),
+        ("--web-listen", "127.0.0.1:0"),
+        ("--storage", &storage),
+    ];
     let ours = ours.iter().filter(|(flag, _)| !flags.contains(flag));
     let ours = ours.flat_map(|(flag, value)| [*flag, *value]);
     let args = ["vqfarm-coordinator"].into_iter().chain(ours).chain(flags.iter().copied());

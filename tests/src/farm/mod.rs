@@ -80,6 +80,8 @@ pub struct Wires {
 pub struct Coordinator {
     pub process: Process,
     pub address: SocketAddr,
+    /// Where its web page is.
+    pub web: SocketAddr,
     pub wires: Wires,
 }
 
@@ -270,16 +272,23 @@ impl Ground<'_> {
 
     fn coordinator(&self, name: &str, listen: SocketAddr) -> Coordinator {
         let mut command = Command::new(program("vqfarm-coordinator"));
-        command.arg("--listen").arg(listen.to_string()).args(&self.setup.coordinator);
+        command.arg("--listen").arg(listen.to_string());
+        command.args(["--web-listen", "127.0.0.1:0"]).args(&self.setup.coordinator);
         let wires = self.lead(&mut command);
         let mut process = Process::start(name, &mut command, self.folder.path());
         // It may have said so before, in an earlier life.
-        let line = process.wait_for_line(process.start_of_log(), &["listening"]);
-        let address = line.split("://").nth(1).and_then(|rest| {
-            let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
-            rest[..end.unwrap_or(rest.len())].parse().ok()
-        });
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Coordinator { process, address, wires }
+        let mut told = |words: &str| {
+            let line = process.wait_for_line(process.start_of_log(), &[words]);
+            address_in(&line).unwrap_or_else(|| panic!("no address in {line:?}"))
+        };
+        let (web, address) = (told("web page"), told("listening"));
+        Coordinator { process, address, web, wires }
     }
+}
+
+/// The address in a line that has one as a URL.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let rest = line.split("://").nth(1)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+    rest[..end.unwrap_or(rest.len())].parse().ok()
 }
