@@ -26,6 +26,8 @@
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
 
+  // A busy farm changes all the time; nobody looks that often.
+  const PAUSE = 700;
   let asking = false;
   let again = false;
   async function refresh() {
@@ -44,6 +46,7 @@
       } catch {
         // The farm is away; the event source says so and asks again.
       }
+      await new Promise((done) => setTimeout(done, PAUSE));
     }
     asking = false;
   }

@@ -24,7 +24,7 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
 /// Where a request comes from, as browsers say.
-const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 pub async fn check(State(site): State<Site>, request: Request, next: Next) -> Response {
     let mut answer = match admit(&site, &request) {

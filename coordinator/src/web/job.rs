@@ -44,6 +44,8 @@ struct JobPage {
     facts: Vec<(&'static str, String)>,
     tasks: Vec<(&'static str, String)>,
     reasons: Vec<v1::Reason>,
+    /// Somebody can do something about one of them.
+    is_stuck: bool,
     sheet: Option<Sheet>,
     /// The path of the frame that was made last, of a film that is being made.
     newest: String,
@@ -148,6 +150,9 @@ pub async fn page(
         }
         _ => None,
     };
+    // What runs is no trouble, and what failed has its own place.
+    let waits = |reason: &v1::Reason| !["running", "failed"].contains(&reason.kind.as_str());
+    let reasons: Vec<v1::Reason> = reasons.into_iter().filter(waits).collect();
     let mut frame = visitor.frame("jobs");
     frame.note = said.note();
     let line = clock.line(&job);
@@ -157,11 +162,8 @@ pub async fn page(
         is_over,
         facts,
         tasks: words::tasks(&job.total()),
-        // What runs is no trouble, and what failed has its own place.
-        reasons: reasons
-            .into_iter()
-            .filter(|r| r.kind != "running" && r.kind != "failed")
-            .collect(),
+        is_stuck: reasons.iter().any(|reason| !reason.remedy.is_empty()),
+        reasons,
         sheet,
         newest,
         film: film(&job, &files.outputs),

@@ -12,6 +12,7 @@ use vqfarm_proto::v1;
 use vqfarm_proto::v1::farm_server::Farm as _;
 
 use super::fault::Fault;
+use super::guard::SITE;
 use super::{Frame, Site, assets, show};
 use crate::grpc::Grpc;
 use crate::tokens::Role;
@@ -35,7 +36,7 @@ impl Visitor {
         call(self.token.as_deref(), message)
     }
 
-    /// Whose jobs are submitted where the farm asks for no tokens; `None` where it does.
+    /// Whether the farm knows a name for them.
     pub fn is_named(&self) -> bool {
         !self.user.is_empty()
     }
@@ -69,11 +70,25 @@ impl FromRequestParts<Site> for Visitor {
             Ok((user, role)) => Ok(Self { site: site.clone(), token, user, role }),
             Err(status) if status.code() == Code::Unauthenticated && wants_page(parts) => {
                 let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+                if token.is_none() && parts.headers.get(&SITE).is_some_and(|s| s == "cross-site") {
+                    return Err(show(&Again { path: next }).into_response());
+                }
                 Err(Redirect::to(&format!("/login?next={}", encoded(next))).into_response())
             }
             Err(status) => Err(Fault::from(status).into_response()),
         }
     }
+}
+
+/// Whoever follows a link on another site comes without the cookie. From this page the way on has
+/// it.
+#[derive(Template)]
+#[template(
+    source = r#"<!doctype html><meta http-equiv="refresh" content="0;url={{ path }}"><a href="{{ path }}">Go on</a>"#,
+    ext = "html"
+)]
+struct Again<'a> {
+    path: &'a str,
 }
 
 /// Whether a person waits for a page, not a page for a part of it.

@@ -17,7 +17,7 @@ use vqfarm_testing::proxy::Proxy;
 use vqfarm_testing::redis::RedisServer;
 use vqfarm_testing::s3::S3Server;
 
-pub use self::command::{FRAMES, Submitted, film, json_lines, reference, sweep};
+pub use self::command::{FRAMES, Submitted, film, json_lines, reference, sweep, token};
 pub use self::process::{Process, SURELY, until};
 pub use self::stored::{Place, Stored};
 use crate::{Bench, finish, program};
