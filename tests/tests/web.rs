@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use vqfarm_tests::browser::Browser;
 use vqfarm_tests::farm::{FRAMES, Farm, Setup, film, sweep, token, until};
@@ -107,6 +108,12 @@ fn a_job_is_submitted_watched_and_cancelled_in_the_page() {
     see(&mut browser, "document.querySelector('[role=alert]')?.textContent.includes('line 7')");
     assert!(browser.text("document.querySelector('#job').value").contains("iteratons"));
     assert!(farm.stored.jobs().is_empty());
+
+    // A large one is asked about.
+    write_job(&mut browser, &sweep(1001, 20));
+    browser.click("button[value=submit]");
+    see(&mut browser, "document.querySelector('[name=yes]') !== null");
+    assert!(farm.stored.jobs().is_empty(), "it waits for a yes");
 
     // What it takes is said before.
     write_job(&mut browser, &sweep(500, 20));
@@ -421,4 +428,37 @@ fn event_streams_end_when_the_coordinator_stops() {
     assert!(farm.coordinator.process.wait().success());
     let log = farm.coordinator.process.log();
     assert!(!log.contains("cut off"), "they ended by themselves: {log}");
+}
+
+#[test]
+fn the_page_travels_by_tls_where_the_service_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let (secret, lines) = token("olga", "operator", "2999-01-01T00:00:00Z");
+    fs::write(path("tokens.toml"), lines).unwrap();
+    let flag = |flag: &str, name: &str| [flag.to_owned(), path(name).display().to_string()];
+    let coordinator = [
+        flag("--tls-cert", "cert.pem"),
+        flag("--tls-key", "key.pem"),
+        flag("--tokens", "tokens.toml"),
+    ]
+    .concat();
+    let setup = Setup { coordinator, ..Setup::default() };
+    let farm = Farm::with_ca_and_token(setup, path("cert.pem"), &secret);
+    let mut client = Client::of(&farm);
+    // Plain text is not answered.
+    assert!(client.agent.get(format!("{}/login", client.base)).call().is_err());
+    let cert = Certificate::from_pem(made.cert.pem().as_bytes()).unwrap().to_owned();
+    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[cert])).build();
+    let config = Agent::config_builder().http_status_as_error(false).max_redirects(0);
+    client.agent = config.tls_config(tls).build().into();
+    client.base = format!("https://{}", client.host);
+    assert_eq!(client.get("/login").status, 200);
+    let cookie = client.log_in(&secret);
+    assert!(cookie.contains("; Secure"), "{cookie}");
+    assert!(client.get("/").text().contains("olga, operator"));
 }

@@ -6,6 +6,7 @@
 
 mod actions;
 mod assets;
+mod audit;
 mod farm;
 mod fault;
 mod files;
@@ -83,6 +84,8 @@ fn pages(site: Site) -> Router {
     Router::new()
         .route("/", get(farm::page))
         .route("/events", get(live::farm))
+        .route("/audit", post(audit::audit))
+        .route("/reconcile", post(audit::reconcile))
         .route("/jobs", get(jobs::page))
         .route("/jobs/{job}", get(job::page))
         .route("/jobs/{job}/events", get(live::job))

@@ -29,20 +29,32 @@ pub struct Cell {
     pub state: &'static str,
     /// The failed or running task's log.
     pub log: String,
-    /// The axes and the values on them, of axes with several.
-    pub labels: Vec<(String, String)>,
+    /// Where it is on the axes that have several values.
+    pub labels: Vec<Label>,
+}
+
+/// A cell's place on an axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub axis: String,
+    pub value: String,
+    /// The cell before has the same: what differs catches the eye.
+    pub is_repeated: bool,
+}
+
+impl Label {
+    /// The axis, where the value does not say what it is of.
+    pub fn named(&self) -> &str {
+        let is_number = self.value.chars().all(|c| c.is_ascii_digit() || ".-×e".contains(c));
+        if is_number { &self.axis } else { "" }
+    }
 }
 
 impl Cell {
     /// What a screen reader says of the picture.
     pub fn said(&self) -> String {
-        let labels = self.labels.iter().map(|(axis, value)| format!(", {axis} {value}"));
+        let labels = self.labels.iter().map(|l| format!(", {} {}", l.axis, l.value));
         format!("{}{}", self.index, labels.collect::<String>())
-    }
-
-    /// What a value means, where it does not say so itself.
-    pub fn short<'a>(&self, axis: &'a str, value: &str) -> &'a str {
-        if value.chars().all(|c| c.is_ascii_digit() || ".-×e".contains(c)) { axis } else { "" }
     }
 }
 
@@ -124,11 +136,14 @@ fn by_cell<'a>(plan: &Plan, tasks: &'a [v1::Task]) -> HashMap<u64, &'a v1::Task>
 }
 
 /// Where a cell is on the axes that have several values.
-pub fn labels(sweep: &Sweep, index: u64) -> Vec<(String, String)> {
+pub fn labels(sweep: &Sweep, index: u64) -> Vec<Label> {
     let places = sweep.places(index).unwrap_or_default();
     let axes = sweep.axes().zip(places).enumerate().filter(|(_, ((_, len), _))| *len > 1);
+    let before = index.checked_sub(1).and_then(|before| sweep.places(before));
     let named = axes.filter_map(|(axis, ((name, _), place))| {
-        Some((name.to_owned(), label(&sweep.value(axis, place)?)))
+        let value = label(&sweep.value(axis, place)?);
+        let is_repeated = before.as_ref().is_some_and(|before| before[axis] == place);
+        Some(Label { axis: name.to_owned(), value, is_repeated })
     });
     named.collect()
 }

@@ -285,7 +285,7 @@ fn check(job: &Job, answer: &v1::SubmitResponse) -> Check {
     let mut cells = Vec::new();
     for index in 0..sweep.as_ref().map_or(0, |sweep| sweep.len().min(LISTED)) {
         let labels = sweep.iter().flat_map(|sweep| labels(sweep, index));
-        cells.push(labels.map(|(_, value)| value).collect::<Vec<_>>().join(" · "));
+        cells.push(labels.map(|label| label.value).collect::<Vec<_>>().join(" · "));
     }
     // A job of one cell has no labels.
     cells.retain(|cell| !cell.is_empty());

@@ -11,3 +11,4 @@ mod ruling;
 mod stitching;
 mod submitting;
 mod support;
+mod web;

@@ -119,6 +119,11 @@ impl Farm {
         Self::start(setup, None, Some(ca))
     }
 
+    /// A farm with tokens whose coordinator speaks TLS.
+    pub fn with_ca_and_token(setup: Setup, ca: PathBuf, token: &str) -> Self {
+        Self::start(setup, Some(token.to_owned()), Some(ca))
+    }
+
     fn start(setup: Setup, token: Option<String>, ca: Option<PathBuf>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let bench = Bench::new("");
