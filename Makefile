@@ -4,7 +4,7 @@
 setup:
 	scripts/setup.sh
 
-# A browser for the tests of the gallery; rendering needs none.
+# A browser for the tests of the gallery and the web page; rendering needs none.
 browser:
 	scripts/setup.sh --browser
 

@@ -16,6 +16,7 @@ port=${PORT:-7070}
 bin=${BIN:-target/release}
 redis_port=$((port + 1))
 s3_port=$((port + 2)) # SeaweedFS takes the four after it, and each of the five plus 10,000
+web=${VQFARM_WEB_LISTEN:-127.0.0.1:$((port + 10))}
 
 say() { printf 'farm: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -107,7 +108,8 @@ urllib.request.urlopen('http://127.0.0.1:$((s3_port + 3))/buckets/farm/', timeou
 try: urllib.request.urlopen('http://127.0.0.1:$s3_port/', timeout=2)
 except urllib.error.HTTPError: pass"
 
-start coordinator "$bin/vqfarm-coordinator" --listen "127.0.0.1:$port"
+start coordinator "$bin/vqfarm-coordinator" --listen "127.0.0.1:$port" \
+  --web-listen "$web"
 until_ready coordinator "$bin/vqfarm" status
 for n in $(seq "$workers"); do
   # The machine's cores are shared out; each worker has at least one.
@@ -127,7 +129,8 @@ farm: ready: $workers workers, logs in $dir/log/. In another terminal:
     ")$bin/vqfarm submit examples/sweep.toml --watch
     $bin/vqfarm fetch ID out/sweep
 
-farm: Ctrl-C stops it; what is stored stays in $dir/.
+$([ "$web" = off ] || echo "farm: its page is at http://$web
+")farm: Ctrl-C stops it; what is stored stays in $dir/.
 TEXT
 
 while alive; do sleep 1; done

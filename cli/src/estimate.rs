@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
-use vqfarm_core::cost::{self, DeviceTime, Estimate};
+use vqfarm_core::cost::{self, Estimate};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Plan;
@@ -26,11 +26,11 @@ pub struct ConfirmArgs {
     yes: bool,
 
     /// A sweep of more cells is large
-    #[arg(long, value_name = "N", default_value_t = 1000, env = "VQFARM_LARGE_CELLS")]
+    #[arg(long, value_name = "N", default_value_t = cost::LARGE_CELLS, env = "VQFARM_LARGE_CELLS")]
     large_cells: u64,
 
     /// A job of more estimated hours of devices is large
-    #[arg(long, value_name = "H", default_value_t = 24.0, env = "VQFARM_LARGE_HOURS",
+    #[arg(long, value_name = "H", default_value_t = cost::LARGE_HOURS, env = "VQFARM_LARGE_HOURS",
           value_parser = hours)]
     large_hours: f64,
 }
@@ -48,8 +48,7 @@ impl ConfirmArgs {
     /// # Errors
     /// It is not; or nobody can be asked, and nobody said yes beforehand.
     pub fn confirm(&self, estimate: &Estimate, is_sweep: bool) -> Result<(), Failure> {
-        let hours = estimate.time.as_ref().map_or(0.0, |time| time.seconds / HOUR);
-        let large = is_sweep && estimate.frames > self.large_cells || hours > self.large_hours;
+        let large = estimate.is_large(is_sweep, self.large_cells, self.large_hours);
         if self.yes || !large {
             return Ok(());
         }
@@ -57,7 +56,7 @@ impl ConfirmArgs {
             return Err(Failure::Usage(format!(
                 "a large job: {}; nothing was submitted; --yes goes on, --large-cells and \
                  --large-hours set what is large",
-                sentence(estimate, is_sweep)
+                estimate.sentence(is_sweep)
             )));
         }
         anstream::eprint!("a large job; go on? [y/N] ");
@@ -107,39 +106,6 @@ fn read_speeds(library: &Library, workload: Workload, speeds: &mut Speeds) {
     }
 }
 
-/// `16 cells, 3200 iterations, about 0.4 GPU hours`.
-pub fn sentence(estimate: &Estimate, is_sweep: bool) -> String {
-    let Estimate { frames, iterations, time } = estimate;
-    let noun = match (is_sweep, *frames) {
-        (true, 1) => "cell",
-        (true, _) => "cells",
-        (false, 1) => "frame",
-        (false, _) => "frames",
-    };
-    let time = match time {
-        None => "; hours unknown: pictures like these were not measured yet".to_owned(),
-        Some(DeviceTime { seconds, device }) => {
-            let kind = match device.as_str() {
-                "cuda" => "GPU",
-                "cpu" => "CPU",
-                _ => "device",
-            };
-            format!(", about {} {kind} hours", rounded(seconds / HOUR))
-        }
-    };
-    format!("{frames} {noun}, {iterations} iterations{time}")
-}
-
-/// Two digits that count, and no more than are known.
-fn rounded(hours: f64) -> String {
-    match hours {
-        0.0..0.01 => "0.01".to_owned(),
-        0.01..0.1 => format!("{hours:.2}"),
-        0.1..10.0 => format!("{hours:.1}"),
-        _ => format!("{hours:.0}"),
-    }
-}
-
 pub fn as_json(estimate: &Estimate) -> Value {
     let time = estimate.time.as_ref();
     json!({
@@ -166,32 +132,6 @@ mod tests {
             ("yellow\n", false),
         ] {
             assert_eq!(is_yes(&mut answer.as_bytes()).unwrap(), yes, "{answer:?}");
-        }
-    }
-
-    #[test]
-    fn an_estimate_is_read_as_a_sentence() {
-        let time = |seconds, device: &str| Some(DeviceTime { seconds, device: device.into() });
-        let estimate = |frames, time| Estimate { frames, iterations: 300, time };
-        for (estimate, is_sweep, said) in [
-            (estimate(1, time(1.0, "cuda")), true, "1 cell, 300 iterations, about 0.01 GPU hours"),
-            (
-                estimate(2, time(4500.0, "cpu")),
-                false,
-                "2 frames, 300 iterations, about 1.2 CPU hours",
-            ),
-            (
-                estimate(2, time(360_000.0, "cpu and cuda")),
-                true,
-                "2 cells, 300 iterations, about 100 device hours",
-            ),
-            (
-                estimate(2, None),
-                true,
-                "2 cells, 300 iterations; hours unknown: pictures like these were not measured yet",
-            ),
-        ] {
-            assert_eq!(sentence(&estimate, is_sweep), said);
         }
     }
 }

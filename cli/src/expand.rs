@@ -65,7 +65,7 @@ pub fn run(args: ExpandArgs) -> Result<ExitCode, Failure> {
         }
     }
     anstream::eprintln!("{}", summary(&sweep, shown));
-    anstream::eprintln!("{}", estimate::sentence(&estimate, true));
+    anstream::eprintln!("{}", estimate.sentence(true));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -121,5 +121,5 @@ fn print(
         None => writeln!(out, "time            --pace N gives seconds")?,
     }
     let is_sweep = matches!(plan.content, Content::Sweep(_));
-    writeln!(out, "\n{}", estimate::sentence(estimate, is_sweep))
+    writeln!(out, "\n{}", estimate.sentence(is_sweep))
 }

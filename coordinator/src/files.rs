@@ -5,15 +5,29 @@ use std::ops::Range;
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use vqfarm_core::id::{JobId, TaskId, WorkerId};
 use vqfarm_core::keys;
+use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_storage::JobStore;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::farm::{Farm, layer_number};
 
 /// Files that are read ahead.
 const AHEAD: usize = 4;
 /// After so many attempts without a log no others are looked for.
 const GAP: u32 = 2;
+
+/// The most frames that are listed at a time.
+const LISTED: u32 = 10_000;
+
+/// A part of what a job has stored.
+pub struct Listed {
+    /// Numbers, ascending.
+    pub frames: Vec<u64>,
+    /// As `out/video.mp4`.
+    pub outputs: Vec<String>,
+    /// The job that has the frames.
+    pub frames_of: JobId,
+}
 
 /// A whole file of a job, by its key.
 pub struct File {
@@ -32,13 +46,9 @@ pub struct Log {
 }
 
 impl Farm {
-    /// The job's files as they are now: its record, the files it uses, frames but for those
-    /// in `have`, outputs last.
-    pub async fn files(
-        &self,
-        job: JobId,
-        have: Vec<Range<u64>>,
-    ) -> Result<impl Stream<Item = Result<File>> + Send + 'static> {
+    /// The paths of all of a job's files as they are now: its record, the files it uses, frames
+    /// but for those in `have`, outputs last.
+    pub async fn all_files(&self, job: JobId, have: Vec<Range<u64>>) -> Result<Vec<String>> {
         let store = self.storage.job(job);
         let mut listed = vec![keys::JOB_RECORD.to_owned()];
         let names = store.names("assets").await?.into_iter();
@@ -51,6 +61,16 @@ impl Farm {
         listed.extend(wanted.map(keys::frame));
         let names = store.names("out").await?.into_iter();
         listed.extend(names.map(|name| format!("out/{name}")));
+        Ok(listed)
+    }
+
+    /// Those of these files that are there.
+    pub fn files(
+        &self,
+        job: JobId,
+        paths: Vec<String>,
+    ) -> impl Stream<Item = Result<File>> + Send + 'static {
+        let store = self.storage.job(job);
         let read = move |key: String| {
             let store = store.clone();
             async move {
@@ -59,8 +79,36 @@ impl Farm {
                 Ok(bytes.map(|bytes| File { key, bytes }))
             }
         };
-        let read = stream::iter(listed).map(read).buffered(AHEAD);
-        Ok(read.filter_map(|file: Result<Option<File>>| async move { file.transpose() }))
+        let read = stream::iter(paths).map(read).buffered(AHEAD);
+        read.filter_map(|file: Result<Option<File>>| async move { file.transpose() })
+    }
+
+    /// Which of the frames from `first` on a job has, and which outputs.
+    ///
+    /// # Errors
+    /// More than [`LISTED`] frames are asked about; there is no such job.
+    pub async fn list_files(&self, job: JobId, first: u64, frames: u32) -> Result<Listed> {
+        if frames > LISTED {
+            let message = format!("up to {LISTED} frames are listed at a time, not {frames}");
+            return Err(Error::refused(Reason::BadRequest, message));
+        }
+        let frames_of = self.frames_owner(job).await?;
+        let outputs = self.storage.job(job).names(keys::OUTPUTS).await?;
+        let wanted = first..first.saturating_add(frames.into());
+        let mut found = Vec::new();
+        if let Some(last) = wanted.clone().last() {
+            let store = self.storage.job(frames_of);
+            let names = match keys::frame(first).len() == keys::frame(last).len() {
+                true => store.names_between(&keys::frame(first), &keys::frame(last)).await?,
+                // Names of other lengths are not in the order of their numbers.
+                false => store.names(keys::FRAMES).await?,
+            };
+            found.extend(names.iter().filter_map(|name| keys::frame_index(name)));
+            found.retain(|index| wanted.contains(index));
+            found.sort_unstable();
+        }
+        let outputs = outputs.into_iter().map(|name| format!("{}/{name}", keys::OUTPUTS));
+        Ok(Listed { frames: found, outputs: outputs.collect(), frames_of })
     }
 
     /// What was logged of one task, or of all tasks of a layer, or of all layers, attempt by

@@ -29,6 +29,7 @@ mod submit;
 mod tend;
 pub mod tokens;
 mod watching;
+mod web;
 mod why;
 
 pub use audit::{Audit, Problem, ProblemKind};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,6 +66,10 @@ pub struct Options {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "VQFARM_LISTEN")]
     pub listen: SocketAddr,
 
+    /// Where to serve the farm's web page, or `off`
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7080", env = "VQFARM_WEB_LISTEN")]
+    pub web_listen: WebListen,
+
     /// The farm's Redis or Valkey: redis://, rediss:// (TLS), with user and password if needed
     #[arg(
         long,
@@ -122,7 +127,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "VQFARM_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
 
-    /// Who may do what: a file of tokens. Without one only this machine is listened to
+    /// Who may do what: a file of tokens. Without one only this machine is listened to, for the
+    /// web page, too
     #[arg(long, value_name = "FILE", env = "VQFARM_TOKENS")]
     pub tokens: Option<PathBuf>,
 
@@ -138,6 +144,27 @@ pub struct Options {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// Where the web page is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebListen {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for WebListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            text => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "write an address and a port, as in 127.0.0.1:7080, or `off`".into()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use vqfarm_storage::{Storage, StorageOptions, StoreError};
 use crate::farm::Farm;
 use crate::grpc::Grpc;
 use crate::notify::{Notifier, NotifyError};
-use crate::options::{Options, QueueKind};
+use crate::options::{Options, QueueKind, WebListen};
 use crate::pace::Pace;
 use crate::recent::Recent;
 use crate::tend;
 use crate::tokens::{Tokens, TokensError};
+use crate::web;
 
 /// How long calls may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -40,8 +42,8 @@ pub enum ServiceError {
     /// A setting; nothing was started.
     #[error("{name}: {reason}")]
     Setting { name: &'static str, reason: String },
-    #[error("listen: cannot listen on {addr}: {source}")]
-    Listen { addr: SocketAddr, source: std::io::Error },
+    #[error("{name}: cannot listen on {addr}: {source}{}", remedy(.name, .source))]
+    Listen { name: &'static str, addr: SocketAddr, source: io::Error },
     #[error("redis: {0}")]
     Connect(#[from] ConnectError),
     #[error("redis: {0}")]
@@ -53,21 +55,55 @@ pub enum ServiceError {
     #[error(transparent)]
     Notify(#[from] NotifyError),
     #[error("{path}: {source}")]
-    File { path: PathBuf, source: std::io::Error },
+    File { path: PathBuf, source: io::Error },
+    #[error("web: {0}")]
+    Web(io::Error),
     #[error("grpc: {0}")]
     Grpc(#[from] tonic::transport::Error),
     #[error("grpc: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
+/// What helps where an address cannot be had.
+fn remedy(name: &str, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse if name == "web-listen" => {
+            "; give another --web-listen, or `off`".into()
+        }
+        io::ErrorKind::AddrInUse => format!("; give another --{name}"),
+        _ => String::new(),
+    }
+}
+
 /// A coordinator that listens and has not begun to answer.
 pub struct Service {
     farm: Arc<Farm>,
-    listener: TcpListener,
-    addr: SocketAddr,
-    tls: Option<ServerTlsConfig>,
+    grpc: Socket,
+    web: Option<Socket>,
+    tls: Option<Pem>,
     tokens: Option<Arc<Tokens>>,
     notify: Option<Notifier>,
+}
+
+/// An address that is listened to.
+struct Socket {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Socket {
+    async fn bind(name: &'static str, addr: SocketAddr) -> Result<Self, ServiceError> {
+        let fail = |source| ServiceError::Listen { name, addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(fail)?;
+        let addr = listener.local_addr().map_err(fail)?;
+        Ok(Self { listener, addr })
+    }
+}
+
+/// The server's certificates and its key, as the files have them.
+struct Pem {
+    cert: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl Service {
@@ -80,13 +116,13 @@ impl Service {
         let tls = tls(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
         let tokens = options.tokens.as_deref().map(Tokens::open).transpose()?.map(Arc::new);
         let notify = options.notify.as_deref().map(Notifier::open).transpose()?;
-        if tokens.is_none() && !options.listen.ip().is_loopback() {
-            let reason = format!(
-                "{} can be reached from other machines, which takes a --tokens file; make one \
-                 with `vqfarm-coordinator token create`, or listen on 127.0.0.1",
-                options.listen
-            );
-            return Err(ServiceError::Setting { name: "listen", reason });
+        let web_listen = match options.web_listen {
+            WebListen::Off => None,
+            WebListen::At(addr) => Some(addr),
+        };
+        if tokens.is_none() {
+            only_this_machine("listen", options.listen)?;
+            web_listen.map_or(Ok(()), |addr| only_this_machine("web-listen", addr))?;
         }
         let Some(url) = &options.storage else {
             let reason = "give --storage, VQFARM_STORAGE or the key `storage`: s3://bucket/prefix \
@@ -114,16 +150,22 @@ impl Service {
             recent: Recent::default(),
         });
         farm.set_clock(health.now);
-        let addr = options.listen;
-        let fail = |source| ServiceError::Listen { addr, source };
-        let listener = TcpListener::bind(addr).await.map_err(fail)?;
-        let addr = listener.local_addr().map_err(fail)?;
-        Ok(Self { farm, listener, addr, tls, tokens, notify })
+        let grpc = Socket::bind("listen", options.listen).await?;
+        let web = match web_listen {
+            Some(addr) => Some(Socket::bind("web-listen", addr).await?),
+            None => None,
+        };
+        Ok(Self { farm, grpc, web, tls, tokens, notify })
     }
 
     /// Where it listens: the port is known even when 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.grpc.addr
+    }
+
+    /// Where the web page is, if there is one.
+    pub fn web_addr(&self) -> Option<SocketAddr> {
+        self.web.as_ref().map(|web| web.addr)
     }
 
     pub fn farm(&self) -> Arc<Farm> {
@@ -135,7 +177,7 @@ impl Service {
     /// # Errors
     /// The server cannot go on.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
-        let Self { farm, listener, addr, tls, tokens, notify } = self;
+        let Self { farm, grpc: Socket { listener, addr }, web, tls, tokens, notify } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_not_serving::<FarmServer<Grpc>>().await;
         let (ready, mut readiness) = watch::channel(false);
@@ -166,15 +208,26 @@ impl Service {
             .build_v1()?;
         let limit = farm.limits.message;
         let grpc = Grpc { farm, tokens, stop: stop.clone() };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let page = match web {
+            Some(Socket { listener, addr }) => {
+                let tls = tls.as_ref().map(|pem| web::tls_config(&pem.cert, &pem.key));
+                let tls = tls
+                    .transpose()
+                    .map_err(|reason| ServiceError::Setting { name: "tls-cert", reason })?;
+                tracing::info!(addr = format!("{scheme}://{addr}"), "web page");
+                Some(web::serve(grpc.clone(), listener, addr, tls, stop.clone()))
+            }
+            None => None,
+        };
         let grpc = FarmServer::new(grpc).max_decoding_message_size(limit);
-        let secure = tls.is_some();
         let mut server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .concurrency_limit_per_connection(64);
-        if let Some(tls) = tls {
-            server = server.tls_config(tls)?;
+        if let Some(Pem { cert, key }) = tls {
+            let identity = Identity::from_pem(cert, key);
+            server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
         }
-        let scheme = if secure { "https" } else { "http" };
         tracing::info!(addr = format!("{scheme}://{addr}"), "listening");
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let mut stopping = stop.clone();
@@ -185,10 +238,17 @@ impl Service {
             .serve_with_incoming_shutdown(incoming, async move {
                 shutdown::requested(&mut stopping).await;
             });
-        let served = bounded(serving, stop).await;
+        let serving = async { bounded(serving, stop.clone()).await.map_err(ServiceError::from) };
+        let showing = async {
+            match page {
+                Some(page) => bounded(page, stop.clone()).await.map_err(ServiceError::Web),
+                None => Ok(()),
+            }
+        };
+        let served = tokio::try_join!(serving, showing);
         tasks.shutdown().await;
         tracing::info!("stopped");
-        Ok(served?)
+        served.map(drop)
     }
 }
 
@@ -224,17 +284,26 @@ async fn queue(options: &Options) -> Result<Arc<dyn Queue>, ServiceError> {
     }
 }
 
+/// Without tokens nobody else may reach the farm.
+fn only_this_machine(name: &'static str, addr: SocketAddr) -> Result<(), ServiceError> {
+    if addr.ip().is_loopback() {
+        return Ok(());
+    }
+    let reason = format!(
+        "{addr} can be reached from other machines, which takes a --tokens file; make one with \
+         `vqfarm-coordinator token create`, or listen on 127.0.0.1"
+    );
+    Err(ServiceError::Setting { name, reason })
+}
+
 /// The server's identity, when both files are given.
-fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<ServerTlsConfig>, ServiceError> {
+fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Pem>, ServiceError> {
     let read = |path: &Path| {
         fs::read(path).map_err(|source| ServiceError::File { path: path.to_owned(), source })
     };
     match (cert, key) {
         (None, None) => Ok(None),
-        (Some(cert), Some(key)) => {
-            let identity = Identity::from_pem(read(cert)?, read(key)?);
-            Ok(Some(ServerTlsConfig::new().identity(identity)))
-        }
+        (Some(cert), Some(key)) => Ok(Some(Pem { cert: read(cert)?, key: read(key)? })),
         (cert, _) => {
             let (name, missing) = match cert {
                 Some(_) => ("tls-cert", "tls-key"),

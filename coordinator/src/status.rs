@@ -281,6 +281,19 @@ impl Farm {
     }
 }
 
+/// The state that a word means.
+pub fn state(text: &str) -> Option<JobState> {
+    let all = [
+        JobState::Waiting,
+        JobState::Running,
+        JobState::Paused,
+        JobState::Done,
+        JobState::Failed,
+        JobState::Cancelled,
+    ];
+    all.into_iter().find(|state| word(*state) == text)
+}
+
 pub fn word(state: JobState) -> &'static str {
     match state {
         JobState::Waiting => "waiting",

@@ -35,6 +35,16 @@ pub enum Role {
     Operator,
 }
 
+impl Role {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Submitter => "submitter",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
@@ -90,11 +100,11 @@ impl Tokens {
         }
     }
 
-    /// Whose token a call carries.
+    /// The token that a call carries.
     ///
     /// # Errors
-    /// None, an unknown or expired one, or one whose role does not reach.
-    pub fn admit(&self, call: &MetadataMap, needed: Role, now: Timestamp) -> Result<UserName> {
+    /// None, an unknown or an expired one.
+    pub fn find(&self, call: &MetadataMap, now: Timestamp) -> Result<Token> {
         let refuse = |reason, message: String| Err(Error::refused(reason, message));
         let header = call.get("authorization").and_then(|value| value.to_str().ok());
         let Some(secret) = header.and_then(|header| header.strip_prefix("Bearer ")) else {
@@ -110,17 +120,21 @@ impl Tokens {
             let message = format!("the token of {} expired at {expires}", token.user);
             return refuse(Reason::Unauthenticated, message);
         }
-        if token.role < needed {
-            let role = |role: Role| format!("{role:?}").to_lowercase();
-            let message = format!(
-                "{} is a {} here; this takes the role of {}",
-                token.user,
-                role(token.role),
-                role(needed)
-            );
-            return refuse(Reason::Forbidden, message);
+        Ok(token.clone())
+    }
+
+    /// Whose token a call carries.
+    ///
+    /// # Errors
+    /// As [`Tokens::find`], and a token whose role does not reach.
+    pub fn admit(&self, call: &MetadataMap, needed: Role, now: Timestamp) -> Result<UserName> {
+        let Token { user, role, .. } = self.find(call, now)?;
+        if role < needed {
+            let (role, needed) = (role.word(), needed.word());
+            let message = format!("{user} is a {role} here; this takes the role of {needed}");
+            return Err(Error::refused(Reason::Forbidden, message));
         }
-        Ok(token.user.clone())
+        Ok(user)
     }
 }
 

@@ -62,6 +62,12 @@ fn bad_settings_name_their_source_and_start_nothing() {
         ),
         (vec!["--queue", "memory"], &[], "storage: give --storage, VQFARM_STORAGE"),
         (vec!["--listen", "0.0.0.0:0", "--storage", "memory://"], &[], "takes a --tokens file"),
+        (
+            vec!["--web-listen", "0.0.0.0:0", "--storage", "memory://"],
+            &[],
+            "web-listen: 0.0.0.0:0 can be reached from other machines",
+        ),
+        (vec!["--web-listen", "on"], &[], "as in 127.0.0.1:7080, or `off`"),
         (vec!["--lisen", "x"], &[], "'--listen'"),
     ] {
         let (stdout, stderr, status) = run(program().args(&args).envs(vars.iter().copied()));
@@ -94,6 +100,7 @@ impl Running {
     fn start(args: &[&str]) -> Self {
         let mut child = program()
             .args(["--queue", "memory", "--storage", "memory://", "--listen", "127.0.0.1:0"])
+            .args(["--web-listen", "127.0.0.1:0"])
             .args(["--log-format", "json"])
             .args(args)
             .stderr(Stdio::piped())

@@ -126,6 +126,54 @@ pub struct Estimate {
     pub time: Option<DeviceTime>,
 }
 
+/// A sweep of more cells is large: it is asked about before it is submitted.
+pub const LARGE_CELLS: u64 = 1000;
+/// A job of more estimated hours of devices is large.
+pub const LARGE_HOURS: f64 = 24.0;
+
+impl Estimate {
+    /// Whether it is more than somebody may want who is not asked.
+    pub fn is_large(&self, is_sweep: bool, cells: u64, hours: f64) -> bool {
+        let takes = self.time.as_ref().map_or(0.0, |time| time.seconds / HOUR);
+        is_sweep && self.frames > cells || takes > hours
+    }
+
+    /// `16 cells, 3200 iterations, about 0.4 GPU hours`.
+    pub fn sentence(&self, is_sweep: bool) -> String {
+        let Self { frames, iterations, time } = self;
+        let noun = match (is_sweep, *frames) {
+            (true, 1) => "cell",
+            (true, _) => "cells",
+            (false, 1) => "frame",
+            (false, _) => "frames",
+        };
+        let time = match time {
+            None => "; hours unknown: pictures like these were not measured yet".to_owned(),
+            Some(DeviceTime { seconds, device }) => {
+                let kind = match device.as_str() {
+                    "cuda" => "GPU",
+                    "cpu" => "CPU",
+                    _ => "device",
+                };
+                format!(", about {} {kind} hours", rounded(seconds / HOUR))
+            }
+        };
+        format!("{frames} {noun}, {iterations} iterations{time}")
+    }
+}
+
+const HOUR: f64 = 3600.0;
+
+/// Two digits that count, and no more than are known.
+fn rounded(hours: f64) -> String {
+    match hours {
+        0.0..0.01 => "0.01".to_owned(),
+        0.01..0.1 => format!("{hours:.2}"),
+        0.1..10.0 => format!("{hours:.1}"),
+        _ => format!("{hours:.0}"),
+    }
+}
+
 /// Time of devices, whichever and however many.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceTime {
@@ -413,5 +461,41 @@ mod tests {
         let shot = 100 + 19 * 12;
         assert_eq!(figures(text), (2 * shot, shot));
         assert_eq!(makespan(&plan(text), 2).unwrap(), shot);
+    }
+
+    #[test]
+    fn an_estimate_is_read_as_a_sentence() {
+        let time = |seconds, device: &str| Some(DeviceTime { seconds, device: device.into() });
+        let estimate = |frames, time| Estimate { frames, iterations: 300, time };
+        for (estimate, is_sweep, said) in [
+            (estimate(1, time(1.0, "cuda")), true, "1 cell, 300 iterations, about 0.01 GPU hours"),
+            (
+                estimate(2, time(4500.0, "cpu")),
+                false,
+                "2 frames, 300 iterations, about 1.2 CPU hours",
+            ),
+            (
+                estimate(2, time(360_000.0, "cpu and cuda")),
+                true,
+                "2 cells, 300 iterations, about 100 device hours",
+            ),
+            (
+                estimate(2, None),
+                true,
+                "2 cells, 300 iterations; hours unknown: pictures like these were not measured yet",
+            ),
+        ] {
+            assert_eq!(estimate.sentence(is_sweep), said);
+        }
+    }
+
+    #[test]
+    fn a_job_is_large_by_its_cells_or_its_hours() {
+        let time = |hours| Some(DeviceTime { seconds: hours * HOUR, device: "cuda".into() });
+        let estimate = |frames, time| Estimate { frames, iterations: 1, time };
+        let is_large = |estimate: Estimate, is_sweep| estimate.is_large(is_sweep, 1000, 24.0);
+        assert!(!is_large(estimate(1000, None), true) && is_large(estimate(1001, None), true));
+        assert!(!is_large(estimate(5000, time(24.0)), false), "frames of a film are many");
+        assert!(is_large(estimate(1, time(24.5)), false));
     }
 }

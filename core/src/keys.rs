@@ -80,7 +80,24 @@ pub fn keep_index(file: &str) -> Option<u64> {
 /// A file that the job refers to, named by its contents: the same job says the same wherever it
 /// is stored.
 pub fn asset(sha256: &str, extension: &str) -> String {
-    format!("assets/{sha256}.{extension}")
+    format!("{ASSETS}/{sha256}.{extension}")
+}
+
+/// The folder of such files.
+pub const ASSETS: &str = "assets";
+
+/// Whether `path` can be that of a file that a job shows to its users: its record, what it
+/// refers to, a frame or an output.
+pub fn is_file(path: &str) -> bool {
+    let plain = |name: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        !name.starts_with('.') && !name.is_empty() && name.bytes().all(allowed)
+    };
+    match path.split_once('/') {
+        None => path == JOB_RECORD,
+        Some((FRAMES, name)) => frame_index(name).is_some(),
+        Some((folder, name)) => [ASSETS, OUTPUTS].contains(&folder) && plain(name),
+    }
 }
 
 /// The folder of what is made of the frames.
@@ -174,6 +191,35 @@ mod tests {
         assert_eq!(speed_size(key.rsplit('/').next().unwrap()), Some([512, 384]));
         for not_ours in ["0x5.json", "5x.json", "5x5", "x.json", "-1x5.json"] {
             assert_eq!(speed_size(not_ours), None, "{not_ours}");
+        }
+    }
+
+    #[test]
+    fn only_a_job_s_own_files_are_shown() {
+        for path in ["job.json", "frames/000012.png", "out/video.mp4", "assets/ab12.png"] {
+            assert!(is_file(path), "{path}");
+        }
+        for path in [
+            "",
+            "job.json/",
+            "control.json",
+            "frames",
+            "frames/",
+            "frames/12.png",
+            "out/",
+            "frames/../job.json",
+            "out/..",
+            "out/../../x",
+            "out/.hidden",
+            "out/a/b",
+            "/job.json",
+            "logs/render/000000.1.log",
+            "work/a/000000.png",
+            "out/a%2fb",
+            "out/a b",
+            "out/\\x",
+        ] {
+            assert!(!is_file(path), "{path}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! refusals travel.
 
 mod refusal;
+pub mod telling;
 mod words;
 
 pub use refusal::{Reason as RefusalReason, Refusal};

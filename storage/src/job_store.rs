@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::future::ready;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
@@ -47,13 +48,19 @@ pub(crate) const AT_ONCE: usize = 4;
 pub struct JobStore {
     pub(crate) objects: Arc<dyn ObjectStore>,
     root: Path,
+    /// Objects are listed in the order of their names, as S3 does.
+    ordered: bool,
     pub(crate) patience: Patience,
 }
 
 impl JobStore {
     /// Objects of `store` under `root`.
     pub fn new(objects: Arc<dyn ObjectStore>, root: Path) -> Self {
-        Self { objects, root, patience: Patience::default() }
+        Self { objects, root, ordered: false, patience: Patience::default() }
+    }
+
+    pub(crate) fn ordered(self, ordered: bool) -> Self {
+        Self { ordered, ..self }
     }
 
     pub(crate) fn patient(self, patience: Patience) -> Self {
@@ -204,6 +211,32 @@ impl JobStore {
             .try_collect()
             .await
             .map_err(|source| object("list", folder, source))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Names of the objects in a folder from that of `first` to that of `last`, which lie in the same
+    /// one; sorted. Of a store that lists in order no more is read than is asked for.
+    pub async fn names_between(&self, first: &str, last: &str) -> Result<Vec<String>> {
+        let (first, last) = (self.path(first), self.path(last));
+        let folder = Path::from_iter(first.parts().take(first.parts_count().saturating_sub(1)));
+        // Listing begins behind the offset, so that is the name without its last letter.
+        let mut before = first.filename().unwrap_or_default().to_owned();
+        before.pop();
+        let offset = folder.clone().join(before);
+        let ordered = self.ordered;
+        let wanted = |path: &Path| first <= *path && *path <= last;
+        let mut names: Vec<String> = self
+            .objects
+            .list_with_offset(Some(&folder), &offset)
+            .try_take_while(|meta| ready(Ok(!ordered || meta.location <= last)))
+            .try_filter_map(|meta| {
+                let name = meta.location.filename().filter(|_| wanted(&meta.location));
+                ready(Ok(name.map(str::to_owned)))
+            })
+            .try_collect()
+            .await
+            .map_err(|source| object("list", folder.as_ref(), source))?;
         names.sort_unstable();
         Ok(names)
     }

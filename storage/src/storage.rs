@@ -26,7 +26,8 @@ impl Storage {
     /// The URL or the options make no sense, or the folder cannot be made.
     pub fn open(url: &str, options: &StorageOptions) -> Result<Self> {
         let (objects, root) = options::open(url, options)?;
-        Ok(Self { url: url.into(), root: JobStore::new(objects, root).patient(options.patience) })
+        let root = JobStore::new(objects, root).patient(options.patience);
+        Ok(Self { url: url.into(), root: root.ordered(url.starts_with("s3:")) })
     }
 
     /// Where it is; holds no secret.

@@ -53,6 +53,10 @@ async fn a_real_server_keeps_its_promises() {
     assert_eq!(job.get(&key).await.unwrap().unwrap(), "first");
     assert_eq!(job.size(&key).await.unwrap(), Some(5));
     assert_eq!(job.names(keys::FRAMES).await.unwrap(), ["000001.png"]);
+    for (first, last, found) in [(0, 1, 1), (1, 1, 1), (1, 9, 1), (2, 9, 0), (0, 0, 0)] {
+        let names = job.names_between(&keys::frame(first), &keys::frame(last)).await.unwrap();
+        assert_eq!(names.len(), found, "{first} to {last}: {names:?}");
+    }
     job.replace(&key, "third".into()).await.unwrap();
     assert_eq!(job.get(&key).await.unwrap().unwrap(), "third");
     job.delete(&key).await.unwrap();

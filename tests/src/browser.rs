@@ -37,14 +37,19 @@ pub fn find() -> Option<PathBuf> {
 }
 
 impl Browser {
-    /// Opens a file. Without a browser on this machine there is none, and that is said where
-    /// nobody can overlook it.
+    /// Opens a file.
     pub fn open(page: &Path) -> Option<Self> {
+        Self::at(&format!("file://{}", page.display()))
+    }
+
+    /// Opens a page. Without a browser on this machine there is none, and that is said where
+    /// nobody can overlook it.
+    pub fn at(url: &str) -> Option<Self> {
         let Some(program) = find() else {
             // Not `eprintln!`, which a passing test keeps to itself.
             let _ = writeln!(
                 std::io::stderr(),
-                "\n\n  SKIPPED: no Chromium on this machine, so THE GALLERY IS NOT TESTED. \
+                "\n\n  SKIPPED: no Chromium on this machine, so THE PAGES ARE NOT TESTED. \
                  `make browser` installs one;\n  VQFARM_BROWSER names one of your own.\n\n"
             );
             return None;
@@ -76,13 +81,24 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Accessibility"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
-        browser.call("Page.navigate", json!({ "url": format!("file://{}", page.display()) }));
-        browser.wait_for("document.readyState === 'complete'");
+        browser.go(url);
         Some(browser)
+    }
+
+    /// Opens another page.
+    pub fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url }));
+        self.wait_for("document.readyState === 'complete'");
     }
 
     /// A command of the DevTools protocol and its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The same where the browser may refuse.
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last += 1;
         let mut message = json!({ "id": self.last, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -96,8 +112,10 @@ impl Browser {
             assert!(answer.pop().is_some(), "the browser ended before it answered {method}");
             let answer: Value = serde_json::from_slice(&answer).expect("it answers in JSON");
             if answer["id"] == self.last {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                let failed = !answer["error"].is_null();
+                let part = if failed { "error" } else { "result" };
+                let part = answer[part].clone();
+                return if failed { Err(part) } else { Ok(part) };
             }
             if matches!(
                 answer["method"].as_str(),
@@ -130,6 +148,12 @@ impl Browser {
              setTimeout(look, 10); look(); }})"
         ));
         assert_eq!(holds, true, "{expression} never held");
+    }
+
+    /// Whether an expression holds now; it does not while one page makes way for another.
+    pub fn holds(&mut self, expression: &str) -> bool {
+        let evaluate = json!({ "expression": expression, "returnByValue": true });
+        self.ask("Runtime.evaluate", evaluate).is_ok_and(|result| result["result"]["value"] == true)
     }
 
     /// Clicks what a selector finds, as a mouse does.

@@ -1,20 +1,9 @@
 //! Tokens and TLS: who may do what, and what those are told who may not.
 
 use std::fs;
-use std::process::Command;
 
-use vqfarm_tests::farm::{Farm, Setup, sweep};
-use vqfarm_tests::{Ran, finish, program};
-
-/// A token and its lines for the coordinator's file.
-fn token(user: &str, role: &str, expires: &str) -> (String, String) {
-    let mut create = Command::new(program("vqfarm-coordinator"));
-    create.args(["token", "create", "--user", user, "--role", role, "--expires", expires]);
-    let ran = finish(&mut create);
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let (secret, lines) = ran.stdout.split_once("\n\n").expect("a token, then its lines");
-    (secret.trim().to_owned(), lines.to_owned())
-}
+use vqfarm_tests::farm::{Farm, Setup, sweep, token};
+use vqfarm_tests::{Ran, finish};
 
 const LATER: &str = "2999-01-01T00:00:00Z";
 const OVER: &str = "2020-01-01T00:00:00Z";

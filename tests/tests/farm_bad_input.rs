@@ -189,7 +189,9 @@ fn bad_settings_end_a_program_at_its_start_with_the_setting() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let storage = format!("file://{}", folder.path().display());
     let coordinator = |more: &[&str], expected: &[&str]| {
-        let all = [&["--storage", &storage, "--listen", "127.0.0.1:0"], more].concat();
+        let all =
+            [&["--storage", &storage, "--listen", "127.0.0.1:0", "--web-listen", "off"], more]
+                .concat();
         settings_refused("vqfarm-coordinator", &all, expected);
     };
     coordinator(&["--lease", "soon"], &["lease", "soon"]);

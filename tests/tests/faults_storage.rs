@@ -72,7 +72,7 @@ fn f21_a_store_that_ignores_create_only_writes_is_refused_at_start() {
         command.args(first).args(["--redis", &address, "--storage", &server.url()]);
         command.envs(server.env_through(proxy.address())).stdin(Stdio::null());
         if name == "vqfarm-coordinator" {
-            command.args(["--listen", "127.0.0.1:0"]);
+            command.args(["--listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0"]);
         }
         let fired = proxy.fired();
         let ran = finish(&mut command);

@@ -56,6 +56,7 @@ const KNOWN: &[&str] = &[
     "TOKENS",
     "TOKEN_FILE",
     "TORCH_LIB",
+    "WEB_LISTEN",
     "WEED",
     "WORKER_ID",
 ];

@@ -70,7 +70,7 @@ pub async fn receive(
 ) -> Result<Fetched, Failure> {
     refuse_other(dir, &job)?;
     let have = stored_frames(dir)?;
-    let answer = farm.fetch(FetchRequest { job, have }).await;
+    let answer = farm.fetch(FetchRequest { job, have, only: Vec::new() }).await;
     let mut parts = answer.map_err(|s| connect.explain(s))?.into_inner();
     let mut open: Option<Incoming> = None;
     let (mut files, mut frames, mut bytes) = (0, 0, 0);

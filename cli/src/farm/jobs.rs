@@ -23,6 +23,11 @@ pub struct JobsArgs {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
+    /// Only those in this state
+    #[arg(long, value_name = "STATE",
+          value_parser = ["waiting", "running", "paused", "done", "failed", "cancelled"])]
+    state: Option<String>,
+
     /// At most this many; 0 for all
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     most: usize,
@@ -89,6 +94,7 @@ pub async fn jobs(args: JobsArgs) -> Outcome {
         let request = ListJobsRequest {
             live: args.live,
             user: args.user.clone().unwrap_or_default(),
+            state: args.state.clone().unwrap_or_default(),
             // One more than is shown tells whether there are more.
             page_size: u32::try_from(most.saturating_sub(jobs.len()).saturating_add(1))
                 .unwrap_or(0),

@@ -8,7 +8,7 @@ use anyhow::Context;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use vqfarm_core::requires::Memory;
+pub use vqfarm_proto::telling::{count, grouped, memory, short, span};
 use vqfarm_proto::v1::{Counts, Job, JobState, Layer, Task, Worker};
 
 /// Writes a line to standard output.
@@ -89,22 +89,6 @@ pub fn cut(text: &str, most: usize) -> String {
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The end of an id: enough for people to tell jobs apart, and for the commands.
-pub fn short(id: &str) -> &str {
-    id.get(id.len().saturating_sub(8)..).unwrap_or(id)
-}
-
-/// `3 min`, of the two largest units at most one.
-pub fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
-    }
-}
-
 /// How long ago a time of the farm is, by this machine's clock.
 pub fn ago(milliseconds: i64) -> String {
     let now = Timestamp::now().as_millisecond();
@@ -116,15 +100,6 @@ pub fn ago(milliseconds: i64) -> String {
 pub fn time(milliseconds: i64) -> Option<String> {
     let at = Timestamp::from_millisecond(milliseconds).ok()?;
     (milliseconds != 0).then(|| at.to_string())
-}
-
-pub fn memory(bytes: u64) -> String {
-    match Memory::of_bytes(bytes) {
-        Ok(_) if bytes == 0 => "-".into(),
-        Ok(memory) => memory.to_string(),
-        // A worker that does not ask how much there is.
-        Err(_) => "any".into(),
-    }
 }
 
 /// A text in lines that fit the terminal beside so many columns; 80 wide where there is none.
@@ -156,24 +131,6 @@ pub fn wrap(text: &str, wide: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// `12,345`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `3 tasks`, `1 task`.
-pub fn count(number: u64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// How far a job is: `12/40 30%`.
@@ -264,26 +221,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_what_people_say() {
-        let said = |seconds| span(Duration::from_secs(seconds));
-        assert_eq!(said(5), "5 s");
-        assert_eq!(said(65), "1 min");
-        assert_eq!(said(3_900), "1 h 05 min");
-        assert_eq!(said(100_000), "1 d 3 h");
-    }
-
-    #[test]
     fn long_texts_are_wrapped_between_words() {
         assert_eq!(wrap("a größer bc", 8), ["a größer", "bc"]);
         assert_eq!(wrap("unbreakable a", 4), ["unbreakable", "a"]);
         assert_eq!(wrap("", 4), [""]);
-        assert_eq!((grouped(999), grouped(1_234_567)), ("999".into(), "1,234,567".into()));
     }
 
     #[test]
-    fn ids_are_shown_by_their_end() {
-        assert_eq!(short("0193a2b4c5d6e7f80123456789abcdef"), "89abcdef");
-        assert_eq!(short("abc"), "abc");
+    fn long_texts_are_cut() {
         assert_eq!((cut("größer", 6), cut("größer", 5)), ("größer".into(), "größ…".into()));
     }
 }

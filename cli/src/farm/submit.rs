@@ -121,7 +121,7 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
     let estimate = answer.estimate.take().map(estimated);
     if let Some(estimate) = &estimate {
         if !args.json {
-            anstream::eprintln!("{}", estimate::sentence(estimate, is_sweep));
+            anstream::eprintln!("{}", estimate.sentence(is_sweep));
         }
         if !args.dry_run {
             args.confirm.confirm(estimate, is_sweep)?;

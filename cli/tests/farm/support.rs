@@ -45,6 +45,7 @@ impl TestFarm {
         use clap::Parser;
         let storage = format!("file://{}", dir.path().display());
         let ours = ["coordinator", "--queue", "memory", "--listen", listen, "--storage", &storage];
+        let ours = [&ours[..], &["--web-listen", "off"]].concat();
         let options = Cli::try_parse_from(ours.iter().chain(flags)).unwrap().options;
         let runtime = Runtime::new().unwrap();
         let service = runtime.block_on(Service::start(&options)).unwrap();

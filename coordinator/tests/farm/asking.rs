@@ -174,7 +174,7 @@ async fn files_are_fetched_while_the_job_runs_and_only_what_is_new() {
     }
     first.sort_unstable();
     let fetch = async |have: Vec<u64>| {
-        let request = FetchRequest { job: job.id.clone(), have };
+        let request = FetchRequest { job: job.id.clone(), have, ..FetchRequest::default() };
         let parts = farm.client.clone().fetch(request).await.unwrap().into_inner();
         let parts: Vec<Part> = parts.map(|part| part.unwrap().part.unwrap()).collect().await;
         let named = parts.iter().filter_map(|part| match part {

@@ -181,3 +181,75 @@ async fn failures_that_differ_in_numbers_are_one_cause() {
     let oldest = status.oldest_waiting.unwrap();
     assert_eq!(oldest.total().ready, 5);
 }
+
+#[tokio::test]
+async fn files_are_listed_and_fetched_one_by_one() {
+    let farm = TestFarm::start().await;
+    let job = farm.submit(SWEEP).await;
+    farm.work("w", 3).await;
+    let mut client = farm.client.clone();
+    let list = |first_frame, frames| ListFilesRequest { job: job.id.clone(), first_frame, frames };
+    let all = client.list_files(list(0, 8)).await.unwrap().into_inner();
+    assert_eq!((all.frames.len(), all.outputs.len()), (3, 0));
+    assert_eq!(all.frames_of, job.id);
+    // Each number is looked at once, whatever the pages.
+    let mut found = Vec::new();
+    for first in 0..8 {
+        found.extend(client.list_files(list(first, 1)).await.unwrap().into_inner().frames);
+    }
+    assert_eq!(found, all.frames);
+    let past = client.list_files(list(999_999, 10_000)).await.unwrap().into_inner();
+    assert!(past.frames.is_empty());
+    let refused = client.list_files(list(0, 10_001)).await.unwrap_err();
+    assert_eq!(refusal(&refused).reason, Reason::BadRequest);
+
+    let fetch = async |only: &[&str]| {
+        let only = only.iter().map(ToString::to_string).collect();
+        let request = FetchRequest { job: job.id.clone(), have: Vec::new(), only };
+        let mut parts = farm.client.clone().fetch(request).await?.into_inner();
+        let mut paths = Vec::new();
+        while let Some(message) = parts.message().await? {
+            if let Some(fetch_response::Part::File(file)) = message.part {
+                paths.push(file.path);
+            }
+        }
+        Ok::<_, tonic::Status>(paths)
+    };
+    let frame = keys::frame(all.frames[1]);
+    assert_eq!(fetch(&[&frame, "frames/000099.png"]).await.unwrap(), [frame.as_str()]);
+    assert_eq!(fetch(&[keys::JOB_RECORD]).await.unwrap(), [keys::JOB_RECORD]);
+    for path in ["control.json", "../x", "frames/../job.json", "logs/render/000000.1.log", ""] {
+        let refused = fetch(&[path]).await.unwrap_err();
+        assert_eq!(refusal(&refused).reason, Reason::BadRequest, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn changes_are_told_of_together() {
+    let farm = TestFarm::start().await;
+    let mut client = farm.client.clone();
+    let mut changes = client.changes(ChangesRequest {}).await.unwrap().into_inner();
+    assert!(changes.message().await.unwrap().is_some(), "how it is now");
+    let began = std::time::Instant::now();
+    farm.submit(SWEEP).await;
+    while farm.work("w", 2).await > 0 {}
+    assert!(changes.message().await.unwrap().is_some(), "something has changed");
+    assert!(began.elapsed().as_secs() < 20, "that was the sign of life, not the change");
+}
+
+#[tokio::test]
+async fn jobs_are_listed_by_state() {
+    let farm = TestFarm::start().await;
+    let (first, second) = (farm.submit(SWEEP).await, farm.submit(SWEEP).await);
+    farm.client.clone().pause(JobRequest { job: first.id.clone() }).await.unwrap();
+    let list = async |state: &str| {
+        let request = ListJobsRequest { state: state.into(), ..ListJobsRequest::default() };
+        let jobs = farm.client.clone().list_jobs(request).await?.into_inner().jobs;
+        Ok::<_, tonic::Status>(jobs.into_iter().map(|job| job.id).collect::<Vec<_>>())
+    };
+    assert_eq!(list("paused").await.unwrap(), [first.id]);
+    assert_eq!(list("waiting").await.unwrap(), [second.id]);
+    assert_eq!(list("").await.unwrap().len(), 2);
+    let refused = list("asleep").await.unwrap_err();
+    assert!(refusal(&refused).message.contains("asleep"));
+}

@@ -12,3 +12,4 @@ mod stitching;
 mod submitting;
 mod support;
 mod telling;
+mod web;

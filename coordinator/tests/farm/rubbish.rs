@@ -105,7 +105,7 @@ fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
             "NewestFrame",
             NewestFrameRequest { job: job(), have: "frames/000000.png".into() }.encode_to_vec(),
         ),
-        ("Fetch", FetchRequest { job: job(), have }.encode_to_vec()),
+        ("Fetch", FetchRequest { job: job(), have, ..FetchRequest::default() }.encode_to_vec()),
         ("Watch", about),
         ("Audit", AuditRequest { job: job(), repair: true }.encode_to_vec()),
         ("Reconcile", Vec::new()),

@@ -1,6 +1,7 @@
 //! A farm in this process, and simple workers for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct TestFarm {
     pub farm: Arc<Farm>,
     pub client: FarmClient<Channel>,
     pub addr: String,
+    /// Where the web page is.
+    pub web: SocketAddr,
     stop: watch::Sender<bool>,
     running: JoinHandle<()>,
 }
@@ -47,9 +50,10 @@ impl TestFarm {
         let service = Service::start(&options(&dir, flags)).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let (farm, addr) = (service.farm(), format!("http://{}", service.addr()));
+        let web = service.web_addr().unwrap();
         let running = tokio::spawn(async move { service.run(stopped).await.unwrap() });
         let client = FarmClient::connect(addr.clone()).await.unwrap();
-        let test = Self { dir, farm, client, addr, stop, running };
+        let test = Self { dir, farm, client, addr, web, stop, running };
         test.add_model("demo-f8", Role::Generator).await;
         test.add_model("demo-clip", Role::Perceptor).await;
         test
@@ -140,7 +144,12 @@ pub fn frame_of(index: u64, spec: &str) -> Vec<u8> {
 
 pub fn options(dir: &TempDir, flags: &[&str]) -> Options {
     let storage = format!("file://{}", dir.path().display());
-    let ours = [("--queue", "memory"), ("--listen", "127.0.0.1:0"), ("--storage", &storage)];
+    let ours = [
+        ("--queue", "memory"),
+        ("--listen", "127.0.0.1:0"),
+        ("--web-listen", "127.0.0.1:0"),
+        ("--storage", &storage),
+    ];
     let ours = ours.iter().filter(|(flag, _)| !flags.contains(flag));
     let ours = ours.flat_map(|(flag, value)| [*flag, *value]);
     let args = ["vqfarm-coordinator"].into_iter().chain(ours).chain(flags.iter().copied());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use vqfarm_core::id::JobId;
 
 use super::{Farm, until};
-use crate::{Bench, Ran, finish};
+use crate::{Bench, Ran, finish, program};
 
 /// A job that the farm has taken.
 #[derive(Clone, Debug)]
@@ -96,6 +96,16 @@ segment = 3
 color_match = 0.5
 "#
     )
+}
+
+/// A token and its lines for the coordinator's file.
+pub fn token(user: &str, role: &str, expires: &str) -> (String, String) {
+    let mut create = Command::new(program("vqfarm-coordinator"));
+    create.args(["token", "create", "--user", user, "--role", role, "--expires", expires]);
+    let ran = finish(&mut create);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let (secret, lines) = ran.stdout.split_once("\n\n").expect("a token, then its lines");
+    (secret.trim().to_owned(), lines.to_owned())
 }
 
 impl Farm {

@@ -17,7 +17,7 @@ use vqfarm_testing::proxy::Proxy;
 use vqfarm_testing::redis::RedisServer;
 use vqfarm_testing::s3::S3Server;
 
-pub use self::command::{FRAMES, Submitted, film, json_lines, reference, sweep};
+pub use self::command::{FRAMES, Submitted, film, json_lines, reference, sweep, token};
 pub use self::process::{Process, SURELY, until};
 pub use self::stored::{Place, Stored};
 use crate::{Bench, finish, program};
@@ -80,6 +80,8 @@ pub struct Wires {
 pub struct Coordinator {
     pub process: Process,
     pub address: SocketAddr,
+    /// Where its web page is.
+    pub web: SocketAddr,
     pub wires: Wires,
 }
 
@@ -115,6 +117,11 @@ impl Farm {
     /// A farm whose coordinator speaks TLS.
     pub fn with_ca(setup: Setup, ca: PathBuf) -> Self {
         Self::start(setup, None, Some(ca))
+    }
+
+    /// A farm with tokens whose coordinator speaks TLS.
+    pub fn with_ca_and_token(setup: Setup, ca: PathBuf, token: &str) -> Self {
+        Self::start(setup, Some(token.to_owned()), Some(ca))
     }
 
     fn start(setup: Setup, token: Option<String>, ca: Option<PathBuf>) -> Self {
@@ -270,16 +277,23 @@ impl Ground<'_> {
 
     fn coordinator(&self, name: &str, listen: SocketAddr) -> Coordinator {
         let mut command = Command::new(program("vqfarm-coordinator"));
-        command.arg("--listen").arg(listen.to_string()).args(&self.setup.coordinator);
+        command.arg("--listen").arg(listen.to_string());
+        command.args(["--web-listen", "127.0.0.1:0"]).args(&self.setup.coordinator);
         let wires = self.lead(&mut command);
         let mut process = Process::start(name, &mut command, self.folder.path());
         // It may have said so before, in an earlier life.
-        let line = process.wait_for_line(process.start_of_log(), &["listening"]);
-        let address = line.split("://").nth(1).and_then(|rest| {
-            let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
-            rest[..end.unwrap_or(rest.len())].parse().ok()
-        });
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Coordinator { process, address, wires }
+        let mut told = |words: &str| {
+            let line = process.wait_for_line(process.start_of_log(), &[words]);
+            address_in(&line).unwrap_or_else(|| panic!("no address in {line:?}"))
+        };
+        let (web, address) = (told("web page"), told("listening"));
+        Coordinator { process, address, web, wires }
     }
+}
+
+/// The address in a line that has one as a URL.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let rest = line.split("://").nth(1)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+    rest[..end.unwrap_or(rest.len())].parse().ok()
 }
