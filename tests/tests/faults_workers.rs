@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
-use vqfarm_tests::farm::{Farm, Setup, Submitted, Worker, sweep, until};
+use vqfarm_tests::farm::{FRAMES, Farm, Setup, Submitted, Worker, film, sweep, until};
 
 /// Two workers and a job of one task: the one that has it, the idle one, and the job.
 fn one_at_work(farm: &Farm) -> (Worker, Worker, Submitted) {
@@ -92,6 +92,36 @@ fn f02_a_frame_stored_and_not_committed_is_adopted() {
     let attempts = farm.stored.attempts(job.id, "render", 0);
     let (last, log) = attempts.last().expect("an attempt's log");
     assert!(*last > 1 && log.contains("stored already"), "attempt {last}: {log}");
+}
+
+#[test]
+fn f02_a_frame_stored_before_its_optimiser_is_made_once_more() {
+    use vqfarm_testing::proxy::Fault;
+    let farm = Farm::new(Setup::with_s3());
+    let mut one = farm.worker("one", &[]);
+    // One shot, in segments of three frames.
+    let toml = film(LONG)
+        .replace("6 = { prompt = \"a blue sea\", cut = true }\n", "")
+        .replace("segment = 3", "segment = 3\noptimizer = \"keep\"");
+    let job = farm.submit(&toml, FRAMES);
+    let layer = farm.job(job.id)["layers"][0]["name"].as_str().expect("a name").to_owned();
+    let memory = format!("work/{layer}/000000.safetensors");
+    let remembers = |frame: u32| {
+        let bytes = farm.stored.get(job.id, &memory)?;
+        let said = format!("\"frame\":\"{frame}\"");
+        String::from_utf8_lossy(&bytes).contains(&said).then_some(())
+    };
+    until("the optimiser is stored after frame 1", || remembers(1));
+    assert!(farm.stored.get(job.id, "frames/000002.png").is_none(), "the fault comes in time");
+    one.wires.s3().set(Fault::Status(503, b"000000.safetensors".to_vec()));
+    let stored = until("the segment's last frame", || farm.stored.get(job.id, "frames/000002.png"));
+    one.wires.s3().wait_until_fired(1);
+    one.process.kill();
+    assert_eq!(remembers(1), Some(()), "what follows from frame 2 is not stored");
+
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+    assert_eq!(farm.stored.get(job.id, "frames/000002.png"), Some(stored));
 }
 
 #[test]

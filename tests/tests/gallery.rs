@@ -75,6 +75,27 @@ fn pictures_are_filtered_sorted_and_found() {
 }
 
 #[test]
+fn cells_that_were_stopped_early_say_so_and_can_be_left_out() {
+    let job = format!("{SWEEP}[sweep.early_stop]\niterations = 3\nkeep = 2\n");
+    let (_bench, Some(mut browser)) = rendered(&job) else { return };
+    let marked = "[...document.querySelectorAll('.stopped')].map(mark => mark.textContent)";
+    assert_eq!(browser.value(marked), json!(vec!["stopped at 3"; CELLS - 2]));
+    browser.choose("#early", "finished");
+    let finished = cells(&mut browser);
+    assert_eq!((finished.len(), browser.value(marked)), (2, json!([])));
+    browser.choose("#early", "stopped early");
+    let stopped = cells(&mut browser);
+    assert!(stopped.len() == CELLS - 2 && !stopped.iter().any(|cell| finished.contains(cell)));
+    browser.click("#reset");
+    assert_eq!(cells(&mut browser).len(), CELLS);
+    browser.click(&format!(".card[data-cell='{}'] .open", stopped[0]));
+    browser.wait_for("document.querySelector('#viewer').open");
+    let details = browser.text("document.querySelector('#details').textContent");
+    assert!(details.contains("after 3 iterations"), "{details}");
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+}
+
+#[test]
 fn a_cell_copied_as_a_job_file_is_the_same_cell() {
     let (bench, Some(mut browser)) = rendered(SWEEP) else { return };
     browser.click(".card[data-cell='5'] .open");

@@ -102,6 +102,8 @@ fn a_contact_sheet_is_made_again_the_other_way_round() {
     let before = outputs(&bench);
     let sets =
         ["--set", "output.contact_sheet.rows=colour", "--set", "output.contact_sheet.columns=seed"];
+    // The gallery is made again, too.
+    fs::remove_file(bench.path("o/out/index.html")).unwrap();
     let ran = run(&bench, &[&["stitch", "o"][..], &sets].concat());
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("12 of 12 frames"), "{}", ran.stdout);
@@ -127,6 +129,9 @@ fn a_sheet_of_several_pages_says_so_and_leaves_none_behind() {
     });
     let sheets: Vec<_> = sheets.collect();
     assert_eq!(summary(&told).contact_sheet_pages, 3);
+    assert!(summary(&told).gallery.expect("a gallery").ends_with("o/out/index.html"));
+    let gallery = fs::read_to_string(bench.path("o/out/index.html")).unwrap();
+    assert!(gallery.contains("\"sheets\": 3"), "it names all pages");
     for (n, (page, pages, cells, size)) in (1..).zip(&sheets) {
         assert_eq!((*page, *pages, *cells), (n, 3, 4));
         let path = bench.path("o").join(keys::contact_sheet(n as usize - 1));

@@ -44,17 +44,17 @@ async fn try_stitch(request: Request, tell: &mut Tell<'_>) -> Result<Summary, Ha
     stitch::film::check(&job).await.map_err(Halt::refused)?;
     let stitched = stitch::stitch(&job, &HashMap::new(), tell).await;
     let outputs = stitched.map_err(|error| match error {
-        StitchError::Lost { count, first, .. } => Halt::failed(format!(
-            "{count} of {} frames are missing or damaged, the first is frame {first}; vqfarm \
-             render makes them, vqfarm preview stitches those that are there",
-            job.plan.frames()
+        StitchError::Damaged(frames) => Halt::failed(format!(
+            "{} of {} frames are missing or damaged, the first is frame {}; vqfarm render makes \
+             them, vqfarm preview stitches those that are there",
+            frames.len(),
+            job.plan.frames(),
+            frames.first().copied().unwrap_or_default()
         )),
         error => Halt::failed(error),
     })?;
     if request.preview.is_none() {
         // What lies in `out` is what the record says.
-        let record = JobRecord { source: None, ..job.record.clone() };
-        let job = OpenJob::new(record, job.store.clone()).map_err(Halt::refused)?;
         write_record(&job).await?;
     }
     summary(&request, &job, outputs, begin).await
@@ -74,7 +74,8 @@ async fn open(request: &Request) -> Result<OpenJob, Halt> {
     if record.spec_hash != request.job.spec_hash() {
         return Err(Halt::refused(format!("{folder} holds frames of another job")));
     }
-    let source = Some(Source { job: record.id, partial: request.preview.is_some() });
+    // In the folder itself all outputs are made again, the gallery of its frames, too.
+    let source = request.preview.is_some().then_some(Source { job: record.id, partial: true });
     let record = JobRecord { spec: request.job.clone(), source, ..record };
     let store = match &request.preview {
         Some(out) => JobStore::folder(out).map_err(Halt::failed)?,

@@ -32,17 +32,17 @@ pub(super) async fn collect(
     let (mut settings, mut size) = (Settings::default(), (1, 1));
     for (index, seen) in looked.into_iter().enumerate() {
         let index = index as u64;
-        let (score, image) = match seen {
-            Seen::Frame { score, width, height } => {
+        let (score, stopped, image) = match seen {
+            Seen::Frame { score, stopped, width, height } => {
                 size = (size.0.max(width), size.1.max(height));
-                (score, Some(keys::frame(index)))
+                (score, stopped, Some(keys::frame(index)))
             }
             Seen::OtherJob => {
                 foreign.push(index);
                 continue;
             }
             Seen::Nothing if failures.contains_key(&index) || job.record.is_partial() => {
-                (None, None)
+                (None, None, None)
             }
             Seen::Nothing => {
                 damaged.push(index);
@@ -65,6 +65,7 @@ pub(super) async fn collect(
             prompt: cell.prompt,
             seed: cell.seed,
             score,
+            stopped,
             error: if image.is_some() { None } else { failures.get(&index).cloned() },
             image,
         });
@@ -100,6 +101,7 @@ fn axes(sweep: &Sweep) -> Vec<Axis> {
 enum Seen {
     Frame {
         score: Option<f32>,
+        stopped: Option<u32>,
         width: u32,
         height: u32,
     },
@@ -115,7 +117,7 @@ async fn look(job: &Arc<OpenJob>, index: u64) -> Result<Seen, StitchError> {
         Ok((info, _)) if info.spec != job.record.spec_hash => Seen::OtherJob,
         Ok((info, picture)) if info.index == index => {
             let (width, height) = picture.dimensions();
-            Seen::Frame { score: info.score, width, height }
+            Seen::Frame { score: info.score, stopped: info.stopped, width, height }
         }
         _ => Seen::Nothing,
     })

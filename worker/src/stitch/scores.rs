@@ -43,6 +43,7 @@ mod tests {
             prompt: prompt.into(),
             seed: 7,
             score: Some(0.5),
+            stopped: None,
             image: None,
             error: Some("out of memory".into()),
             identity: "1f0c".into(),

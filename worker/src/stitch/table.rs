@@ -22,6 +22,8 @@ pub struct Cell {
     pub seed: u64,
     /// Cosine between the picture's and the prompt's features.
     pub score: Option<f32>,
+    /// Iterations after which it was stopped, of a sweep that stops cells early.
+    pub stopped: Option<u32>,
     /// Key of the frame relative to the job's root; none when the cell failed.
     pub image: Option<String>,
     /// Why there is no frame; none, too, where it is not there yet.

@@ -45,6 +45,8 @@ struct Data<'a> {
     score: Vec<Option<f32>>,
     /// Cells without a picture, by their positions, and why.
     missing: BTreeMap<usize, Option<&'a str>>,
+    /// Cells that were stopped early, by their positions, and after how many iterations.
+    stopped: BTreeMap<usize, u32>,
     settings: Vec<Setting<'a>>,
     sheets: usize,
 }
@@ -63,6 +65,7 @@ impl<'a> Data<'a> {
     fn of(table: &'a Table, sheets: usize) -> Self {
         let cells = &table.cells;
         let missing = cells.iter().enumerate().filter(|(_, cell)| cell.image.is_none());
+        let stopped = cells.iter().enumerate().filter_map(|(at, cell)| Some((at, cell.stopped?)));
         Self {
             title: &table.title,
             axes: &table.axes,
@@ -72,6 +75,7 @@ impl<'a> Data<'a> {
                 .collect(),
             score: cells.iter().map(|cell| cell.score).collect(),
             missing: missing.map(|(at, cell)| (at, cell.error.as_deref())).collect(),
+            stopped: stopped.collect(),
             settings: table.settings.columns().iter().map(Setting::of).collect(),
             sheets,
         }

@@ -10,6 +10,7 @@ const all = data.index.map((_, cell) => cell);
 const several = data.axes.map((_, a) => a).filter(a => data.axes[a].values.length > 1);
 const axisValue = (cell, a) => data.axes[a].values[data.place[a][cell]];
 const there = cell => !(cell in data.missing);
+const stopped = cell => data.stopped[cell];
 const image = cell => '../frames/' + String(data.index[cell]).padStart(6, '0') + '.png';
 // The text of a setting, as a job file has it; nothing where the cell has no such setting.
 const setting = (column, cell) => column.at ? column.texts[column.at[cell]] : column.texts[0];
@@ -58,12 +59,17 @@ for (const a of several) {
   select.dataset.axis = a;
   $('filters').append(make('label', '', data.axes[a].name + ' ', select));
 }
-const filters = () => [...$('filters').querySelectorAll('select')];
+const filters = () => [...$('filters').querySelectorAll('select[data-axis]')];
+// Where cells were stopped early, they can be left out or shown alone.
+const early = make('select', '', new Option('all', ''), new Option('finished', 'no'), new Option('stopped early', 'yes'));
+early.id = 'early';
+if (Object.keys(data.stopped).length) $('filters').append(make('label', '', 'rendered ', early));
 
 function update() {
   const wanted = filters().filter(s => s.value !== '').map(s => [+s.dataset.axis, +s.value]);
   const text = $('find').value.trim().toLowerCase();
-  shown = all.filter(c => wanted.every(([a, v]) => data.place[a][c] === v) && (!text || prompt(c).toLowerCase().includes(text)));
+  const isWanted = c => early.value === '' || (early.value === 'yes') === (stopped(c) !== undefined);
+  shown = all.filter(c => isWanted(c) && wanted.every(([a, v]) => data.place[a][c] === v) && (!text || prompt(c).toLowerCase().includes(text)));
   const sign = { best: -1, worst: 1 }[$('sort').value];
   if (sign) shown.sort((a, b) => (score(a) === null) - (score(b) === null) || sign * (score(a) - score(b)));
   drawn = 0;
@@ -95,6 +101,7 @@ function card(cell) {
     pick.onchange = () => choose(cell, pick.checked);
     item.append(open);
     if (score(cell) !== null) said.append(make('span', 'score', score(cell).toFixed(3)));
+    if (stopped(cell) !== undefined) said.append(make('span', 'stopped', 'stopped at ' + stopped(cell)));
     said.append(make('span', '', caption(cell)), make('label', '', pick, 'compare'));
   } else {
     const why = data.missing[cell];
@@ -165,6 +172,7 @@ function enlarge(to) {
 function facts(cell) {
   const said = [['prompt', prompt(cell)], ...data.axes.map((axis, a) => [axis.name, axisValue(cell, a)])];
   if (score(cell) !== null) said.push(['CLIP score', score(cell).toFixed(4)]);
+  if (stopped(cell) !== undefined) said.push(['stopped', 'after ' + stopped(cell) + ' iterations']);
   const axes = new Set(data.axes.map(axis => axis.name));
   for (const column of data.settings) {
     const name = column.field.slice(column.field.indexOf('.') + 1), text = setting(column, cell);
@@ -233,7 +241,7 @@ function move(event) {
 }
 
 $('bar').oninput = e => { if (e.target.id === 'side') document.body.style.setProperty('--side', e.target.value + 'px'); else update(); };
-$('reset').onclick = () => { for (const select of filters()) select.value = ''; $('find').value = ''; $('sort').value = 'job'; update(); };
+$('reset').onclick = () => { for (const select of filters()) select.value = ''; early.value = ''; $('find').value = ''; $('sort').value = 'job'; update(); };
 $('compare').onclick = () => show(picked);
 $('more').onclick = () => { const first = drawn; more(); $('grid').children[first]?.querySelector('button')?.focus(); };
 $('grid').onkeydown = move;

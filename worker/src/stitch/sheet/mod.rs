@@ -179,6 +179,28 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_was_stopped_says_so_within_its_picture() {
+        let (mut table, mut picture) = sample(3, 2);
+        table.cells[2].stopped = Some(40);
+        let [page] = written(&lay_out(&table, &ContactSheet::default(), (96, 64)), &mut picture)
+            .try_into()
+            .unwrap();
+        let whole = 192 * 128;
+        let left = count(&page, COLOURS[1]);
+        assert!((whole + whole / 2..2 * whole - 500).contains(&left), "{left} of {}", 2 * whole);
+        assert_eq!(count(&page, COLOURS[2]), 2 * whole, "no other cell is touched");
+        // However small the cell is, nothing is painted beside it.
+        let tiny = ContactSheet { cell: Some(16), ..ContactSheet::default() };
+        let sheet = |stopped| {
+            table.cells[2].stopped = stopped;
+            written(&lay_out(&table, &tiny, (96, 64)), &mut picture).remove(0)
+        };
+        let [marked, plain] = [Some(40), None].map(sheet);
+        let outside = plain.pixels().zip(marked.pixels());
+        assert!(outside.filter(|(plain, _)| **plain != COLOURS[1]).all(|(a, b)| a == b));
+    }
+
+    #[test]
     fn the_same_sweep_gives_the_same_sheet() {
         let draw = || {
             let (table, mut picture) = sample(3, 2);

@@ -129,7 +129,12 @@ impl Painter<'_> {
         for (place, position) in cells {
             let x = self.layout.column_x(place);
             match shown.next().flatten() {
-                Some(picture) => show(&mut band, x, metrics, &picture),
+                Some(picture) => {
+                    show(&mut band, x, metrics, &picture);
+                    if let Some(iterations) = self.table.cells[position].stopped {
+                        self.stopped(&mut band, x, iterations);
+                    }
+                }
                 None => self.hole(&mut band, x, position),
             }
             let caption = section.captions.get(&position).map_or("", String::as_str);
@@ -146,6 +151,22 @@ impl Painter<'_> {
             self.faces.regular.draw(band, x as f32, y as f32, line, text, INK);
             y += self.layout.metrics.line();
         }
+    }
+
+    /// A cell that was stopped early says so, in its lower left corner.
+    fn stopped(&self, band: &mut RgbImage, x: u32, iterations: u32) {
+        let Metrics { text, gap, cell: (width, height), .. } = self.layout.metrics;
+        let pad = (gap / 2).max(1);
+        let room = width.saturating_sub(2 * pad) as f32;
+        let mark = format!("stopped at {iterations}");
+        let regular = &self.faces.regular;
+        let Some(line) = regular.wrap(&mark, text, room, 1).into_iter().next() else { return };
+        let wide = (regular.width(&line, text).ceil() as u32 + 2 * pad).min(width);
+        let high = self.layout.metrics.line().min(height);
+        let y = height - high;
+        let mut sign = RgbImage::from_pixel(wide, high, PAPER);
+        regular.draw(&mut sign, pad as f32, 0.0, &line, text, INK);
+        imageops::replace(band, &sign, i64::from(x), i64::from(y));
     }
 
     /// A cell without a picture says why.
