@@ -24,9 +24,9 @@ install: man
 	install target/release/vqfarm target/release/vqfarm-worker target/release/vqfarm-coordinator $(DESTDIR)$(PREFIX)/bin
 	install -m 644 out/man/*.1 $(SHARE)/man/man1
 	install -m 644 assets/models/*.safetensors $(SHARE)/vqfarm/models
-	$(DESTDIR)$(PREFIX)/bin/vqfarm completions bash > $(SHARE)/bash-completion/completions/vqfarm
-	$(DESTDIR)$(PREFIX)/bin/vqfarm completions zsh > $(SHARE)/zsh/site-functions/_vqfarm
-	$(DESTDIR)$(PREFIX)/bin/vqfarm completions fish > $(SHARE)/fish/vendor_completions.d/vqfarm.fish
+	target/release/vqfarm completions bash --program $(PREFIX)/bin/vqfarm > $(SHARE)/bash-completion/completions/vqfarm
+	target/release/vqfarm completions zsh --program $(PREFIX)/bin/vqfarm > $(SHARE)/zsh/site-functions/_vqfarm
+	target/release/vqfarm completions fish --program $(PREFIX)/bin/vqfarm > $(SHARE)/fish/vendor_completions.d/vqfarm.fish
 
 # The whole-system tests run the programs, so these are built first.
 test: build browser

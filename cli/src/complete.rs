@@ -104,8 +104,7 @@ pub fn workers(word: &OsStr) -> Vec<CompletionCandidate> {
         Some(farm.list_workers(ListWorkersRequest {}).await.ok()?.into_inner().workers)
     });
     let named = |worker: vqfarm_proto::v1::Worker| {
-        let about =
-            format!("{}, {}", worker.state().word(), show::count(worker.leased.into(), "task"));
+        let about = format!("{}, {}", worker.state().word(), show::count(worker.leased, "task"));
         (worker.id, about)
     };
     offer(word, workers.unwrap_or_default().into_iter().map(named))

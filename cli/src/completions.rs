@@ -1,6 +1,7 @@
 //! `vqfarm completions`: the script that makes a shell ask this program.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -30,6 +31,10 @@ count. Models, profiles and fields are those of this machine.";
 #[command(after_help = EXAMPLES)]
 pub struct CompletionsArgs {
     shell: Shell,
+
+    /// The program that the shell asks [default: this one]
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::ExecutablePath)]
+    program: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -56,7 +61,10 @@ pub fn completions(args: CompletionsArgs) -> Result<ExitCode, Failure> {
     };
     let shell = Shells::builtins();
     let shell = shell.completer(name).ok_or_else(|| anyhow!("{name} is not known"))?;
-    let program = std::env::current_exe().context("this program's path")?;
+    let program = match args.program {
+        Some(program) => program,
+        None => std::env::current_exe().context("this program's path")?,
+    };
     let program = program.to_string_lossy();
     let mut script = Vec::new();
     shell

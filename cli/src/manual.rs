@@ -70,6 +70,9 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let source = concat!("vqfarm ", env!("CARGO_PKG_VERSION"));
     let mut page = Vec::new();
     Man::new(command.clone()).source(source).manual("vqfarm").render(&mut page)?;
+    // Of what a help ends with this is the better name.
+    let text = String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH \"EXAMPLES AND NOTES\"");
+    let mut page = text.into_bytes();
     let others = match command.get_name() {
         "vqfarm" => "vqfarm help topics",
         _ => "\\fBvqfarm\\fR(1), vqfarm help topics",

@@ -39,12 +39,13 @@ fn check(head: &str, table: &[(&str, &str)]) {
 /// Each mistake's place, as line, column and what is marked there, and its field.
 fn places(error: &JobError) -> Vec<(usize, usize, String, &str)> {
     let place = |problem: &'_ Problem| {
-        let at = problem.place.clone().unwrap();
+        let at = problem.place.as_ref().expect("a place");
         let marked = at.text.chars().skip(at.column - 1).take(at.width).collect();
         (at.line, at.column, marked)
     };
     let problems = error.problems.iter();
-    problems.map(|p| (place(p).0, place(p).1, place(p).2, p.field.as_str())).collect()
+    let placed = problems.map(|problem| (place(problem), problem.field.as_str()));
+    placed.map(|((line, column, marked), field)| (line, column, marked, field)).collect()
 }
 
 #[test]

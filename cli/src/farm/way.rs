@@ -40,7 +40,7 @@ pub struct ConnectArgs {
     token_file: Option<PathBuf>,
 
     #[arg(skip)]
-    way: OnceLock<Way>,
+    way: OnceLock<Box<Way>>,
 
     /// Who asks: nobody is asked for a password again when a connection breaks.
     #[arg(skip)]
@@ -181,7 +181,7 @@ impl ConnectArgs {
         if let Some(way) = self.way.get() {
             return Ok(way);
         }
-        let way = self.find_way()?;
+        let way = Box::new(self.find_way()?);
         Ok(self.way.get_or_init(|| way))
     }
 

@@ -142,6 +142,9 @@ fn the_tab_key_of_bash_finishes_words() {
 #[test]
 fn every_shell_takes_its_script() {
     let folder = tempfile::TempDir::new().unwrap();
+    let other =
+        Command::new(program()).args(["completions", "fish", "--program", "/opt/x"]).output();
+    assert!(String::from_utf8(other.unwrap().stdout).unwrap().contains("/opt/x --"));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let printed = Command::new(program()).args(["completions", shell]).output().unwrap();
         assert!(printed.status.success());

@@ -60,6 +60,7 @@ fn every_command_has_a_manual_page() {
         ".SH SYNOPSIS",
         ".SH OPTIONS",
         "\\-\\-prompt",
+        "EXAMPLES AND NOTES",
         "Exit status",
     ] {
         assert!(render.contains(part), "{part}: {render}");

@@ -262,17 +262,14 @@ impl Document {
     fn typed(&self) -> Typed<Job> {
         let mut root = self.root.clone();
         let mut problems = Vec::new();
-        match self.check_version() {
-            Ok(()) => (),
-            Err(problem) if root.entry("version").is_some() => {
+        if let Some(problem) = self.wrong_version() {
+            problems.push(problem);
+            if root.entry("version").is_some() {
                 // Nothing can be said about the fields of a version that is not known.
-                return Typed { value: None, problems: vec![problem], left_out: Vec::new() };
+                return Typed { value: None, problems, left_out: Vec::new() };
             }
-            Err(problem) => {
-                problems.push(problem);
-                let node = Node::new(Value::Int(VERSION.into()), Mark::Nowhere);
-                root.put_entry(&[], Entry { name: "version".into(), mark: Mark::Nowhere, node });
-            }
+            let node = Node::new(Value::Int(VERSION.into()), Mark::Nowhere);
+            root.put_entry(&[], Entry { name: "version".into(), mark: Mark::Nowhere, node });
         }
         move_written(&mut root);
         self.read(root, problems)
@@ -305,7 +302,7 @@ impl Document {
             let told = error.error();
             typed.left_out.extend(taken_away(&told));
             // What is missing may be what was taken out.
-            if !(error.missing && !typed.problems.is_empty()) {
+            if !error.missing || typed.problems.is_empty() {
                 typed.problems.push(self.problem(sweep::with_forms(told), &error.mark));
             }
             let before = root.clone();
@@ -317,19 +314,19 @@ impl Document {
         typed
     }
 
-    fn check_version(&self) -> Result<(), Problem> {
+    fn wrong_version(&self) -> Option<Problem> {
         let Some(entry) = self.root.entry("version") else {
             let error = FieldError {
                 help: Some("begin the file with version = 1".into()),
                 ..FieldError::new("version", "the field is missing")
             };
-            return Err(self.problem(error, &Mark::Nowhere));
+            return Some(self.problem(error, &Mark::Nowhere));
         };
         if entry.node.value == Value::Int(VERSION.into()) {
-            return Ok(());
+            return None;
         }
         let message = format!("this program reads version {VERSION} of job files");
-        Err(self.problem(FieldError::new("version", message), &entry.node.mark))
+        Some(self.problem(FieldError::new("version", message), &entry.node.mark))
     }
 
     /// Where a field stands, or what was written in its place.
