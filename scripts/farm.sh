@@ -129,9 +129,9 @@ farm: ready: $workers workers, logs in $dir/log/. In another terminal:
     ")$bin/vqfarm submit examples/sweep.toml --watch
     $bin/vqfarm fetch ID out/sweep
 
-$([ "$web" = off ] || echo "farm: its page is at http://$web
-")farm: Ctrl-C stops it; what is stored stays in $dir/.
+farm: Ctrl-C stops it; what is stored stays in $dir/.
 TEXT
+[ "$web" = off ] || say "its page: http://$web"
 
 while alive; do sleep 1; done
 exit 1
