@@ -63,6 +63,11 @@ fn bad_settings_name_their_source_and_start_nothing() {
         (vec!["--queue", "memory"], &[], "storage: give --storage, VQFARM_STORAGE"),
         (vec!["--listen", "0.0.0.0:0", "--storage", "memory://"], &[], "takes a --tokens file"),
         (vec!["--lisen", "x"], &[], "'--listen'"),
+        (
+            vec!["--queue", "memory", "--storage", "memory://", "--notify", "/no/such"],
+            &[],
+            "notify: /no/such: No such file",
+        ),
     ] {
         let (stdout, stderr, status) = run(program().args(&args).envs(vars.iter().copied()));
         assert_eq!((stdout.as_str(), status), ("", 2), "{args:?}: {stderr}");
