@@ -69,18 +69,20 @@ impl Farm {
         Ok((retried, self.queue.job(job).await?))
     }
 
-    /// Has tasks tried again. What the job ends with after that is a new end, so it is stored first,
-    /// and taken back where nothing had to be tried.
+    /// Has tasks tried again. What the job ends with after that is a new end, which is stored before
+    /// the queue hears of it, and taken back where nothing had to be tried. It is counted once more
+    /// afterwards: whoever looks in between takes the old end for none of those that follow.
     pub async fn try_again(&self, job: JobId, which: &Retry) -> Result<u64> {
         // Nothing is stored of a job that is not there.
         self.queue.job(job).await?;
         let old = self.control(job).await?;
-        let new = JobControl { retries: old.retries.saturating_add(1), ..old.clone() };
-        self.set_control(job, &new).await?;
+        let retries = old.retries.saturating_add(1);
+        self.set_control(job, &JobControl { retries, ..old }).await?;
         let retried = self.queue.retry(job, which).await;
-        if !matches!(retried, Ok(1..)) {
-            self.set_control(job, &old).await?;
-        }
+        let retries =
+            if matches!(retried, Ok(1..)) { retries.saturating_add(1) } else { old.retries };
+        let decided = self.control(job).await?;
+        self.set_control(job, &JobControl { retries, ..decided }).await?;
         Ok(retried?)
     }
 

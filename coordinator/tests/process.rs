@@ -69,6 +69,11 @@ fn bad_settings_name_their_source_and_start_nothing() {
         ),
         (vec!["--web-listen", "on"], &[], "as in 127.0.0.1:7080, or `off`"),
         (vec!["--lisen", "x"], &[], "'--listen'"),
+        (
+            vec!["--queue", "memory", "--storage", "memory://", "--notify", "/no/such"],
+            &[],
+            "notify: /no/such: No such file",
+        ),
     ] {
         let (stdout, stderr, status) = run(program().args(&args).envs(vars.iter().copied()));
         assert_eq!((stdout.as_str(), status), ("", 2), "{args:?}: {stderr}");

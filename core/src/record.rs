@@ -19,7 +19,7 @@ pub struct JobControl {
     pub paused: bool,
     /// Instead of the priority that the job was submitted with.
     pub priority: Option<i32>,
-    /// How often tasks of it were to be tried again: what it ended with before is another end.
+    /// Grows when tasks of it are tried again: what it ended with before is another end.
     pub retries: u32,
 }
 

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 8;
 /// A job's end.
 pub struct End {
     pub job: JobId,
-    /// How often its tasks had been tried again: a job that ends after that ends anew.
+    /// Grows when its tasks are tried again: a job that ends after that ends anew.
     pub retries: u32,
     pub state: Ending,
     pub ended: Timestamp,
@@ -172,8 +172,13 @@ async fn untold(
     if wanting.is_empty() || job.finished.is_some_and(too_late) {
         return Ok(None);
     }
-    let names = farm.storage.job(job.job).names(keys::NOTIFIED).await?;
     let retries = farm.control(job.job).await?.retries;
+    // One that was tried again in the meantime ends anew, and is told of then.
+    let now = farm.queue.job(job.job).await?;
+    if (now.state, now.finished) != (job.state, job.finished) {
+        return Ok(None);
+    }
+    let names = farm.storage.job(job.job).names(keys::NOTIFIED).await?;
     let ended = farm.ended_at(job).await?;
     let (body, variables) = (String::new(), Vec::new());
     let mut end = End { job: job.job, retries, state, ended, body, variables };
