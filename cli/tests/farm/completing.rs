@@ -46,6 +46,7 @@ fn the_farm_says_what_it_has() {
         offered(&farm, &["cancel", &short(&live)[..3]]),
         [format!("{}:boats, waiting, ada", short(&live))]
     );
+    assert!(offered(&farm, &["cancel", &short(&done)]).is_empty(), "it is over");
     // The beginning of a whole id.
     let whole = offered(&farm, &["fetch", &live[..20]]);
     assert!(whole.iter().all(|line| line.starts_with(&live[..20])), "{whole:?}");
