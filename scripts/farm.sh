@@ -16,6 +16,7 @@ port=${PORT:-7070}
 bin=${BIN:-target/release}
 redis_port=$((port + 1))
 s3_port=$((port + 2)) # SeaweedFS takes the four after it, and each of the five plus 10,000
+# The farm's web page; `off` for none.
 web=${VQFARM_WEB_LISTEN:-127.0.0.1:$((port + 10))}
 
 say() { printf 'farm: %s\n' "$*" >&2; }

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn cells_are_listed_as_people_do() {
         assert_eq!(cells(" 3, 7-9 ,12").unwrap(), [3, 7, 8, 9, 12]);
-        assert_eq!(cells("").unwrap(), []);
+        assert!(cells("").unwrap().is_empty());
         for wrong in ["x", "3-", "-3", "9-7", "0-18446744073709551615", "1-9999,1-9999"] {
             assert!(cells(wrong).is_err(), "{wrong}");
         }

@@ -97,69 +97,53 @@ pub struct Asked {
     from: u64,
 }
 
+/// What the service says of a job.
+struct Looked {
+    job: v1::Job,
+    record: Option<JobRecord>,
+    plan: Option<Plan>,
+    taken_over: u64,
+    storage: String,
+    pages: Pages,
+    files: v1::ListFilesResponse,
+    tasks: Vec<v1::Task>,
+    reasons: Vec<v1::Reason>,
+    maps: Vec<Map>,
+}
+
 pub async fn page(
     visitor: Visitor,
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
     Query(said): Query<Said>,
 ) -> Result<Response, Fault> {
-    let farm = visitor.farm();
-    let request = || v1::JobRequest { job: id.clone() };
-    let found = farm.get_job(visitor.ask(request())).await?.into_inner();
-    let job = found.job.unwrap_or_default();
+    let looked = look(&visitor, &id, asked.from).await?;
+    let Looked { job, record, plan, pages, files, tasks, reasons, .. } = looked;
     if job.id != id {
         return Ok(Redirect::to(&format!("/jobs/{}", job.id)).into_response());
     }
-    let record: Option<JobRecord> = serde_json::from_str(&found.record).ok();
-    let plan = record.as_ref().and_then(|record| record.plan().ok());
-    let frames = plan.as_ref().map_or(0, Plan::frames);
-    let pages = Pages::at(asked.from, frames);
-    let files = v1::ListFilesRequest {
-        job: id.clone(),
-        first_frame: pages.range.start,
-        frames: PAGE as u32,
-    };
-    let tasks = v1::ListTasksRequest { job: id.clone(), page_size: TASKS, ..Default::default() };
-    let (files, tasks, reasons, maps) = tokio::try_join!(
-        async { Ok(farm.list_files(visitor.ask(files)).await?.into_inner()) },
-        async { Ok(farm.list_tasks(visitor.ask(tasks)).await?.into_inner().tasks) },
-        async { Ok(farm.why(visitor.ask(request())).await?.into_inner().reasons) },
-        try_join_all(job.layers.iter().take(MAPS).map(|layer| map_of(&visitor, &id, layer))),
-    )?;
-    let is_over = job.state().is_final();
-    let is_film = record.as_ref().is_some_and(|record| record.spec.animation.is_some());
-    let newest = match is_film && job.state() == JobState::Running {
-        true => newest(&visitor, &id).await?,
-        false => String::new(),
-    };
-    let clock = Clock::of(farm);
+    let clock = Clock::of(visitor.farm());
+    let line = clock.line(&job);
+    let source = record.as_ref().and_then(|record| record.source);
     let mut facts = facts(&job, &clock);
-    if let Some(left) = left(&visitor, &job).await? {
-        facts.push(("time left", left));
+    facts.extend(left(&visitor, &job).await?.map(|left| ("time left", left)));
+    if looked.taken_over > 0 {
+        facts.push(("taken over", count(looked.taken_over, "cell")));
     }
-    if found.taken_over > 0 {
-        facts.push(("taken over", count(found.taken_over, "cell")));
-    }
-    let stitches = record.as_ref().and_then(|record| record.source);
-    if let Some(source) = stitches {
-        facts.push(("frames of", format!("job {}", source.job.short())));
-    }
+    facts.extend(source.map(|source| ("frames of", format!("job {}", source.job.short()))));
+    let mut frame = visitor.frame("jobs");
+    frame.note = said.note();
+    let can = can(&frame, &job, record.as_ref(), !files.frames.is_empty());
+    let newest = newest(&visitor, &job, record.as_ref()).await?;
     let sheet = match (&record, plan) {
-        (Some(record), Some(plan)) if stitches.is_none() => {
+        (Some(record), Some(plan)) if source.is_none() => {
             Some(Sheet::new(record, &plan, pages, &files, &tasks))
         }
         _ => None,
     };
-    // What runs is no trouble, and what failed has its own place.
-    let waits = |reason: &v1::Reason| !["running", "failed"].contains(&reason.kind.as_str());
-    let reasons: Vec<v1::Reason> = reasons.into_iter().filter(waits).collect();
-    let mut frame = visitor.frame("jobs");
-    frame.note = said.note();
-    let line = clock.line(&job);
-    let can = can(&frame, &job, record.as_ref(), !files.frames.is_empty());
     show(&JobPage {
         said: format!("{}, {} % done", line.state, line.progress.percent / 10 * 10),
-        is_over,
+        is_over: job.state().is_final(),
         facts,
         tasks: words::tasks(&job.total()),
         is_stuck: reasons.iter().any(|reason| !reason.remedy.is_empty()),
@@ -168,14 +152,37 @@ pub async fn page(
         newest,
         film: film(&job, &files.outputs),
         outputs: outputs(&job, &files.outputs),
-        maps,
+        maps: looked.maps,
         more_layers: job.layers.len().saturating_sub(MAPS),
         failures: failures(&tasks),
-        storage: found.storage,
+        storage: looked.storage,
         can,
         job: line,
         frame,
     })
+}
+
+async fn look(visitor: &Visitor, id: &str, from: u64) -> Result<Looked, Status> {
+    let farm = visitor.farm();
+    let request = || visitor.ask(v1::JobRequest { job: id.into() });
+    let found = farm.get_job(request()).await?.into_inner();
+    let job = found.job.unwrap_or_default();
+    let record: Option<JobRecord> = serde_json::from_str(&found.record).ok();
+    let plan = record.as_ref().and_then(|record| record.plan().ok());
+    let pages = Pages::at(from, plan.as_ref().map_or(0, Plan::frames));
+    let first_frame = pages.range.start;
+    let files = v1::ListFilesRequest { job: id.into(), first_frame, frames: PAGE as u32 };
+    let tasks = v1::ListTasksRequest { job: id.into(), page_size: TASKS, ..Default::default() };
+    let (files, tasks, mut reasons, maps) = tokio::try_join!(
+        async { Ok(farm.list_files(visitor.ask(files)).await?.into_inner()) },
+        async { Ok(farm.list_tasks(visitor.ask(tasks)).await?.into_inner().tasks) },
+        async { Ok(farm.why(request()).await?.into_inner().reasons) },
+        try_join_all(job.layers.iter().take(MAPS).map(|layer| map_of(visitor, id, layer))),
+    )?;
+    // What runs is no trouble, and what failed has its own place.
+    reasons.retain(|reason| !["running", "failed"].contains(&reason.kind.as_str()));
+    let v1::GetJobResponse { storage, taken_over, .. } = found;
+    Ok(Looked { job, record, plan, taken_over, storage, pages, files, tasks, reasons, maps })
 }
 
 async fn map_of(visitor: &Visitor, job: &str, layer: &v1::Layer) -> Result<Map, Status> {
@@ -185,8 +192,17 @@ async fn map_of(visitor: &Visitor, job: &str, layer: &v1::Layer) -> Result<Map, 
     Ok(Map::new(layer, &answer.parts))
 }
 
-async fn newest(visitor: &Visitor, job: &str) -> Result<String, Status> {
-    let request = v1::NewestFrameRequest { job: job.into(), ..Default::default() };
+/// The path of the frame that was made last, of a film that is being made.
+async fn newest(
+    visitor: &Visitor,
+    job: &v1::Job,
+    record: Option<&JobRecord>,
+) -> Result<String, Status> {
+    let is_film = record.is_some_and(|record| record.spec.animation.is_some());
+    if !is_film || job.state() != JobState::Running {
+        return Ok(String::new());
+    }
+    let request = v1::NewestFrameRequest { job: job.id.clone(), ..Default::default() };
     Ok(visitor.farm().newest_frame(visitor.ask(request)).await?.into_inner().path)
 }
 

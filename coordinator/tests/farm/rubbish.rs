@@ -106,6 +106,14 @@ fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
             NewestFrameRequest { job: job(), have: "frames/000000.png".into() }.encode_to_vec(),
         ),
         ("Fetch", FetchRequest { job: job(), have, ..FetchRequest::default() }.encode_to_vec()),
+        (
+            "Fetch",
+            FetchRequest { job: job(), only: vec!["job.json".into()], ..FetchRequest::default() }
+                .encode_to_vec(),
+        ),
+        ("ListFiles", ListFilesRequest { job: job(), first_frame: 2, frames: 3 }.encode_to_vec()),
+        ("WhoAmI", Vec::new()),
+        ("Changes", Vec::new()),
         ("Watch", about),
         ("Audit", AuditRequest { job: job(), repair: true }.encode_to_vec()),
         ("Reconcile", Vec::new()),
