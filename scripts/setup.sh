@@ -6,8 +6,8 @@
 #     `make farm` and the tests; VQFARM_WEED names one of your own.
 # libtorch comes, in this order, from $LIBTORCH, an installed PyTorch 2.11.0, or the
 # published wheel of that version (checked against its SHA-256; 0.5 GB download).
-# With --browser it puts a headless Chromium there instead, for the tests of the gallery (100 MB from
-# the system's packages; without it those tests say that they are skipped).
+# With --browser it puts a headless Chromium there instead, for the tests of the gallery and the web
+# page (100 MB from the system's packages; without it those tests say that they are skipped).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,7 +37,8 @@ install_packages() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Nothing but the gallery's tests needs it, so a machine that has none to offer is no reason to stop.
+# Nothing but the tests of the gallery and the web page needs it, so a machine that has none to
+# offer is no reason to stop.
 install_browser() {
   local name
   [ -z "${VQFARM_BROWSER:-}" ] || return 0
@@ -51,7 +52,7 @@ install_browser() {
       as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null && return 0
     fi
   fi
-  say "no Chromium is to be had here: the gallery's tests will be skipped. VQFARM_BROWSER names one of your own"
+  say "no Chromium is to be had here: the tests of the gallery and the web page will be skipped. VQFARM_BROWSER names one of your own"
 }
 
 # Links an existing torch directory (with include/ and lib/) without its CUDA libraries:

@@ -13,7 +13,7 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 use vqfarm_tests::browser::Browser;
-use vqfarm_tests::farm::{FRAMES, Farm, Setup, film, sweep, token, until};
+use vqfarm_tests::farm::{FRAMES, Farm, RedisKind, Setup, film, sweep, token, until};
 
 /// Somebody who asks for pages without a browser, and follows no redirect.
 struct Client {
@@ -399,6 +399,24 @@ fn a_film_is_played_from_anywhere_and_pictures_are_kept() {
     // What a browser would run is for the disk.
     let table = client.get_with(&format!("/jobs/{}/out/scores.csv", job.id), &[]);
     assert!(table.header("content-disposition").starts_with("attachment"));
+}
+
+#[test]
+fn an_open_page_goes_on_when_the_coordinator_is_back() {
+    let mut farm = Farm::new(Setup { redis: RedisKind::Durable, ..Setup::default() });
+    let job = farm.submit(&sweep(3, 5), 3).id;
+    let page = format!("http://{}/jobs/{job}", farm.coordinator.web);
+    let Some(mut browser) = Browser::at(&page) else { return };
+    browser.value("window.before = true");
+    farm.coordinator.process.kill();
+    let lost = "document.querySelector('#link').textContent";
+    see(&mut browser, &format!("{lost}.includes('does not answer')"));
+    farm.restart_coordinator();
+    see(&mut browser, &format!("{lost} === ''"));
+    farm.vqfarm_ok(&["pause", &job.to_string()]);
+    see(&mut browser, &format!("{LOOK} === 'paused'"));
+    see(&mut browser, "document.querySelector('#do-resume') !== null");
+    assert_eq!(browser.value("window.before"), true, "without a reload");
 }
 
 /// A stream of server-sent events, read as it comes.

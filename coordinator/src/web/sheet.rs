@@ -1,7 +1,7 @@
 //! A job's pictures, those that are there and those that come.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use vqfarm_core::keys;
 use vqfarm_core::plan::{Plan, Work};
@@ -17,6 +17,8 @@ pub struct Sheet {
     pub cells: Vec<Cell>,
     /// Frames of a film have numbers, cells of a sweep say where they are on its axes.
     pub is_film: bool,
+    /// Cells in a row, where a row then has one value of the outer axes.
+    pub columns: Option<u64>,
     pub pages: Pages,
 }
 
@@ -122,8 +124,26 @@ impl Sheet {
             let labels = sweep.as_ref().map(|sweep| labels(sweep, index)).unwrap_or_default();
             Cell { index, picture, state, log: log.unwrap_or_default(), labels }
         };
-        Self { cells: pages.range.clone().map(cell).collect(), is_film, pages }
+        let columns = sweep.as_ref().and_then(columns);
+        Self { cells: pages.range.clone().map(cell).collect(), is_film, columns, pages }
     }
+}
+
+/// Widths of a sheet that has a row for each combination of the outer axes.
+const COLUMNS: RangeInclusive<u64> = 3..=10;
+
+/// How many cells the inner axes have together, as many of them as go into a row; none where
+/// some combinations are left out, and in a sheet of one row.
+fn columns(sweep: &Sweep) -> Option<u64> {
+    let lens: Vec<u64> = sweep.axes().map(|(_, len)| len).collect();
+    if lens.iter().product::<u64>() != sweep.len() {
+        return None;
+    }
+    let inner = lens.iter().rev().scan(1, |product, len| {
+        *product *= len;
+        Some(*product)
+    });
+    inner.filter(|n| COLUMNS.contains(n) && *n < sweep.len()).last()
 }
 
 /// The tasks that make cells and are not just waiting, by their cells.
@@ -150,7 +170,28 @@ pub fn labels(sweep: &Sweep, index: u64) -> Vec<Label> {
 
 #[cfg(test)]
 mod tests {
+    use vqfarm_core::file::{Document, Limits};
+
     use super::*;
+
+    #[test]
+    fn rows_are_of_the_outer_axes() {
+        let columns_of = |axes: &str, combine: &str| {
+            let text = format!(
+                "version = 1\n[sweep]\nprompt = \"{{a}} {{b}}\"\n{combine}\n[sweep.axes]\n\
+                 a = [\"x\", \"y\", \"z\"]\n{axes}"
+            );
+            let document = Document::parse("job.toml", text.as_bytes()).unwrap();
+            let no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+            columns(&document.job(Limits::default(), no_files).unwrap().cells().unwrap())
+        };
+        assert_eq!(columns_of("b = [\"x\", \"y\"]\nseed = \"1-2\"", ""), Some(4));
+        assert_eq!(columns_of("b = [\"x\"]\nseed = \"1-5\"", ""), Some(5));
+        assert_eq!(columns_of("b = [\"x\"]\nseed = \"1-11\"", ""), None);
+        assert_eq!(columns_of("b = [\"x\", \"y\"]", ""), None, "two in a row are few");
+        let walked = "combine = \"(a, b)\"";
+        assert_eq!(columns_of("b = [\"x\", \"y\", \"z\"]", walked), None, "no grid");
+    }
 
     #[test]
     fn pages_begin_at_round_numbers() {

@@ -6,7 +6,7 @@ mod process;
 mod stored;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +21,9 @@ pub use self::command::{FRAMES, Submitted, film, json_lines, reference, sweep, t
 pub use self::process::{Process, SURELY, until};
 pub use self::stored::{Place, Stored};
 use crate::{Bench, finish, program};
+
+/// A port of this machine that is free.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What a farm is made of.
 pub struct Setup {
@@ -138,7 +141,7 @@ impl Farm {
         };
         let ground =
             Ground { setup: &setup, redis: redis.as_ref(), stored: &stored, folder: &folder };
-        let coordinator = ground.coordinator("coordinator", (Ipv4Addr::LOCALHOST, 0).into());
+        let coordinator = ground.coordinator("coordinator", ANYWHERE, ANYWHERE);
         let farm = Self { coordinator, stored, bench, token, ca, redis, setup, folder };
         for model in ["tiny-f4", "tiny-clip"] {
             farm.vqfarm_ok(&["models", "push", model]);
@@ -167,13 +170,14 @@ impl Farm {
 
     /// Another coordinator of the same farm.
     pub fn another_coordinator(&self, name: &str) -> Coordinator {
-        self.ground().coordinator(name, (Ipv4Addr::LOCALHOST, 0).into())
+        self.ground().coordinator(name, ANYWHERE, ANYWHERE)
     }
 
-    /// Starts the coordinator again at the same address, after its end.
+    /// Starts the coordinator again at the same addresses, after its end.
     pub fn restart_coordinator(&mut self) {
         assert!(self.coordinator.process.ended().is_some(), "the coordinator runs");
-        self.coordinator = self.ground().coordinator("coordinator", self.coordinator.address);
+        let Coordinator { address, web, .. } = self.coordinator;
+        self.coordinator = self.ground().coordinator("coordinator", address, web);
     }
 
     /// Starts a worker with one lane and waits until the queue knows it.
@@ -275,10 +279,10 @@ impl Ground<'_> {
         Worker { name: name.to_owned(), process, wires }
     }
 
-    fn coordinator(&self, name: &str, listen: SocketAddr) -> Coordinator {
+    fn coordinator(&self, name: &str, listen: SocketAddr, web: SocketAddr) -> Coordinator {
         let mut command = Command::new(program("vqfarm-coordinator"));
         command.arg("--listen").arg(listen.to_string());
-        command.args(["--web-listen", "127.0.0.1:0"]).args(&self.setup.coordinator);
+        command.arg("--web-listen").arg(web.to_string()).args(&self.setup.coordinator);
         let wires = self.lead(&mut command);
         let mut process = Process::start(name, &mut command, self.folder.path());
         // It may have said so before, in an earlier life.
