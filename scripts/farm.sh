@@ -53,7 +53,8 @@ stop_all() {
     [[ ${names[i]} != worker-* ]] || kill -TERM "${pids[i]}" 2>/dev/null || true
   done
   for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-    kill -TERM "${pids[i]}" 2>/dev/null || continue
+    # Told once: a second signal means at once.
+    [[ ${names[i]} == worker-* ]] || kill -TERM "${pids[i]}" 2>/dev/null || continue
     for _ in $(seq 400); do
       kill -0 "${pids[i]}" 2>/dev/null || break
       sleep 0.1

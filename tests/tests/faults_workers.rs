@@ -178,6 +178,24 @@ fn f05_a_terminated_worker_hands_back_and_leaves_in_order() {
 }
 
 #[test]
+fn f05_a_worker_that_is_told_twice_leaves_at_once() {
+    let farm = Farm::new(Setup::default());
+    let mut one = farm.worker("one", &[]);
+    let job = farm.submit(&sweep(4, LONG), 4);
+    farm.wait_for_lease(job.id, "render", "one");
+    let mark = one.process.mark();
+    one.process.signal(Signal::TERM);
+    one.process.wait_for_line(mark, &["stopping"]);
+    one.process.signal(Signal::TERM);
+    let ended = one.process.wait();
+    // As a shell says it; no crash of a thread that still computed.
+    assert_eq!(ended.code(), Some(143), "{ended}");
+    assert!(farm.count(job.id, "render", "leased") > 0, "nothing was handed back");
+    let _two = farm.worker("two", &[]);
+    farm.prove(&job);
+}
+
+#[test]
 fn f13_a_workers_wrong_clock_changes_no_lease() {
     let farm = Farm::new(Setup { lease: 6.0, ..Setup::default() });
     let clock = farm.shifted_clock();

@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
 use vqfarm_core::search::Search;
-use vqfarm_service::{logging, settings};
+use vqfarm_service::{logging, settings, shutdown};
 use vqfarm_weights::library::Library;
 use vqfarm_worker::bench;
 use vqfarm_worker::farm::{self, RunArgs};
@@ -289,7 +289,7 @@ fn until_stopped(
                 }
                 if again {
                     // Asked twice: at once. Stored frames are whole, whenever this happens.
-                    std::process::exit(INTERRUPTED.into());
+                    shutdown::leave(INTERRUPTED);
                 }
                 stop.send_replace(true);
             }
