@@ -212,8 +212,8 @@ fn a_film_that_cannot_be_is_refused_before_anything_is_rendered() {
     std::fs::write(bench.path("empty.mp3"), "ID3 and nothing more").unwrap();
     let cases: [(&[&str], &str); 9] = [
         (&["soundtrack=none.mp3"], "No such file"),
-        (&["soundtrack=list.mp3"], "not a sound file; MP3, "),
-        (&["soundtrack=job.toml"], "not a sound file; MP3, "),
+        (&["soundtrack=list.mp3"], "not a sound file\n"),
+        (&["soundtrack=job.toml"], "help: MP3, M4A/MP4, "),
         (&["soundtrack=empty.mp3"], "ffmpeg cannot read it"),
         (&["soundtrack=/etc/passwd"], "leads away from the job file"),
         (&["soundtrack=song.ogg", "codec=webp"], "GIF, WebP and PNG have no sound"),

@@ -153,7 +153,7 @@ fn what_cannot_be_stitched_is_named_and_changes_nothing() {
     let before = outputs(&bench);
     for (arguments, status, words) in [
         (&["stitch", "o"][..], 1, "3 of 64 frames are missing or damaged, the first is frame 5; "),
-        (&["stitch", "o", "--crf", "80"], 2, "80 is out of range; it must be from 0 to 51"),
+        (&["stitch", "o", "--crf", "80"], 2, "help: it must be from 0 to 51"),
         (&["stitch", "o", "--codec", "h266"], 2, "--codec h266: output.video.codec"),
         (&["stitch", "o", "--set", "render.seed=2"], 2, "only fields of [output] can be changed"),
         (&["stitch", "o", "--set", "output.video.nmae=2"], 2, "nmae"),

@@ -383,6 +383,17 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_is_one() {
+        let page = include_str!("../../../docs/operating.md");
+        let example = page.split("```toml\n").find(|rest| rest.starts_with("[[webhook]]"));
+        let example = example.and_then(|rest| rest.split("```").next()).unwrap();
+        // Neither the secret nor the command is there on every machine.
+        let example = example.replace("/etc/vqfarm/studio.secret", "DIR/s");
+        let read = settings(&example.replace("/usr/local/bin/tell", "/bin/sh")).unwrap();
+        assert_eq!((read.targets.len(), read.retry), (2, Retry::default()));
+    }
+
+    #[test]
     fn every_mistake_is_told_with_its_place_and_no_secret() {
         let hook = "[[webhook]]\nsecret_file = \"DIR/s\"\nurl = ";
         for (text, why) in [
