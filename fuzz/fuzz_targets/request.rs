@@ -25,7 +25,8 @@ use vqfarm_core::record::ModelRecord;
 use vqfarm_proto::Refusal;
 use vqfarm_proto::v1::farm_server::FarmServer;
 
-const CALLS: [&str; 23] = [
+/// All but `Changes`, which says nothing until something changes.
+const CALLS: [&str; 26] = [
     "Submit",
     "PutAssets",
     "ListJobs",
@@ -49,6 +50,9 @@ const CALLS: [&str; 23] = [
     "PutModel",
     "TaskMap",
     "NewestFrame",
+    "Keep",
+    "ListFiles",
+    "WhoAmI",
 ];
 
 /// A coordinator that keeps everything in memory, and how many calls it has had.
@@ -62,8 +66,8 @@ struct Farm {
 impl Farm {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let args = ["c", "--queue", "memory", "--storage", "memory://", "--listen", "127.0.0.1:0"];
-        let options = Cli::parse_from(args).options;
+        let args = "c --queue memory --storage memory:// --listen 127.0.0.1:0 --web-listen off";
+        let options = Cli::parse_from(args.split(' ')).options;
         let service = runtime.block_on(Service::start(&options)).expect("a coordinator");
         let (_stop, stop) = watch::channel(false);
         let inner = service.farm();
