@@ -1,5 +1,6 @@
 //! Amounts and times as people write them, the same in the command and on the farm's page.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use vqfarm_core::requires::Memory;
@@ -43,6 +44,23 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// States of jobs or workers, in the order of a life, of those that `counts` has.
+pub fn in_order(counts: &HashMap<String, u64>) -> impl Iterator<Item = (&'static str, u64)> {
+    const ORDER: [&str; 10] = [
+        "running",
+        "waiting",
+        "paused",
+        "failed",
+        "done",
+        "cancelled",
+        "busy",
+        "idle",
+        "draining",
+        "lost",
+    ];
+    ORDER.iter().filter_map(|state| Some((*state, *counts.get(*state)?)))
+}
+
 /// `3 tasks`, `1 task`.
 pub fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
@@ -59,6 +77,14 @@ mod tests {
         assert_eq!(said(65), "1 min");
         assert_eq!(said(3_900), "1 h 05 min");
         assert_eq!(said(100_000), "1 d 3 h");
+    }
+
+    #[test]
+    fn states_come_in_the_order_of_a_life() {
+        let counts = [("done", 2), ("busy", 1), ("running", 3), ("unheard of", 4)];
+        let counts = counts.into_iter().map(|(state, n)| (state.to_owned(), n)).collect();
+        let told: Vec<_> = in_order(&counts).collect();
+        assert_eq!(told, [("running", 3), ("done", 2), ("busy", 1)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 use vqfarm_core::requires::Memory;
+use vqfarm_proto::telling::in_order;
 use vqfarm_proto::v1::{JobRequest, Reason, StatusRequest, StatusResponse, WorkerGroup};
 
 use super::client::ConnectArgs;
@@ -212,20 +213,8 @@ fn sorted(counts: &std::collections::HashMap<String, u64>) -> BTreeMap<&String, 
 
 /// `3 running, 1 done`, in the order of a life.
 fn counted(counts: &std::collections::HashMap<String, u64>) -> String {
-    let order = [
-        "running",
-        "waiting",
-        "paused",
-        "failed",
-        "done",
-        "cancelled",
-        "busy",
-        "idle",
-        "draining",
-        "lost",
-    ];
     let said: Vec<String> =
-        order.iter().filter_map(|state| Some(format!("{} {state}", counts.get(*state)?))).collect();
+        in_order(counts).map(|(state, count)| format!("{count} {state}")).collect();
     or_none(said.join(", "))
 }
 

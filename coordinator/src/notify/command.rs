@@ -1,5 +1,6 @@
 //! One attempt to tell by a command of this machine.
 
+use std::convert::Infallible;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -82,11 +83,11 @@ impl Running {
         let status = {
             let read = async {
                 tokio::join!(read(stdout, &mut out), read(stderr, &mut err));
-                std::future::pending::<()>().await;
+                std::future::pending::<Infallible>().await
             };
             tokio::select! {
                 biased;
-                () = read => unreachable!("it waits for ever"),
+                never = read => match never {},
                 status = ended => status?,
             }
         };

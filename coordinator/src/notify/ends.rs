@@ -4,6 +4,7 @@
 //! events that were missed. Storage says who was told.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ impl Watch {
         }
     }
 
-    pub async fn run(mut self) {
+    pub async fn run(mut self) -> Infallible {
         let mut heard = self.teller.farm.queue.events();
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -13,6 +13,7 @@ mod sign;
 mod telling;
 mod webhook;
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +88,7 @@ impl Notifier {
             tracing::info!(targets = ?names, "ends of jobs are told");
             let telling = tell(farm.clone(), &self.settings, self.client.clone());
             tokio::select! {
-                () = telling => unreachable!("it goes on for ever"),
+                never = telling => match never {},
                 () = stale(&self.settings) => (),
                 () = shutdown::requested(&mut stop) => return,
             }
@@ -108,7 +109,8 @@ async fn stale(settings: &Settings) {
     }
 }
 
-async fn tell(farm: Arc<Farm>, settings: &Settings, client: reqwest::Client) {
+/// Goes on for ever.
+async fn tell(farm: Arc<Farm>, settings: &Settings, client: reqwest::Client) -> Infallible {
     let now = farm.now();
     let teller = Arc::new(Teller::new(farm.clone(), settings.retry, client));
     let mut listeners = Vec::new();
@@ -124,7 +126,7 @@ async fn tell(farm: Arc<Farm>, settings: &Settings, client: reqwest::Client) {
         };
         listeners.push((teller.listener(target.clone()), since));
     }
-    Watch::new(teller, listeners).run().await;
+    Watch::new(teller, listeners).run().await
 }
 
 /// Since when a target is told: since a coordinator of the farm first had it.

@@ -90,20 +90,8 @@ pub fn tasks(counts: &v1::Counts) -> Vec<(&'static str, String)> {
 
 /// States of jobs or workers in the order of a life, with how many are in each.
 pub fn states(counts: &HashMap<String, u64>) -> Vec<(&'static str, String)> {
-    const ORDER: [&str; 10] = [
-        "running",
-        "waiting",
-        "paused",
-        "failed",
-        "done",
-        "cancelled",
-        "busy",
-        "idle",
-        "draining",
-        "lost",
-    ];
-    let count = |state: &&'static str| Some((*state, grouped(*counts.get(*state)?)));
-    ORDER.iter().filter_map(count).filter(|(_, count)| count != "0").collect()
+    let there = telling::in_order(counts).filter(|(_, count)| *count > 0);
+    there.map(|(state, count)| (state, grouped(count))).collect()
 }
 
 /// A share from 0 to 1 in percent.
