@@ -51,16 +51,16 @@ impl Farm {
     pub async fn all_files(&self, job: JobId, have: Vec<Range<u64>>) -> Result<Vec<String>> {
         let store = self.storage.job(job);
         let mut listed = vec![keys::JOB_RECORD.to_owned()];
-        let names = store.names("assets").await?.into_iter();
-        listed.extend(names.map(|name| format!("assets/{name}")));
+        let names = store.names(keys::ASSETS).await?.into_iter();
+        listed.extend(names.map(|name| format!("{}/{name}", keys::ASSETS)));
         let frames = store.names(keys::FRAMES).await?;
         let wanted = frames
             .iter()
             .filter_map(|name| keys::frame_index(name))
             .filter(|index| !have.iter().any(|range| range.contains(index)));
         listed.extend(wanted.map(keys::frame));
-        let names = store.names("out").await?.into_iter();
-        listed.extend(names.map(|name| format!("out/{name}")));
+        let names = store.names(keys::OUTPUTS).await?.into_iter();
+        listed.extend(names.map(|name| format!("{}/{name}", keys::OUTPUTS)));
         Ok(listed)
     }
 
