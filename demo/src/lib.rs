@@ -7,6 +7,7 @@ pub mod export;
 pub mod films;
 pub mod measure;
 pub mod models;
+pub mod precision;
 pub mod render;
 pub mod scene;
 pub mod sheet;

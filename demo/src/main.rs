@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
 use vqfarm_demo::train::{generator, perceptor, run::Options};
-use vqfarm_demo::{data, export, films, measure, render, scene::Split, sheet};
+use vqfarm_core::render::Precision;
+use vqfarm_demo::{data, export, films, measure, precision, render, scene::Split, sheet};
 
 #[derive(Parser)]
 #[command(version, about = "Draws scenes, trains the demo models on them, measures the models")]
@@ -28,6 +29,8 @@ enum Command {
     Measure(MeasureArgs),
     /// Measure finished zooms beside finished chains of the same scenes and cameras.
     MeasureZoom(MeasureZoomArgs),
+    /// Measure whether pictures made in a lesser precision score as high as in float32.
+    MeasurePrecision(MeasurePrecisionArgs),
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -139,6 +142,30 @@ struct MeasureZoomArgs {
 }
 
 #[derive(clap::Args)]
+struct MeasurePrecisionArgs {
+    /// What to compare with float32: bf16, and on a GPU tf32.
+    #[arg(long, num_args = 1.., default_value = "bf16", value_parser = lesser_precision)]
+    precision: Vec<Precision>,
+    /// Directory of the model files.
+    #[arg(long, default_value = "assets/models")]
+    models: PathBuf,
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// The job whose [render] table says how pictures are rendered.
+    #[arg(long, default_value = "examples/sweep.toml")]
+    job: PathBuf,
+    /// Changes a setting of the job, as in render.iterations=50.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    /// How many prompts to render, each from a seed of its own.
+    #[arg(long, default_value_t = measure::PROMPTS, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    prompts: u32,
+    /// Print the figures as JSON, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 struct ScenesArgs {
     /// How many scenes.
     #[arg(long, default_value_t = 64)]
@@ -162,12 +189,21 @@ fn device(name: &str) -> Result<Device, String> {
     vqfarm_engine::device::choose(name).map_err(|e| e.to_string())
 }
 
+fn lesser_precision(name: &str) -> Result<Precision, String> {
+    match name {
+        "bf16" => Ok(Precision::Bf16),
+        "tf32" => Ok(Precision::Tf32),
+        _ => Err("choose bf16 or tf32".into()),
+    }
+}
+
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Scenes(args) => scenes(&args),
         Command::Train(args) => train(args),
         Command::Measure(args) => report(&args),
         Command::MeasureZoom(args) => report_zoom(&args),
+        Command::MeasurePrecision(args) => report_precision(&args),
         Command::Export(args) => {
             std::fs::create_dir_all(&args.models)
                 .with_context(|| format!("make {}", args.models.display()))?;
@@ -226,6 +262,27 @@ fn report_zoom(args: &MeasureZoomArgs) -> Result<()> {
         Some(mean) if zooms > 1 => tell("mean", &mean),
         _ => Ok(()),
     }
+}
+
+fn report_precision(args: &MeasurePrecisionArgs) -> Result<()> {
+    tch::set_num_threads(1);
+    let settings = render::settings(&args.job, &args.set)?;
+    let all =
+        precision::compare(&args.models, &settings, args.prompts, &args.precision, args.device)?;
+    if args.json {
+        for compared in &all {
+            println!("{}", serde_json::to_string(compared)?);
+        }
+        return Ok(());
+    }
+    println!("{} prompts, cosine of picture and prompt (more than float32)", args.prompts);
+    for precision::Compared { what, perceptor, judge, .. } in &all {
+        println!(
+            "{what:<21} perceptor {:.4} ({:+.4} ± {:.4})   judge {:.4} ({:+.4} ± {:.4})",
+            perceptor.mean, perceptor.more, perceptor.error, judge.mean, judge.more, judge.error
+        );
+    }
+    Ok(())
 }
 
 fn train(args: TrainArgs) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
-use vqfarm_core::render::RenderSettings;
+use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_engine::model::{Generator, Perceptor};
 use vqfarm_engine::net::{Clip, Vqgan};
 
@@ -78,7 +78,9 @@ pub fn measure(
 
     let prompts: Vec<&str> = texts[..PROMPTS as usize].to_vec();
     let started = std::time::Instant::now();
-    let rendered = render::render(&demo, &prompts[..count as usize], settings, device)?;
+    let precision = if device.is_cuda() { Precision::Tf32 } else { Precision::Float32 };
+    let settings = RenderSettings { precision, ..settings.clone() };
+    let rendered = render::render(&demo, &prompts[..count as usize], &settings, device)?;
     let seconds_per_picture = started.elapsed().as_secs_f64() / f64::from(count);
     let pictures: Vec<Vec<u8>> =
         (0..i64::from(count)).map(|i| to_bytes(&rendered.get(i))).collect();

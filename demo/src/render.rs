@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tch::{Device, Tensor};
 use vqfarm_core::file::{Document, Limits};
-use vqfarm_core::render::{Precision, RenderSettings};
+use vqfarm_core::render::RenderSettings;
 use vqfarm_engine::{ModelWeights, Picture, Session};
 
 use crate::data::SIZE;
@@ -27,24 +27,21 @@ pub fn settings(job: &Path, assignments: &[String]) -> Result<RenderSettings> {
     Ok(RenderSettings { size: [SIZE, SIZE], ..job.render })
 }
 
-/// One picture a prompt, [N, 3, SIZE, SIZE] in [0, 1], each from a seed of its own; on a CPU
-/// on as many threads as there are cores.
+/// One picture a prompt, [N, 3, SIZE, SIZE] in [0, 1], each from a seed of its own, the first from
+/// the settings' seed, in the settings' precision; on a CPU on as many threads as there are cores.
 ///
 /// # Errors
-/// The settings make no sense, or libtorch fails.
+/// The settings make no sense, the device does not know the precision, or libtorch fails.
 pub fn render(
     demo: &Demo,
     prompts: &[&str],
     settings: &RenderSettings,
     device: Device,
 ) -> Result<Tensor> {
-    let (weights, _) = ModelWeights::new(
-        &demo.generator,
-        &[&demo.perceptor],
-        device,
-        if device.is_cuda() { Precision::Tf32 } else { Precision::Float32 },
-    )?;
-    let pictures: Vec<Picture> = (0..)
+    let (weights, warning) =
+        ModelWeights::new(&demo.generator, &[&demo.perceptor], device, settings.precision)?;
+    ensure!(warning.is_none(), warning.unwrap_or_default());
+    let pictures: Vec<Picture> = (settings.seed..)
         .zip(prompts)
         .map(|(seed, prompt)| {
             Picture::new(RenderSettings { prompt: (*prompt).to_owned(), seed, ..settings.clone() })
