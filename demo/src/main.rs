@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
-use vqfarm_demo::train::{generator, perceptor, run::Options};
 use vqfarm_core::render::Precision;
+use vqfarm_demo::train::{generator, perceptor, run::Options};
 use vqfarm_demo::{data, export, films, measure, precision, render, scene::Split, sheet};
 
 #[derive(Parser)]
