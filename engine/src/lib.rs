@@ -18,6 +18,7 @@ pub mod model;
 pub mod models;
 pub mod nest;
 pub mod net;
+mod number;
 pub mod optim;
 pub mod perception;
 pub mod picture;

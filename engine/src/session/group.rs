@@ -10,9 +10,10 @@ use crate::clamp::masked_gradient;
 use crate::error::{EngineError, Result};
 use crate::guard::guard;
 use crate::init;
-use crate::loss::{Targets, init_term};
+use crate::loss::{Targets, fading, init_term};
 use crate::mask::latent_mask;
 use crate::models::Models;
+use crate::number::Number;
 use crate::optim::{Momentum, Optimizer};
 use crate::perception::Eye;
 use crate::picture::Picture;
@@ -125,7 +126,8 @@ impl Group {
         clock(Stage::SynthesiseBack);
 
         let init = self.init_weight.as_ref().map(|weight| {
-            let term = init_term(self.init_form, &z, &self.start, iteration) * weight;
+            let term = init_term(self.init_form, &z, &self.start, &Number::Host(fading(iteration)))
+                * weight;
             term.sum(Kind::Float).backward();
             term.detach()
         });
