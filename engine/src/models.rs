@@ -14,11 +14,14 @@ use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
 use crate::net::{Clip, Vqgan, Weights, to_tensors};
+use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
 pub struct Models {
     pub generator: Box<dyn Generator>,
     pub perceptors: Vec<Box<dyn Perceptor>>,
+    /// How sessions of these models compute.
+    pub options: Options,
     device: Device,
     texts: RefCell<HashMap<(usize, String), (Tensor, bool)>>,
 }
@@ -33,7 +36,18 @@ impl Models {
         perceptors: Vec<Box<dyn Perceptor>>,
         device: Device,
     ) -> Self {
-        Self { generator, perceptors, device, texts: RefCell::default() }
+        Self {
+            generator,
+            perceptors,
+            options: Options::default(),
+            device,
+            texts: RefCell::default(),
+        }
+    }
+
+    /// The same networks for sessions that compute in another way.
+    pub fn with_options(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     pub fn device(&self) -> Device {

@@ -186,7 +186,8 @@ mod tests {
                     let [cutouts, gradient] = [0, 1].map(|i| apart(&got[i], &wanted[i]));
                     let what = format!("{iteration}, composed {composed}: {settings:?}");
                     assert!(cutouts < 2e-5, "cutouts {cutouts} at {what}");
-                    assert!(gradient < 1e-3, "gradients {gradient} at {what}");
+                    // Hue and clamps have corners, where a pixel's gradient may go either way.
+                    assert!(gradient < 1e-2, "gradients {gradient} at {what}");
                 }
             }
         }
