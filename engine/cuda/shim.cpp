@@ -1,4 +1,5 @@
-// What tch does not wrap of libtorch's CUDA side: graphs, streams, the allocator's figures.
+// What tch does not wrap of libtorch's CUDA side: graphs, streams, the allocator's figures,
+// programs of our own.
 //
 // A C interface, so that names and types stay plain. Built into a library of its own whose
 // libtorch symbols stay open: it is loaded after libtorch_cuda.so, which has them, and so the
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include <ATen/cuda/CUDAGraph.h>
+#include <ATen/cuda/jiterator.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -177,6 +179,19 @@ const char* vqfarm_synchronize(int device) {
       throw;
     }
     c10::cuda::set_device(before);
+  });
+}
+
+// Runs `name`, a function template in `code` of one value of each input, on every element of these
+// tensors of one kind, broadcast. Compiled at the first call. The result is a new tensor of that
+// kind, to be freed by the caller.
+const char* vqfarm_each(const char* code, const char* name, int count, void* const* inputs,
+                        void** out) {
+  return caught([&] {
+    c10::SmallVector<at::Tensor> tensors;
+    for (int i = 0; i < count; i++) tensors.push_back(*static_cast<at::Tensor*>(inputs[i]));
+    auto outputs = at::cuda::CompileAndLaunchKernel(code, name, 1, tensors, {}, false);
+    *out = new at::Tensor(outputs.front());
   });
 }
 

@@ -1,7 +1,12 @@
 //! Normal noise for whole batches of cutouts: millions of numbers an iteration.
 
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::{Key, Stream};
+
+use crate::device;
 
 /// Standard normal numbers for cutouts shaped like `like` [N, …], each from its own stream.
 ///
@@ -66,6 +71,19 @@ impl DeviceKeys {
     /// As many standard normals of each stream, of an `iteration` (int64, [1] or [streams, 1]),
     /// after so many words were drawn: float32 [streams, each].
     pub fn normals(&self, iteration: &Tensor, drawn: i64, each: i64) -> Tensor {
+        match self.cutout.device() {
+            Device::Cuda(_) if compiles(self, iteration) => {
+                match self.compiled(iteration, drawn, each) {
+                    Ok(numbers) => numbers,
+                    Err(_) => self.composed(iteration, drawn, each),
+                }
+            }
+            _ => self.composed(iteration, drawn, each),
+        }
+    }
+
+    /// By tensor operations, some two hundred that read and write all words each.
+    fn composed(&self, iteration: &Tensor, drawn: i64, each: i64) -> Tensor {
         let pairs = (each + 1) / 2;
         let uniform = self.uniforms(iteration, drawn, 2 * pairs).view([-1, pairs, 2]);
         // 1 − u is never 0.
@@ -74,6 +92,19 @@ impl DeviceKeys {
         let angle = uniform.select(2, 1) * std::f64::consts::TAU;
         let numbers = Tensor::stack(&[&radius * angle.cos(), &radius * angle.sin()], 2);
         numbers.view([-1, 2 * pairs]).narrow(1, 0, each).contiguous()
+    }
+
+    /// By one program on a CUDA device.
+    fn compiled(&self, iteration: &Tensor, drawn: i64, each: i64) -> Result<Tensor, String> {
+        // Double holds every 32-bit number.
+        let options = (Kind::Double, self.cutout.device());
+        let place = Tensor::arange(each, options).unsqueeze(0);
+        let drawn = Tensor::full([1, 1], drawn, options);
+        let identity = [iteration, &self.cutout, &self.frame, &self.philox[0], &self.philox[1]]
+            .map(|column| column.view([-1, 1]).to_kind(Kind::Double));
+        let mut inputs = vec![&place, &drawn];
+        inputs.extend(&identity);
+        Ok(device::each(NORMAL, c"vqfarm_normal", &inputs)?.to_kind(Kind::Float))
     }
 
     /// The same of [`Stream::uniform`].
@@ -115,9 +146,69 @@ impl DeviceKeys {
     }
 }
 
+/// The program of [`DeviceKeys::compiled`].
+const NORMAL: &CStr = match CStr::from_bytes_with_nul(
+    concat!(include_str!("../../cuda/normal.cuh"), "\0").as_bytes(),
+) {
+    Ok(text) => text,
+    Err(_) => c"",
+};
+
+/// Whether the program compiles here and does what the tensor operations do; tried once.
+fn compiles(keys: &DeviceKeys, iteration: &Tensor) -> bool {
+    static COMPILES: OnceLock<bool> = OnceLock::new();
+    let tried = || {
+        let compiled = keys.compiled(iteration, 1, 9).ok()?;
+        let apart = (compiled - keys.composed(iteration, 1, 9)).abs().max();
+        Some(apart.f_double_value(&[]).ok()? < 1e-5)
+    };
+    *COMPILES.get_or_init(|| tried().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Compiles the program for the host.
+    #[test]
+    fn the_program_for_a_gpu_draws_what_the_host_draws() {
+        let folder = tempfile::tempdir().unwrap();
+        let [source, program] = ["normal.cpp", "normal"].map(|name| folder.path().join(name));
+        let main = r#"
+            #include <cmath>
+            #include <cstdio>
+            #include <cstdlib>
+            PROGRAM
+            int main(int, char** a) {
+              for (int i = 0; i < 9; i++)
+                printf("%.9g\n", vqfarm_normal<double>(i, atof(a[1]), atof(a[2]), atof(a[3]),
+                                                       atof(a[4]), atof(a[5]), atof(a[6])));
+            }"#;
+        let main = main.replace("PROGRAM", include_str!("../../cuda/normal.cuh"));
+        std::fs::write(&source, main).unwrap();
+        let mut compile = std::process::Command::new("c++");
+        compile.arg("-O1").arg(&source).arg("-o").arg(&program);
+        assert!(compile.status().unwrap().success());
+        for drawn in [0, 1, 6] {
+            for mut stream in streams(drawn) {
+                let (key, _) = stream.position();
+                let [key0, key1] = key.philox_key();
+                let identity = [drawn as u32, key.iteration, key.cutout, key.frame, key0, key1];
+                let output = std::process::Command::new(&program)
+                    .args(identity.map(|word| word.to_string()))
+                    .output()
+                    .unwrap();
+                let text = String::from_utf8(output.stdout).unwrap();
+                let there: Vec<f32> = text.lines().map(|line| line.parse().unwrap()).collect();
+                let mut here = [0f32; 9];
+                stream.fill_normal(&mut here);
+                assert_eq!(there.len(), here.len());
+                for (a, b) in there.iter().zip(here) {
+                    assert!((a - b).abs() < 2e-6, "{there:?} for {here:?}");
+                }
+            }
+        }
+    }
     use vqfarm_core::rng::Purpose;
 
     fn streams(drawn: usize) -> Vec<Stream> {

@@ -1,5 +1,5 @@
 //! What tch does not wrap of libtorch's CUDA side, through the small library of
-//! `engine/cuda/shim.cpp`: graphs, streams, the allocator's figures. The library travels within
+//! `engine/cuda/shim.cpp`: graphs, streams, the allocator's figures, programs of our own. The library travels within
 //! the program and is opened once libtorch's CUDA library is loaded, whose symbols it needs.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use tch::Tensor;
 
 /// Empty where the build found no CUDA headers.
 static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
@@ -28,7 +29,16 @@ struct Shim {
     memory_reset_peak: unsafe extern "C" fn(c_int) -> Answer,
     memory_empty_cache: unsafe extern "C" fn() -> Answer,
     synchronize: unsafe extern "C" fn(c_int) -> Answer,
+    each: Each,
 }
+
+type Each = unsafe extern "C" fn(
+    *const c_char,
+    *const c_char,
+    c_int,
+    *const *mut c_void,
+    *mut *mut c_void,
+) -> Answer;
 
 /// Whether this program was built with the library.
 pub fn is_built_in() -> bool {
@@ -76,6 +86,7 @@ fn open() -> Result<Shim, String> {
             memory_reset_peak: function!("memory_reset_peak"),
             memory_empty_cache: function!("memory_empty_cache"),
             synchronize: function!("synchronize"),
+            each: function!("each"),
         };
         std::mem::forget(library);
         Ok(shim)
@@ -259,6 +270,25 @@ pub fn synchronize(device: usize) -> Result<(), String> {
     told(unsafe { (shim()?.synchronize)(number(device)?) })
 }
 
+/// Runs `name`, a C++ function template in `code` of one value of each input, on every element of
+/// tensors of one kind on a CUDA device, broadcast. Compiled at the first call with that kind.
+///
+/// # Errors
+/// As [`gpu_memory`], the code does not compile, or the compiler is not there.
+#[allow(unsafe_code, reason = "calls the library")]
+pub(crate) fn each(code: &CStr, name: &CStr, inputs: &[&Tensor]) -> Result<Tensor, String> {
+    let shim = shim()?;
+    let pointers: Vec<*mut c_void> = inputs.iter().map(|t| t.as_ptr().cast_mut().cast()).collect();
+    let mut out = std::ptr::null_mut();
+    let count = number(pointers.len())?;
+    // SAFETY: the pointers are tensors that live until the call returns; the result is a new one,
+    // which the `Tensor` made of it owns.
+    unsafe {
+        told((shim.each)(code.as_ptr(), name.as_ptr(), count, pointers.as_ptr(), &raw mut out))?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +320,7 @@ mod tests {
             "memory_reset_peak",
             "memory_empty_cache",
             "synchronize",
+            "each",
         ] {
             assert!(names.contains(&format!("vqfarm_{name}")), "{name} is not among {names:?}");
         }
