@@ -13,7 +13,7 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, Vqgan, Weights, to_tensors};
+use crate::net::{Clip, Layout, Vqgan, Weights, to_tensors};
 use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
@@ -123,12 +123,13 @@ impl ModelWeights {
     /// # Errors
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
+        let layout = if self.device.is_cuda() { Layout::Pixels } else { Layout::Planes };
+        let weights = |tensors| Weights::new(tensors, self.kind).fast().laid_out(layout);
         let (config, tensors) = &self.generator;
-        let generator = Vqgan::new(&Weights::new(tensors, self.kind).fast(), config)?;
+        let generator = Vqgan::new(&weights(tensors), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
         for (config, tensors) in &self.perceptors {
-            let weights = Weights::new(tensors, self.kind).fast();
-            perceptors.push(Box::new(Clip::new(&weights, config)?));
+            perceptors.push(Box::new(Clip::new(&weights(tensors), config)?));
         }
         Ok(Models::new(Box::new(generator), perceptors, self.device))
     }

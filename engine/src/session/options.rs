@@ -1,5 +1,7 @@
 //! Switches of how sessions compute, beyond what a picture's settings say.
 
+use std::str::FromStr;
+
 /// How sessions compute. The defaults are what is quickest on each device; the switches serve
 /// measuring, and whoever mistrusts one of them. Pictures change by rounding at most, but for
 /// `composed`.
@@ -25,4 +27,49 @@ pub enum Graphs {
     #[default]
     Auto,
     Off,
+}
+
+impl FromStr for Options {
+    type Err = String;
+
+    /// `graphs=off,halves=on`: switches by name, `on`, `off` or `auto`; those left out are as by
+    /// default.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut options = Self::default();
+        for switch in text.split(',').map(str::trim).filter(|switch| !switch.is_empty()) {
+            let (name, value) = switch.split_once('=').unwrap_or((switch, "on"));
+            let value = match value {
+                "on" => Some(true),
+                "off" => Some(false),
+                "auto" => None,
+                _ => return Err(format!("{switch:?}: choose on, off or auto")),
+            };
+            match name {
+                "ahead" => options.ahead = value,
+                "composed" => options.composed = value,
+                "graphs" if value == Some(false) => options.graphs = Graphs::Off,
+                "graphs" => options.graphs = Graphs::Auto,
+                "halves" => options.halves = value.unwrap_or_default(),
+                _ => return Err(format!("{switch:?}: choose ahead, composed, graphs or halves")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_are_read_by_name() {
+        let read = |text: &str| text.parse::<Options>();
+        assert_eq!(read("").unwrap(), Options::default());
+        assert_eq!(read("graphs=off").unwrap().graphs, Graphs::Off);
+        let several = read("halves, ahead=on,composed=off").unwrap();
+        let wanted = Options { ahead: Some(true), composed: Some(false), halves: true, ..several };
+        assert_eq!(several, wanted);
+        assert!(read("graphs=perhaps").unwrap_err().contains("on, off or auto"));
+        assert!(read("speed=on").unwrap_err().contains("graphs or halves"));
+    }
 }
