@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,15 @@ const char* caught(F work) {
   return message.c_str();
 }
 
+// The thread's `number`th stream beside the default one, always the same: memory that was used on
+// one stream is not reused on another.
+CUDAStream own_stream(DeviceIndex device, size_t number) {
+  thread_local std::map<DeviceIndex, std::vector<CUDAStream>> streams;
+  auto& own = streams[device];
+  while (own.size() <= number) own.push_back(c10::cuda::getStreamFromPool(false, device));
+  return own[number];
+}
+
 // `later` starts when everything that `earlier` has been given so far is done.
 void wait(const CUDAStream& later, const CUDAStream& earlier) {
   CUDAEvent reached;
@@ -75,7 +85,7 @@ const char* vqfarm_graph_begin(int device, void** out) {
   return caught([&] {
     const auto index = static_cast<DeviceIndex>(device);
     const auto before = c10::cuda::getCurrentCUDAStream(index);
-    const auto capturing = c10::cuda::getStreamFromPool(false, index);
+    const auto capturing = own_stream(index, 0);
     auto graph = std::unique_ptr<Graph>(new Graph{CUDAGraph(), before, capturing});
     wait(capturing, before);
     c10::cuda::setCurrentCUDAStream(capturing);
@@ -120,7 +130,7 @@ const char* vqfarm_lanes_fork(int device, int count, void** out) {
     const auto index = static_cast<DeviceIndex>(device);
     auto lanes = std::unique_ptr<Lanes>(new Lanes{c10::cuda::getCurrentCUDAStream(index), {}});
     for (int i = 0; i < count; i++) {
-      lanes->streams.push_back(c10::cuda::getStreamFromPool(false, index));
+      lanes->streams.push_back(own_stream(index, i + 1));
       wait(lanes->streams.back(), lanes->before);
     }
     *out = lanes.release();

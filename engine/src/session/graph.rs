@@ -6,14 +6,14 @@
 
 use tch::{Kind, Tensor};
 
-use crate::device::Graph;
+use crate::device::{self, Graph};
 use crate::error::{EngineError, Result};
 use crate::guard::guard;
 
 /// Iterations before the first recording: libraries choose their kernels and memory in these.
 const WARM_UP: u32 = 3;
 
-/// Iterations that must still be to come: recording takes about as long as two.
+/// Iterations that must still be to come: recording takes about as long as three.
 pub(super) const WORTH: u32 = 16;
 
 /// How far a recording's state may be from the iteration's own, as a part of how far the iteration
@@ -101,22 +101,27 @@ impl Repeater {
     }
 
     /// Makes a recording, and one iteration with it, which must do as the iteration does. When it
-    /// is refused the state is the iteration's own.
+    /// is refused, the iteration is made as usual.
     fn record(&mut self, world: &mut dyn World) -> Result<Box<dyn Recording>, Refusal> {
         let before = copies(world)?;
-        let recorded = self.recorder.record(world);
-        put(world, &before)?;
         world.step()?;
-        let recording = recorded.map_err(|error| Refusal::Recording(error.to_string()))?;
         let wanted = copies(world)?;
         put(world, &before)?;
-        let replayed = recording.replay(world).and_then(|()| compare(world, &before, &wanted));
-        let why = match replayed {
-            Ok(apart) if apart <= ROUNDING => return Ok(recording),
-            Ok(apart) => format!("what they repeat differs by {apart:.1e} of a step"),
+        // Recorded last: what else the world keeps of an iteration is then where repeats leave it.
+        let why = match self.recorder.record(world) {
+            Ok(recording) => {
+                put(world, &before)?;
+                let replayed = recording.replay(world);
+                match replayed.and_then(|()| compare(world, &before, &wanted)) {
+                    Ok(apart) if apart <= ROUNDING => return Ok(recording),
+                    Ok(apart) => format!("what they repeat differs by {apart:.1e} of a step"),
+                    Err(error) => error.to_string(),
+                }
+            }
             Err(error) => error.to_string(),
         };
-        put(world, &wanted)?;
+        put(world, &before)?;
+        world.step()?;
         Err(Refusal::Recording(why))
     }
 }
@@ -173,6 +178,8 @@ pub(super) struct CudaRecorder {
 
 impl Recorder for CudaRecorder {
     fn record(&mut self, world: &mut dyn World) -> Result<Box<dyn Recording>> {
+        // What iterations used so far is not what the graph will use: it has memory of its own.
+        device::empty_cache().map_err(EngineError::Failed)?;
         let work = || guard(|| world.step()).and_then(|result| result).map_err(|e| e.to_string());
         match Graph::capture::<String>(self.device, work) {
             Ok(graph) => Ok(Box::new(graph)),
@@ -196,9 +203,11 @@ mod tests {
 
     use super::*;
 
-    /// Doubles and adds its factor, and counts how often it was asked itself.
+    /// Multiplies by its factor, and counts how often it was asked itself.
     struct Line {
         x: Tensor,
+        /// A result beside the state, in new memory each time.
+        result: Rc<RefCell<Tensor>>,
         factor: f64,
         steps: u32,
         fails: bool,
@@ -207,7 +216,7 @@ mod tests {
     impl Line {
         fn new() -> Self {
             let x = Tensor::ones([3], (Kind::Float, Device::Cpu));
-            Self { x, factor: 2.0, steps: 0, fails: false }
+            Self { x, result: Rc::new(RefCell::new(Tensor::new())), factor: 2.0, steps: 0, fails: false }
         }
 
         fn value(&self) -> f64 {
@@ -222,6 +231,7 @@ mod tests {
                 return Err(EngineError::Failed("no step".into()));
             }
             self.x *= self.factor;
+            *self.result.borrow_mut() = self.x.copy();
             Ok(())
         }
 
@@ -248,9 +258,16 @@ mod tests {
     struct Fake {
         faults: Faults,
         counts: Rc<RefCell<Counts>>,
+        result: Rc<RefCell<Tensor>>,
     }
 
-    struct Again(Faults, f64, Rc<RefCell<Counts>>);
+    struct Again {
+        faults: Faults,
+        counts: Rc<RefCell<Counts>>,
+        factor: f64,
+        /// Where the result lay when this was recorded.
+        result: Tensor,
+    }
 
     impl Recorder for Fake {
         fn record(&mut self, world: &mut dyn World) -> Result<Box<dyn Recording>> {
@@ -261,36 +278,49 @@ mod tests {
             let factor = world.state()[0].double_value(&[0]) / before;
             match self.faults.record {
                 true => Err(EngineError::Failed("no capture".into())),
-                false => Ok(Box::new(Again(self.faults, factor, Rc::clone(&self.counts)))),
+                false => Ok(Box::new(Again {
+                    faults: self.faults,
+                    counts: Rc::clone(&self.counts),
+                    factor,
+                    result: self.result.borrow().shallow_clone(),
+                })),
             }
         }
     }
 
     impl Recording for Again {
         fn replay(&self, world: &mut dyn World) -> Result<()> {
-            self.2.borrow_mut().replays += 1;
-            if self.0.replay {
+            self.counts.borrow_mut().replays += 1;
+            if self.faults.replay {
                 return Err(EngineError::Failed("no replay".into()));
             }
             let mut x = world.state().remove(0);
-            x *= self.1 * (1.0 + self.0.off);
+            x *= self.factor * (1.0 + self.faults.off);
+            self.result.shallow_clone().copy_(&x);
             Ok(())
         }
     }
 
-    fn repeater(faults: Faults) -> (Repeater, Rc<RefCell<Counts>>) {
-        let counts = Rc::new(RefCell::new(Counts::default()));
-        (Repeater::new(Box::new(Fake { faults, counts: Rc::clone(&counts) })), counts)
+    fn repeater(faults: Faults) -> (Repeater, Rc<RefCell<Counts>>, Line) {
+        let (counts, line) = (Rc::<RefCell<Counts>>::default(), Line::new());
+        let result = Rc::clone(&line.result);
+        let fake = Fake { faults, counts: Rc::clone(&counts), result };
+        (Repeater::new(Box::new(fake)), counts, line)
     }
 
     /// So many iterations; what was said.
     fn go(repeater: &mut Repeater, world: &mut Line, count: u32, left: u32) -> Vec<String> {
-        (0..count).filter_map(|i| repeater.step(world, left - i).unwrap()).collect()
+        let mut said = Vec::new();
+        for i in 0..count {
+            said.extend(repeater.step(world, left - i).unwrap());
+            assert_eq!(world.result.borrow().double_value(&[0]), world.value(), "iteration {i}");
+        }
+        said
     }
 
     #[test]
     fn warms_up_records_once_and_repeats() {
-        let ((mut repeater, counts), mut line) = (repeater(Faults::default()), Line::new());
+        let (mut repeater, counts, mut line) = repeater(Faults::default());
         assert!(go(&mut repeater, &mut line, 3, 100).is_empty());
         assert_eq!((line.steps, counts.borrow().records), (3, 0));
         assert!(go(&mut repeater, &mut line, 7, 97).is_empty());
@@ -301,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_change_is_recorded_anew_without_warming_up() {
-        let ((mut repeater, counts), mut line) = (repeater(Faults::default()), Line::new());
+        let (mut repeater, counts, mut line) = repeater(Faults::default());
         go(&mut repeater, &mut line, 5, 100);
         line.factor = 3.0;
         repeater.forget();
@@ -320,7 +350,7 @@ mod tests {
             (off(f64::NAN), "differs"),
         ];
         for (faults, why) in faults {
-            let ((mut repeater, counts), mut line) = (repeater(faults), Line::new());
+            let (mut repeater, counts, mut line) = repeater(faults);
             let said = go(&mut repeater, &mut line, 6, 100);
             assert!(said.len() == 1 && said[0].contains(why), "{said:?}");
             assert_eq!((line.value(), counts.borrow().records), (64.0, 1), "{why}");
@@ -330,21 +360,21 @@ mod tests {
     #[test]
     fn rounding_is_no_reason_to_refuse() {
         let faults = Faults { off: 1e-4, ..Faults::default() };
-        let ((mut repeater, counts), mut line) = (repeater(faults), Line::new());
+        let (mut repeater, counts, mut line) = repeater(faults);
         assert!(go(&mut repeater, &mut line, 5, 100).is_empty());
         assert_eq!(counts.borrow().replays, 2);
     }
 
     #[test]
     fn few_iterations_are_not_worth_it() {
-        let ((mut repeater, counts), mut line) = (repeater(Faults::default()), Line::new());
+        let (mut repeater, counts, mut line) = repeater(Faults::default());
         go(&mut repeater, &mut line, 12, 12);
         assert_eq!((line.steps, counts.borrow().records), (12, 0));
     }
 
     #[test]
     fn an_iteration_that_fails_is_told() {
-        let ((mut repeater, _), mut line) = (repeater(Faults::default()), Line::new());
+        let (mut repeater, _, mut line) = repeater(Faults::default());
         go(&mut repeater, &mut line, 3, 100);
         line.fails = true;
         assert!(repeater.step(&mut line, 90).is_err());
