@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Puts on this machine what the build and the tests need, and nothing twice:
 #   - ffmpeg (films), a C++ compiler and unzip, from the system's packages when missing;
-#   - libtorch 2.11.0 in .libtorch/{include,lib}, where .cargo/config.toml looks for it.
+#   - libtorch 2.11.0 in .libtorch/{include,lib}, where .cargo/config.toml looks for it, and CUDA's
+#     headers in .libtorch/cuda/include: with them the programs have CUDA graphs.
 #   - a Redis server (from the system) and SeaweedFS as the S3 server (in .tools/), for
 #     `make farm` and the tests; VQFARM_WEED names one of your own.
 # libtorch comes, in this order, from $LIBTORCH, an installed PyTorch 2.11.0, or the
@@ -113,6 +114,25 @@ with zipfile.ZipFile(wheel) as z:
 PY
 }
 
+verify() { # verify DIR: the wheels there are the published ones
+  (cd "$1" && sha256sum --quiet --ignore-missing -c "$here/scripts/libtorch.sha256") || die "a downloaded wheel is not the published one"
+}
+
+# Only headers, 5 MB, and no compiler of NVIDIA's: the build needs the declarations alone.
+install_cuda_headers() {
+  if [ -n "${LIBTORCH:-}" ] || [ -e .libtorch/cuda/include/crt/host_defines.h ]; then return; fi
+  [ "$(uname -sm)" = "Linux x86_64" ] || return 0
+  say "fetching CUDA's headers (2 MB, once)"
+  headers=$(mktemp -d) # global: the trap runs after this function
+  trap 'rm -rf "${headers:-}" "${tmp:-}"' EXIT
+  fetch "$headers" "nvidia-cuda-runtime==13.0.96"
+  fetch "$headers" "nvidia-cuda-crt==13.0.88"
+  verify "$headers"
+  rm -rf .libtorch/cuda.new && mkdir -p .libtorch/cuda.new
+  for wheel in "$headers"/*.whl; do unpack "$wheel" nvidia/cu13/include/ .libtorch/cuda.new/include; done
+  rm -rf .libtorch/cuda && mv .libtorch/cuda.new .libtorch/cuda
+}
+
 wheel_torch() {
   [ "$(uname -sm)" = "Linux x86_64" ] || die "no libtorch wheel is known for $(uname -sm): set LIBTORCH to an unpacked libtorch $TORCH_VERSION"
   say "fetching libtorch $TORCH_VERSION (0.5 GB, once)"
@@ -121,7 +141,7 @@ wheel_torch() {
   fetch "$tmp" "torch==$TORCH_VERSION"
   fetch "$tmp" "nvidia-cuda-runtime==13.0.96"
   fetch "$tmp" "nvidia-cuda-cupti==13.0.85"
-  (cd "$tmp" && sha256sum --quiet -c "$here/scripts/libtorch.sha256") || die "a downloaded wheel is not the published one"
+  verify "$tmp"
   rm -rf .libtorch.new && mkdir -p .libtorch.new
   unpack "$tmp"/torch-*.whl torch/include/,torch/lib/libtorch_cpu.so,torch/lib/libc10.so,torch/lib/libgomp .libtorch.new.tmp
   rm -rf .libtorch.new && mkdir -p .libtorch.new/lib
@@ -169,5 +189,6 @@ if [ "${1:-}" = --browser ]; then
 fi
 install_packages
 install_torch
+install_cuda_headers
 install_seaweedfs
 say "ready"

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 use vqfarm_core::render::InitWeightForm;
 
 use crate::error::{EngineError, Result};
+use crate::number::Number;
 
 /// One prompt as a perceptor sees it.
 #[derive(Debug)]
@@ -130,13 +131,18 @@ pub fn spherical_distance(a: &Tensor, b: &Tensor) -> Tensor {
 /// What pulls a latent [B, …] regardless of the prompts, per unit of weight: [B].
 ///
 /// `Mse`: MSE(z, z0)/2, towards the start (the original notebook). `Decay`: mean(z²)/(2i+1)/2,
-/// towards zero and fading with the iteration i, counted from 0 (NR).
-pub fn init_term(form: InitWeightForm, z: &Tensor, z0: &Tensor, iteration: u32) -> Tensor {
+/// towards zero and fading with the iteration i, counted from 0 (NR); `fading` is its 2i+1.
+pub(crate) fn init_term(form: InitWeightForm, z: &Tensor, z0: &Tensor, fading: &Number) -> Tensor {
     let mean = |x: Tensor| x.square().flatten(1, -1).mean_dim(1, false, Kind::Float);
     match form {
         InitWeightForm::Mse => mean(z - z0) / 2.0,
-        InitWeightForm::Decay => mean(z.shallow_clone()) / (f64::from(iteration) * 2.0 + 1.0) / 2.0,
+        InitWeightForm::Decay => mean(z.shallow_clone()) / fading / 2.0,
     }
+}
+
+/// 2i+1.
+pub(crate) fn fading(iteration: u32) -> f64 {
+    f64::from(iteration) * 2.0 + 1.0
 }
 
 fn setting(field: &'static str, reason: &str) -> EngineError {

@@ -13,12 +13,15 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, Vqgan, Weights, to_tensors};
+use crate::net::{Clip, Layout, Vqgan, Weights, to_tensors};
+use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
 pub struct Models {
     pub generator: Box<dyn Generator>,
     pub perceptors: Vec<Box<dyn Perceptor>>,
+    /// How sessions of these models compute.
+    pub options: Options,
     device: Device,
     texts: RefCell<HashMap<(usize, String), (Tensor, bool)>>,
 }
@@ -33,7 +36,18 @@ impl Models {
         perceptors: Vec<Box<dyn Perceptor>>,
         device: Device,
     ) -> Self {
-        Self { generator, perceptors, device, texts: RefCell::default() }
+        Self {
+            generator,
+            perceptors,
+            options: Options::default(),
+            device,
+            texts: RefCell::default(),
+        }
+    }
+
+    /// The same networks for sessions that compute in another way.
+    pub fn with_options(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     pub fn device(&self) -> Device {
@@ -109,12 +123,13 @@ impl ModelWeights {
     /// # Errors
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
+        let layout = if self.device.is_cuda() { Layout::Pixels } else { Layout::Planes };
+        let weights = |tensors| Weights::new(tensors, self.kind).fast().laid_out(layout);
         let (config, tensors) = &self.generator;
-        let generator = Vqgan::new(&Weights::new(tensors, self.kind).fast(), config)?;
+        let generator = Vqgan::new(&weights(tensors), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
         for (config, tensors) in &self.perceptors {
-            let weights = Weights::new(tensors, self.kind).fast();
-            perceptors.push(Box::new(Clip::new(&weights, config)?));
+            perceptors.push(Box::new(Clip::new(&weights(tensors), config)?));
         }
         Ok(Models::new(Box::new(generator), perceptors, self.device))
     }

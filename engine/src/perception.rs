@@ -5,6 +5,7 @@ use vqfarm_core::rng::Key;
 
 use crate::clamp::masked_gradient;
 use crate::cutouts::Cutter;
+use crate::cutouts::ahead::CutsAhead;
 use crate::error::Result;
 use crate::model::Perceptor;
 use crate::models::Models;
@@ -21,6 +22,12 @@ pub trait Cut: Send {
     /// Images [B, 3, H, W], with one key (seed, frame, iteration) each, → [B·count, 3, cut, cut],
     /// image by image, unclamped.
     fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor;
+
+    /// The same cutouts by draws made ahead, for images of this height and width with one key
+    /// (seed, frame) each. None for a way that cannot.
+    fn ahead(&self, _keys: &[Key], _size: [i64; 2], _device: Device) -> Option<CutsAhead> {
+        None
+    }
 }
 
 impl Cut for Cutter {
@@ -34,6 +41,10 @@ impl Cut for Cutter {
 
     fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor {
         self.cut(images, keys)
+    }
+
+    fn ahead(&self, keys: &[Key], size: [i64; 2], device: Device) -> Option<CutsAhead> {
+        Some(self.ahead(keys, size, device))
     }
 }
 
@@ -99,9 +110,18 @@ impl Eye {
         &self.views
     }
 
+    /// How the cutouts are made.
+    pub fn cutter(&self) -> &dyn Cut {
+        &*self.cutter
+    }
+
     /// Cutouts of images [B, 3, H, W], one key each.
     pub fn cut(&self, images: &Tensor, keys: &[Key]) -> Pieces {
-        let raw = self.cutter.cut(images, keys);
+        self.pieces(self.cutter.cut(images, keys))
+    }
+
+    /// Cutouts [B·count, 3, cut, cut] on their way to the perceptors.
+    pub fn pieces(&self, raw: Tensor) -> Pieces {
         let clamped = self.cutter.clamps();
         let seen = raw.detach();
         let seen = if clamped { seen.clamp(0.0, 1.0) } else { seen };

@@ -16,6 +16,7 @@ use vqfarm_core::event::Event;
 use vqfarm_core::id::{FarmName, Tag, WorkerId};
 use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_engine::device;
+use vqfarm_engine::session::{Graphs, Options};
 use vqfarm_queue::{Policy, Queue, RedisQueue, WorkerInfo};
 use vqfarm_service::logging::LogArgs;
 use vqfarm_service::metrics::{self, MetricsArgs};
@@ -80,6 +81,11 @@ pub struct RunArgs {
     )]
     pub device: Vec<String>,
 
+    /// Whether a GPU repeats iterations by itself, as CUDA graphs: auto or off
+    #[arg(long, value_name = "WHEN", default_value = "auto", env = "VQFARM_CUDA_GRAPHS",
+          value_parser = graphs)]
+    pub cuda_graphs: Graphs,
+
     /// Name of this worker in the farm [default: host and process number]
     #[arg(long, value_name = "NAME", env = "VQFARM_WORKER_ID")]
     pub id: Option<WorkerId>,
@@ -129,6 +135,14 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+fn graphs(text: &str) -> Result<Graphs, String> {
+    match text {
+        "auto" => Ok(Graphs::Auto),
+        "off" => Ok(Graphs::Off),
+        _ => Err("it must be auto or off".into()),
+    }
 }
 
 /// Bytes.
@@ -287,7 +301,11 @@ async fn tags(args: &RunArgs) -> BTreeSet<Tag> {
 /// One lane for each GPU, or one for each core: lanes whose pictures need several cores wait for
 /// each other.
 fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Vec<Arc<Shelf>> {
-    let shelf = |device| Arc::new(Shelf::new(Source::Cache(cache.clone()), device));
+    let options = Options { graphs: args.cuda_graphs, ..Options::default() };
+    let shelf = |device| {
+        let shelf = Shelf::new(Source::Cache(cache.clone()), device);
+        Arc::new(shelf.with_options(options))
+    };
     match devices {
         [Device::Cpu] => {
             let cores = || thread::available_parallelism().map_or(1, NonZero::get);

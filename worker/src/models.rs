@@ -9,6 +9,7 @@ use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_core::speed::Workload;
 use vqfarm_engine::EngineError;
 use vqfarm_engine::models::{ModelWeights, Models};
+use vqfarm_engine::session::Options;
 use vqfarm_weights::clip::{self, ClipConfig};
 use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
@@ -115,6 +116,7 @@ impl Source {
 pub struct Shelf {
     source: Source,
     device: Device,
+    options: Options,
     kept: Mutex<Vec<(ModelKey, ModelWeights)>>,
     /// Names of the kept models; may be asked for while others are being loaded.
     names: Mutex<BTreeSet<String>>,
@@ -122,7 +124,13 @@ pub struct Shelf {
 
 impl Shelf {
     pub fn new(source: Source, device: Device) -> Self {
-        Self { source, device, kept: Mutex::default(), names: Mutex::default() }
+        let options = Options::default();
+        Self { source, device, options, kept: Mutex::default(), names: Mutex::default() }
+    }
+
+    /// The same for networks that compute in another way.
+    pub fn with_options(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     pub fn device(&self) -> Device {
@@ -144,12 +152,12 @@ impl Shelf {
         let mut kept = lock(&self.kept);
         if let Some(at) = kept.iter().position(|(known, _)| known == key) {
             let found = kept.remove(at);
-            let networks = found.1.build()?;
+            let networks = found.1.build()?.with_options(self.options);
             kept.push(found);
             return Ok((networks, None));
         }
         let (weights, warning) = self.load(key)?;
-        let networks = weights.build()?;
+        let networks = weights.build()?.with_options(self.options);
         if kept.len() == KEPT {
             kept.remove(0);
         }

@@ -58,38 +58,54 @@ pub fn cut_out(image: &Tensor, crops: &[Crop], cut: i64, resample: Resample) -> 
 /// All crops of all images in two batched products, for a GPU, which a hundred small ones
 /// would leave waiting: the resampling matrices stand among zeros as wide as the image.
 fn at_once(images: &Tensor, crops: &[Vec<Crop>], cut: i64) -> Tensor {
-    let shape = images.size();
-    let (batch, channels, height, width) = (shape[0], shape[1], shape[2], shape[3]);
     let crops = crops.concat();
-    let bands = Bands::new(&crops, cut, images.device());
-    let lines = images.permute([0, 2, 1, 3]).reshape([batch, height, channels * width]);
-    let rows = bands.widened(height, |c| c.y);
-    let columns = bands.widened(width, |c| c.x);
-    rows.view([batch, -1, height])
-        .bmm(&lines)
-        .view([-1, cut * channels, width])
-        .bmm(&columns.transpose(1, 2))
-        .view([-1, cut, channels, cut])
-        .permute([0, 2, 1, 3])
-        .contiguous()
+    let sizes: Vec<i64> = crops.iter().map(|c| c.size).collect();
+    let bands = Bands::new(&sizes, cut, images.device());
+    let column = |of: fn(&Crop) -> i64| {
+        let values: Vec<i64> = crops.iter().map(of).collect();
+        Tensor::from_slice(&values).to_device(images.device())
+    };
+    bands.resample(images, &column(|c| c.x), &column(|c| c.y))
 }
 
-/// The resampling matrices of many crops, only what is not zero: little to bring to a GPU.
-struct Bands<'a> {
-    crops: &'a [Crop],
-    /// [crops, cut, longest band].
+/// The resampling matrices of crops of any size that is drawn, on the device.
+pub(super) struct AllBands {
+    smallest: i64,
+    bands: Bands,
+}
+
+impl AllBands {
+    /// For images of this width and height.
+    pub fn new(width: i64, height: i64, cut: i64, device: Device) -> Self {
+        let largest = width.min(height);
+        let smallest = largest.min(cut);
+        let sizes: Vec<i64> = (smallest..=largest).collect();
+        Self { smallest, bands: Bands::new(&sizes, cut, device) }
+    }
+
+    /// Crops of images [B, C, H, W] by size, x and y on the device, int64 [N, 3], as many of each
+    /// image → [N, C, cut, cut].
+    pub fn cut_out(&self, images: &Tensor, crops: &Tensor) -> Tensor {
+        let own = self.bands.chosen(&(crops.select(1, 0) - self.smallest));
+        own.resample(images, &crops.select(1, 1), &crops.select(1, 2))
+    }
+}
+
+/// The resampling matrices of many sizes, only what is not zero: little to bring to a GPU.
+struct Bands {
+    /// [sizes, cut, longest band].
     weights: Tensor,
     /// Index within the crop of each weight, of the same shape.
     places: Tensor,
 }
 
-impl<'a> Bands<'a> {
-    fn new(crops: &'a [Crop], cut: i64, device: Device) -> Self {
+impl Bands {
+    fn new(sizes: &[i64], cut: i64, device: Device) -> Self {
         let rows: Vec<Rows> =
-            crops.iter().map(|c| Rows::new(c.size as usize, cut as usize)).collect();
+            sizes.iter().map(|&size| Rows::new(size as usize, cut as usize)).collect();
         let bands = || rows.iter().flat_map(Rows::bands);
         let longest = bands().map(|(_, weights)| weights.len()).max().unwrap_or(1);
-        let mut weights = vec![0f32; crops.len() * cut as usize * longest];
+        let mut weights = vec![0f32; sizes.len() * cut as usize * longest];
         for ((_, band), out) in bands().zip(weights.chunks_mut(longest)) {
             out[..band.len()].copy_from_slice(band);
         }
@@ -97,18 +113,38 @@ impl<'a> Bands<'a> {
         let on = |t: Tensor, last: i64| t.to_device(device).view([-1, cut, last]);
         let along = Tensor::arange(longest as i64, (Kind::Int64, device));
         Self {
-            crops,
             weights: on(Tensor::from_slice(&weights), longest as i64),
             places: on(Tensor::from_slice(&first), 1) + along,
         }
     }
 
-    /// The matrices over a whole side of the image, [crops, cut, side].
-    fn widened(&self, side: i64, start: fn(&Crop) -> i64) -> Tensor {
-        let starts: Vec<i64> = self.crops.iter().map(start).collect();
-        let starts = Tensor::from_slice(&starts).to_device(self.weights.device());
+    /// Those with these numbers.
+    fn chosen(&self, numbers: &Tensor) -> Self {
+        let chosen = |t: &Tensor| t.index_select(0, numbers);
+        Self { weights: chosen(&self.weights), places: chosen(&self.places) }
+    }
+
+    /// One crop for each of the sizes, from (x, y) of images [B, C, H, W], as many of each.
+    fn resample(&self, images: &Tensor, x: &Tensor, y: &Tensor) -> Tensor {
+        let shape = images.size();
+        let (batch, channels, height, width) = (shape[0], shape[1], shape[2], shape[3]);
+        let cut = self.weights.size()[1];
+        let lines = images.permute([0, 2, 1, 3]).reshape([batch, height, channels * width]);
+        let rows = self.widened(height, y);
+        let columns = self.widened(width, x);
+        rows.view([batch, -1, height])
+            .bmm(&lines)
+            .view([-1, cut * channels, width])
+            .bmm(&columns.transpose(1, 2))
+            .view([-1, cut, channels, cut])
+            .permute([0, 2, 1, 3])
+            .contiguous()
+    }
+
+    /// The matrices over a whole side of the image, [sizes, cut, side], starting at `starts`.
+    fn widened(&self, side: i64, starts: &Tensor) -> Tensor {
         // Past the end there are only the zeros that fill up a short band.
-        let places = (&self.places + starts.view([-1, 1, 1])).clamp_max(side - 1);
+        let places = (&self.places + starts.reshape([-1, 1, 1])).clamp_max(side - 1);
         let shape = self.weights.size();
         let zeros = Tensor::zeros([shape[0], shape[1], side], (Kind::Float, starts.device()));
         zeros.scatter_add(2, &places, &self.weights)

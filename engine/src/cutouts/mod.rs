@@ -3,25 +3,30 @@
 //! Every draw comes from the key of its own image and cutout, so an image's cutouts do not
 //! depend on the batch it is rendered in, nor on libtorch's random numbers.
 
+pub mod ahead;
 pub mod augment;
 pub mod crops;
 mod normals;
 pub mod pooled;
 pub mod resample;
 
-use tch::Tensor;
+use std::sync::Arc;
+
+use tch::{Device, Tensor};
 use vqfarm_core::render::{CutoutMethod, Cutouts};
 use vqfarm_core::rng::{Key, Purpose, Stream};
 
 use crate::error::{EngineError, Result};
+use ahead::CutsAhead;
 use augment::Augmentations;
 use crops::Crop;
 
 /// Makes the cutouts of a batch of images for one perceptor.
+#[derive(Clone)]
 pub struct Cutter {
     settings: Cutouts,
     size: i64,
-    augmentations: Augmentations,
+    augmentations: Arc<Augmentations>,
 }
 
 impl Cutter {
@@ -34,15 +39,15 @@ impl Cutter {
         Ok(Self {
             settings: settings.clone(),
             size: cut_size,
-            augmentations: Augmentations::new(settings, cut_size),
+            augmentations: Arc::new(Augmentations::new(settings, cut_size)),
         })
     }
 
     /// Whether consecutive augmentations that move pixels are sampled at once (off at first).
     /// Sharper and quicker than one after another, as the originals do it, but not equal.
-    pub fn composed(mut self, composed: bool) -> Self {
-        self.augmentations.compose(composed);
-        self
+    pub fn composed(self, composed: bool) -> Self {
+        let augmentations = Augmentations::new(&self.settings, self.size).composed(composed);
+        Self { augmentations: Arc::new(augmentations), ..self }
     }
 
     /// Cutouts of one image.
@@ -71,20 +76,23 @@ impl Cutter {
     fn before_augmentation(&self, images: &Tensor, keys: &[Key]) -> Tensor {
         let shape = images.size();
         match self.settings.method {
-            CutoutMethod::Latest | CutoutMethod::Updatedpooling => {
-                pooled::pooled(images, self.size)
-                    .unsqueeze(1)
-                    .expand([-1, self.count(), -1, -1, -1], true)
-                    .reshape([-1, shape[1], self.size, self.size])
-                    // Of one image the above is only a view, in the decoder's layout.
-                    .contiguous()
-            }
+            CutoutMethod::Latest | CutoutMethod::Updatedpooling => self.pooled(images),
             CutoutMethod::Original | CutoutMethod::Updated | CutoutMethod::Nrupdated => {
                 let crops: Vec<Vec<Crop>> =
                     keys.iter().map(|key| self.crops(*key, &shape)).collect();
                 crops::cut_out_of_all(images, &crops, self.size)
             }
         }
+    }
+
+    /// The whole of each image, as often as it has cutouts.
+    fn pooled(&self, images: &Tensor) -> Tensor {
+        pooled::pooled(images, self.size)
+            .unsqueeze(1)
+            .expand([-1, self.count(), -1, -1, -1], true)
+            .reshape([-1, images.size()[1], self.size, self.size])
+            // Of one image the above is only a view, in the decoder's layout.
+            .contiguous()
     }
 
     fn crops(&self, key: Key, shape: &[i64]) -> Vec<Crop> {
@@ -95,21 +103,39 @@ impl Cutter {
         (0..self.settings.count).map(draw).collect()
     }
 
+    fn adds_noise(&self) -> bool {
+        self.settings.noise != 0.0 && !self.clamps()
+    }
+
     /// Mixes U(0, noise)·normal into each cutout.
     fn noisy(&self, batch: Tensor, keys: &[Key]) -> Tensor {
-        if self.settings.noise == 0.0 || self.clamps() {
+        if !self.adds_noise() {
             return batch;
         }
-        let of_cutout = |i: u32, key: &Key| drawn(*key, Purpose::CutoutNoise).cutout(i).stream();
-        let mut streams: Vec<Stream> = keys
-            .iter()
-            .flat_map(|key| (0..self.settings.count).map(move |i| of_cutout(i, key)))
-            .collect();
+        let mut streams = self.noise_streams(keys);
         let strengths: Vec<f32> =
-            streams.iter_mut().map(|s| s.range(0.0, self.settings.noise) as f32).collect();
+            streams.iter_mut().map(|stream| self.noise_strength(stream) as f32).collect();
         let strengths = Tensor::from_slice(&strengths).to_device(batch.device());
         let noise = normals::normals(&batch, &mut streams);
         batch + strengths.view([-1, 1, 1, 1]) * noise
+    }
+
+    /// Each cutout's noise: first its strength.
+    fn noise_streams(&self, keys: &[Key]) -> Vec<Stream> {
+        let of_cutout = |i: u32, key: &Key| drawn(*key, Purpose::CutoutNoise).cutout(i).stream();
+        keys.iter()
+            .flat_map(|key| (0..self.settings.count).map(move |i| of_cutout(i, key)))
+            .collect()
+    }
+
+    fn noise_strength(&self, stream: &mut Stream) -> f64 {
+        stream.range(0.0, self.settings.noise)
+    }
+
+    /// The same cutouts of images of this height and width, in every iteration by the same
+    /// operations. One key an image, but for the iteration.
+    pub fn ahead(&self, keys: &[Key], size: [i64; 2], device: Device) -> CutsAhead {
+        CutsAhead::new(self, keys, size, device)
     }
 }
 

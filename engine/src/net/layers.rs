@@ -17,7 +17,7 @@ impl Conv2d {
     /// `kernel`×`kernel`, from `inputs` to `outputs` channels, padded to keep the size.
     pub fn new(w: &Weights, inputs: i64, outputs: i64, kernel: i64) -> Result<Self> {
         Ok(Self {
-            weight: w.get("weight", &[outputs, inputs, kernel, kernel])?,
+            weight: w.lay_out(w.get("weight", &[outputs, inputs, kernel, kernel])?),
             bias: Some(w.get("bias", &[outputs])?),
             stride: 1,
             padding: kernel / 2,
@@ -26,7 +26,7 @@ impl Conv2d {
 
     /// As [`Conv2d::new`], without a bias.
     pub fn unbiased(w: &Weights, inputs: i64, outputs: i64, kernel: i64) -> Result<Self> {
-        let weight = w.get("weight", &[outputs, inputs, kernel, kernel])?;
+        let weight = w.lay_out(w.get("weight", &[outputs, inputs, kernel, kernel])?);
         Ok(Self { weight, bias: None, stride: 1, padding: kernel / 2 })
     }
 
@@ -188,6 +188,20 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::net::{Layout, RandomWeights};
+
+    #[test]
+    fn a_convolution_laid_out_by_pixels_gives_pixels() {
+        // As GroupNorm hands them on on a GPU.
+        let planes = Tensor::randn([1, 4, 5, 6], (Kind::Float, Device::Cpu));
+        let random = RandomWeights::new(1, Device::Cpu);
+        let strides = |layout| {
+            let weights = Weights::random(&random, Kind::Float).fast().laid_out(layout);
+            Conv2d::new(&weights, 4, 8, 3).unwrap().forward(&planes).stride()
+        };
+        assert_eq!(strides(Layout::Pixels), [240, 1, 48, 8]);
+        assert_eq!(strides(Layout::Planes), [240, 30, 6, 1]);
+    }
 
     #[test]
     fn attention_in_steps_is_the_fused_one_and_its_gradient_has_a_gradient() {

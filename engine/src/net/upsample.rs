@@ -29,7 +29,8 @@ impl Upsample {
             Arithmetic::Original => Self::Steps(Conv2d::new(&conv, channels, channels, 3)?),
             Arithmetic::Fast => {
                 let weight = conv.get("weight", &[channels, channels, 3, 3])?;
-                let weights = phases(&weight, 2).map(|rows| phases(&rows, 3));
+                let weights = phases(&weight, 2)
+                    .map(|rows| phases(&rows, 3).map(|weight| conv.lay_out(weight)));
                 Self::Phases(Phases { weights, bias: conv.get("bias", &[channels])? })
             }
         })

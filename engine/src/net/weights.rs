@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::{Key, Purpose, Stream};
 use vqfarm_weights::StateDict;
 
+use super::layers::channels_last;
 use crate::error::{EngineError, Result};
 
 /// In which steps a network computes.
@@ -20,12 +21,22 @@ pub enum Arithmetic {
     Fast,
 }
 
+/// How the weights of convolutions lie in memory, and so what comes out of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Channel by channel (NCHW).
+    Planes,
+    /// Position by position (NHWC, "channels last"): what a GPU's matrix units compute in.
+    Pixels,
+}
+
 /// Named tensors, seen from a prefix within their keys.
 pub struct Weights<'a> {
     source: Source<'a>,
     prefix: String,
     kind: Kind,
     arithmetic: Arithmetic,
+    layout: Layout,
     twice: bool,
 }
 
@@ -81,12 +92,26 @@ impl<'a> Weights<'a> {
 
     fn of(source: Source<'a>, kind: Kind) -> Self {
         let prefix = String::new();
-        Self { source, prefix, kind, arithmetic: Arithmetic::Original, twice: false }
+        let (arithmetic, layout) = (Arithmetic::Original, Layout::Planes);
+        Self { source, prefix, kind, arithmetic, layout, twice: false }
     }
 
     /// The same weights for a network that computes by [`Arithmetic::Fast`].
     pub fn fast(self) -> Self {
         Self { arithmetic: Arithmetic::Fast, ..self }
+    }
+
+    /// The same weights, those of convolutions laid out so.
+    pub fn laid_out(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// A convolution's weight [outputs, inputs, h, w] as this network's lie.
+    pub(super) fn lay_out(&self, weight: Tensor) -> Tensor {
+        match self.layout {
+            Layout::Planes => weight,
+            Layout::Pixels => channels_last(&weight),
+        }
     }
 
     /// The same weights for a transformer whose gradient has a gradient, for training: libtorch's

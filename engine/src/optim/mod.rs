@@ -13,6 +13,7 @@ use tch::Tensor;
 use vqfarm_core::render::Optimizer as Name;
 
 use crate::error::{EngineError, Result};
+use crate::number::Number;
 
 /// An optimiser and what it remembers of one batch of latents.
 #[derive(Debug)]
@@ -37,7 +38,9 @@ pub struct Momentum {
 struct Rule {
     /// What it remembers, each of the parameter's shape and zero at first.
     slots: &'static [&'static str],
-    step: fn(&Moment, &mut [Tensor], &mut Tensor, &Tensor),
+    /// What depends on when a step happens.
+    rates: fn(&Moment) -> Rates<f64>,
+    step: fn(&Rates<Number>, &mut [Tensor], &mut Tensor, &Tensor),
 }
 
 /// When a step happens and how long it is.
@@ -46,6 +49,9 @@ struct Moment {
     t: i32,
     lr: f64,
 }
+
+/// The numbers of a step, as its rule means them.
+pub(crate) type Rates<T> = [T; 3];
 
 impl Optimizer {
     /// A fresh optimiser for a latent [B, …] like this one, with this learning rate.
@@ -66,9 +72,29 @@ impl Optimizer {
 
     /// Moves `z` [B, …] one step against its gradient, in place.
     pub fn step(&mut self, z: &mut Tensor, grad: &Tensor) {
+        let rates = self.rates(self.steps).map(Number::Host);
+        self.step_at(&rates, z, grad);
         self.steps += 1;
-        let moment = Moment { t: self.steps as i32, lr: self.lr };
-        tch::no_grad(|| (self.rule.step)(&moment, &mut self.slots, z, grad));
+    }
+
+    /// The numbers of the step after so many steps.
+    pub(crate) fn rates(&self, steps: u32) -> Rates<f64> {
+        (self.rule.rates)(&Moment { t: steps as i32 + 1, lr: self.lr })
+    }
+
+    /// As [`Optimizer::step`], with numbers that may lie on the device. Counts nothing.
+    pub(crate) fn step_at(&mut self, rates: &Rates<Number>, z: &mut Tensor, grad: &Tensor) {
+        tch::no_grad(|| (self.rule.step)(rates, &mut self.slots, z, grad));
+    }
+
+    /// Counts a step that [`Optimizer::step_at`] made.
+    pub(crate) fn count(&mut self) {
+        self.steps += 1;
+    }
+
+    /// What it remembers, to be written to.
+    pub(crate) fn slots_mut(&mut self) -> &mut [Tensor] {
+        &mut self.slots
     }
 
     /// Steps taken so far.
@@ -144,4 +170,44 @@ impl Optimizer {
 /// `average ← β·average + (1 − β)·value`, in place.
 fn average(average: &mut Tensor, beta: f64, value: &Tensor) {
     let _ = average.g_mul_scalar_(beta).g_add_(&(value * (1.0 - beta)));
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn numbers_on_the_device_step_as_the_hosts() {
+        let names = [
+            Name::Adam,
+            Name::AdamW,
+            Name::Adamax,
+            Name::RAdam,
+            Name::DiffGrad,
+            Name::AdamP,
+            Name::Adagrad,
+            Name::RMSprop,
+        ];
+        tch::manual_seed(3);
+        let normal = || Tensor::randn([2, 3, 4, 5], (Kind::Float, Device::Cpu));
+        for name in names {
+            let mut here = normal();
+            let mut there = here.copy();
+            let mut host = Optimizer::new(name, 0.1, &here);
+            let mut device = Optimizer::new(name, 0.1, &here);
+            for step in 0..12 {
+                let grad = normal();
+                let rates = device.rates(step);
+                host.step(&mut here, &grad);
+                let on_device = |rate: f64| Number::Device(Tensor::from_slice(&[rate as f32]));
+                device.step_at(&rates.map(on_device), &mut there, &grad);
+                device.count();
+                let error = (&here - &there).abs().max().double_value(&[]);
+                assert!(error < 1e-6, "{name:?}, step {step}: {error}");
+            }
+            assert_eq!(host.steps(), device.steps());
+        }
+    }
 }

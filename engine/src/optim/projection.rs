@@ -3,18 +3,18 @@
 
 use tch::{Kind, Tensor};
 
-use super::adam::{EPS, direction};
-use super::{Moment, Rule};
+use super::adam::{EPS, direction, unbiased};
+use super::{Rates, Rule};
+use crate::number::Number;
 
 /// torch_optimizer's AdamP: δ = 0.1, no weight decay.
-pub(super) static ADAMP: Rule = Rule { slots: &["mean", "square"], step };
+pub(super) static ADAMP: Rule = Rule { slots: &["mean", "square"], rates: unbiased, step };
 
 const DELTA: f64 = 0.1;
 
-fn step(now: &Moment, slots: &mut [Tensor], z: &mut Tensor, grad: &Tensor) {
-    let perturbation = direction(now, slots, grad);
-    let (bias1, _) = now.bias();
-    *z -= project(z, grad, &perturbation) * (now.lr / bias1);
+fn step(rates: &Rates<Number>, slots: &mut [Tensor], z: &mut Tensor, grad: &Tensor) {
+    let perturbation = direction(rates, slots, grad);
+    *z -= project(z, grad, &perturbation) * &rates[0];
 }
 
 /// The originals look at the parameter once by its first dimension and once as a whole. A

@@ -4,17 +4,20 @@ use tch::{Kind, Tensor};
 use vqfarm_core::render::{InitWeightForm, RenderSettings};
 use vqfarm_core::rng::Key;
 
+use super::ahead::{Ahead, Row};
 use super::saved::SavedPicture;
 use super::{Losses, Stage};
 use crate::clamp::masked_gradient;
+use crate::cutouts::ahead::Numbers;
 use crate::error::{EngineError, Result};
 use crate::guard::guard;
 use crate::init;
-use crate::loss::{Targets, init_term};
+use crate::loss::{Targets, fading, init_term};
 use crate::mask::latent_mask;
 use crate::models::Models;
-use crate::optim::{Momentum, Optimizer};
-use crate::perception::Eye;
+use crate::number::Number;
+use crate::optim::{Momentum, Optimizer, Rates};
+use crate::perception::{Eye, Pieces};
 use crate::picture::Picture;
 use crate::prompts::Script;
 
@@ -35,7 +38,30 @@ pub(super) struct Group {
     /// The phase of each picture that `targets` were made for, and the targets by perceptor.
     phases: Vec<usize>,
     targets: Vec<Targets>,
+    ahead: Option<Ahead>,
     last: Option<Last>,
+}
+
+/// What an iteration has of its own.
+struct Now {
+    draws: Draws,
+    rates: Rates<Number>,
+    fading: Number,
+}
+
+/// Where an iteration's cutouts come from.
+enum Draws {
+    /// Drawn as they are needed, by each picture's key.
+    Keys(Vec<Key>),
+    /// Drawn ahead.
+    Numbers(Numbers, Tensor),
+}
+
+impl From<Row> for Now {
+    fn from(row: Row) -> Self {
+        let draws = Draws::Numbers(row.cuts, row.iteration);
+        Self { draws, rates: row.rates, fading: row.fading }
+    }
 }
 
 /// What the last iteration found; it may still be on its way on the device.
@@ -57,6 +83,10 @@ impl Group {
     ) -> Result<Self> {
         let device = models.device();
         let generator = &*models.generator;
+        let keys: Vec<Key> = pictures.iter().map(Picture::key).collect();
+        let ahead = models.options.ahead.unwrap_or(device.is_cuda());
+        let sides = [i64::from(size[1]), i64::from(size[0])];
+        let ahead = guard(|| ahead.then(|| Ahead::new(eyes, &keys, sides, device)).flatten())?;
         let scripts: Vec<_> = pictures
             .iter()
             .map(|picture| Script::new(models, eyes, picture, size))
@@ -71,7 +101,8 @@ impl Group {
         let weights: Vec<f32> = pictures.iter().map(|p| p.settings.init_weight as f32).collect();
         let pulls = weights.iter().any(|w| *w != 0.0);
         let mut group = Self {
-            keys: pictures.iter().map(Picture::key).collect(),
+            keys,
+            ahead,
             scripts,
             z: start.copy(),
             mask: masks(pictures, &start)?,
@@ -104,7 +135,7 @@ impl Group {
         texts.map(|text| format!("prompt: only the beginning is read of {text:?}"))
     }
 
-    /// One iteration, in NR's order: synthesise, look, go back, step, clamp.
+    /// One iteration.
     pub fn step(
         &mut self,
         models: &Models,
@@ -112,28 +143,115 @@ impl Group {
         iteration: u32,
         clock: &mut dyn FnMut(Stage),
     ) -> Result<()> {
-        self.enter_phases(models, iteration)?;
+        self.prepare(models, iteration)?;
+        match self.is_ahead() {
+            true => self.step_ahead(models, eyes, clock),
+            false => {
+                let keys = self.keys.iter().map(|key| key.iteration(iteration)).collect();
+                let now = Now {
+                    draws: Draws::Keys(keys),
+                    rates: self.optimizer.rates(self.optimizer.steps()).map(Number::Host),
+                    fading: Number::Host(fading(iteration)),
+                };
+                self.iterate(models, eyes, now, clock);
+            }
+        }
+        self.count();
+        Ok(())
+    }
+
+    /// Whether [`Group::step_ahead`] can be called.
+    pub fn is_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Brings to the device what this iteration needs. Says whether the targets are others than the
+    /// last one's.
+    pub fn prepare(&mut self, models: &Models, iteration: u32) -> Result<bool> {
+        let entered = self.enter_phases(models, iteration)?;
+        if let Some(ahead) = &mut self.ahead {
+            let (optimizer, steps) = (&self.optimizer, self.optimizer.steps());
+            let scalars = |i: u32| (optimizer.rates(steps + (i - iteration)), fading(i));
+            ahead.prepare(iteration, scalars)?;
+        }
+        Ok(entered)
+    }
+
+    /// The iteration that was prepared, by what lies on the device alone: the host neither waits
+    /// nor copies, and the same memory holds the state afterwards.
+    pub fn step_ahead(&mut self, models: &Models, eyes: &[Eye], clock: &mut dyn FnMut(Stage)) {
+        let places = self.state();
+        let Some(row) = self.ahead.as_ref().map(Ahead::read) else { return };
+        self.iterate(models, eyes, row.into(), clock);
+        if let Some(ahead) = &mut self.ahead {
+            ahead.advance();
+        }
+        for (mut place, now) in places.into_iter().zip(self.state_mut()) {
+            if place.data_ptr() != now.data_ptr() {
+                place.copy_(now);
+                *now = place;
+            }
+        }
+    }
+
+    /// Counts an iteration that was made.
+    pub fn count(&mut self) {
+        self.optimizer.count();
+        if let Some(ahead) = &mut self.ahead {
+            ahead.count();
+        }
+    }
+
+    /// What an iteration goes on from.
+    pub fn state(&self) -> Vec<Tensor> {
+        let slots = self.optimizer.state().map(|(_, slot)| slot);
+        let counter = self.ahead.as_ref().map(Ahead::place);
+        std::iter::once(&self.z).chain(slots).chain(counter).map(Tensor::shallow_clone).collect()
+    }
+
+    /// The same but for the counter.
+    fn state_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        std::iter::once(&mut self.z).chain(self.optimizer.slots_mut())
+    }
+
+    /// In NR's order: synthesise, look, go back, step, clamp.
+    fn iterate(
+        &mut self,
+        models: &Models,
+        eyes: &[Eye],
+        mut now: Now,
+        clock: &mut dyn FnMut(Stage),
+    ) {
         let z = self.z.detach().set_requires_grad(true);
         let raw = models.generator.decode(&models.generator.quantize(&z));
         let image = raw.detach().clamp(0.0, 1.0).set_requires_grad(true);
         clock(Stage::Synthesise);
 
-        let keys: Vec<_> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
-        let prompts = self.look(models, eyes, &image, &keys, clock);
+        let prompts = self.look(models, eyes, &image, &mut now.draws, clock);
         let gradient = masked_gradient(&raw, &image.grad(), 0.0, 1.0);
         (raw * gradient).sum(Kind::Float).backward();
         clock(Stage::SynthesiseBack);
 
         let init = self.init_weight.as_ref().map(|weight| {
-            let term = init_term(self.init_form, &z, &self.start, iteration) * weight;
+            let term = init_term(self.init_form, &z, &self.start, &now.fading) * weight;
             term.sum(Kind::Float).backward();
             term.detach()
         });
         let gradient = z.grad();
-        self.update(models, &gradient);
+        self.update(models, &now.rates, &gradient);
         clock(Stage::Update);
         self.last = Some(Last { init, prompts, gradient });
-        Ok(())
+    }
+
+    /// The cutouts of the next eye.
+    fn cut(&self, number: usize, eye: &Eye, image: &Tensor, draws: &mut Draws) -> Pieces {
+        match (draws, &self.ahead) {
+            (Draws::Numbers(numbers, iteration), Some(ahead)) => {
+                eye.pieces(ahead.cuts(number).cut(image, numbers, iteration))
+            }
+            (Draws::Keys(keys), _) => eye.cut(image, keys),
+            (Draws::Numbers(..), None) => eye.cut(image, &[]),
+        }
     }
 
     /// Leaves the perceptors' gradient on the image and returns the losses.
@@ -142,12 +260,12 @@ impl Group {
         models: &Models,
         eyes: &[Eye],
         image: &Tensor,
-        keys: &[Key],
+        draws: &mut Draws,
         clock: &mut dyn FnMut(Stage),
     ) -> Vec<Tensor> {
         let mut losses: Vec<_> = self.targets.iter().map(|_| Tensor::new()).collect();
-        for eye in eyes {
-            let cut = eye.cut(image, keys);
+        for (number, eye) in eyes.iter().enumerate() {
+            let cut = self.cut(number, eye, image, draws);
             clock(Stage::Cut);
             for view in eye.views() {
                 let features = eye.look(models, view, &cut);
@@ -164,16 +282,16 @@ impl Group {
     }
 
     /// Steps against the gradient and clamps to the codebook's range.
-    fn update(&mut self, models: &Models, gradient: &Tensor) {
+    fn update(&mut self, models: &Models, rates: &Rates<Number>, gradient: &Tensor) {
         let (low, high) = models.generator.bounds();
         match &self.mask {
             None => {
-                self.optimizer.step(&mut self.z, gradient);
+                self.optimizer.step_at(rates, &mut self.z, gradient);
                 self.z = self.z.maximum(low).minimum(high);
             }
             Some(mask) => {
                 let before = self.z.copy();
-                self.optimizer.step(&mut self.z, &(gradient * mask));
+                self.optimizer.step_at(rates, &mut self.z, &(gradient * mask));
                 // Optimisers may move what has no gradient (weight decay); interpolating is
                 // exact at both ends.
                 self.z = before.lerp_tensor(&self.z.maximum(low).minimum(high), mask);
@@ -181,11 +299,11 @@ impl Group {
         }
     }
 
-    /// Makes the targets that this iteration steers towards, if the last one's are others.
-    fn enter_phases(&mut self, models: &Models, iteration: u32) -> Result<()> {
+    /// Makes the targets that this iteration steers towards, if the last one's are others; says so.
+    fn enter_phases(&mut self, models: &Models, iteration: u32) -> Result<bool> {
         let phases: Vec<_> = self.scripts.iter().map(|script| script.phase(iteration)).collect();
         if phases == self.phases {
-            return Ok(());
+            return Ok(false);
         }
         self.targets.clear();
         for perceptor in 0..models.perceptors.len() {
@@ -195,7 +313,7 @@ impl Group {
             self.targets.push(Targets::new(&targets)?);
         }
         self.phases = phases;
-        Ok(())
+        Ok(true)
     }
 
     pub fn images(&self, models: &Models) -> Tensor {

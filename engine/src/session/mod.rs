@@ -1,15 +1,20 @@
 //! One optimisation: from starting latents to finished pictures.
 
+mod ahead;
+mod graph;
 mod group;
+mod options;
+#[cfg(test)]
+mod repeated;
 mod saved;
 mod score;
 
 use image::RgbImage;
-use tch::Tensor;
+use tch::{Device, Tensor};
 use vqfarm_core::render::RenderSettings;
 
 use crate::cutouts::Cutter;
-use crate::device;
+use crate::device::{self, Lanes};
 use crate::error::{EngineError, Result};
 use crate::guard::guard;
 use crate::image_io;
@@ -17,7 +22,9 @@ use crate::models::Models;
 use crate::perception::{Eye, MakeCut};
 use crate::picture::{Momentum, Picture};
 
+use graph::{CudaRecorder, Repeater, World};
 use group::Group;
+pub use options::{Graphs, Options};
 pub use saved::SavedPicture;
 
 /// Pictures that are optimised together. They share the settings that
@@ -35,6 +42,7 @@ pub struct Session<'m> {
     iteration: u32,
     warnings: Vec<String>,
     clock: Option<Clock>,
+    repeater: Option<Repeater>,
 }
 
 /// Called at the end of each stage of each iteration, for measuring. On a GPU the work of a
@@ -85,8 +93,9 @@ impl<'m> Session<'m> {
     pub fn new(models: &'m Models, pictures: &[Picture]) -> Result<Self> {
         let settings = pictures.first().map(|picture| picture.settings.cutouts.clone());
         let settings = settings.unwrap_or_default();
+        let composed = models.options.composed.unwrap_or(models.device().is_cuda());
         Self::with_cutouts(models, pictures, &|resolution| {
-            Ok(Box::new(Cutter::new(&settings, resolution)?))
+            Ok(Box::new(Cutter::new(&settings, resolution)?.composed(composed)))
         })
     }
 
@@ -116,14 +125,35 @@ impl<'m> Session<'m> {
         device::set_threads(models.device(), pixels(size));
 
         let eyes = Eye::of(models, cutter)?;
-        let together = if models.device().is_cuda() { pictures.len() } else { 1 };
+        let together = match models.device() {
+            Device::Cuda(_) if models.options.halves => pictures.len().div_ceil(2),
+            Device::Cuda(_) => pictures.len(),
+            _ => 1,
+        };
         let groups = pictures
             .chunks(together)
             .map(|pictures| Group::new(models, &eyes, &settings, pictures, size))
             .collect::<Result<Vec<_>>>()?;
         let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
         warnings.dedup();
-        Ok(Self { models, settings, eyes, groups, size, iteration: 0, warnings, clock: None })
+        let graphs = models.options.graphs == Graphs::Auto && device::is_built_in();
+        let repeater = match models.device() {
+            Device::Cuda(device) if graphs && groups.iter().all(Group::is_ahead) => {
+                Some(Repeater::new(Box::new(CudaRecorder { device })))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            models,
+            settings,
+            eyes,
+            groups,
+            size,
+            iteration: 0,
+            warnings,
+            clock: None,
+            repeater,
+        })
     }
 
     /// One iteration of every picture; none when all are done.
@@ -135,16 +165,49 @@ impl<'m> Session<'m> {
             return Ok(());
         }
         device::set_threads(self.models.device(), pixels(self.size));
-        let mut silent = |_: Stage| ();
-        let clock: &mut dyn FnMut(Stage) = match &mut self.clock {
-            Some(clock) => clock,
-            None => &mut silent,
-        };
-        for group in &mut self.groups {
-            let iteration = self.iteration;
-            guard(|| group.step(self.models, &self.eyes, iteration, clock)).and_then(|r| r)?;
-        }
+        match (&mut self.clock, &mut self.repeater) {
+            // The stages of what is repeated as a whole cannot be told apart.
+            (Some(clock), _) => {
+                Self::step_groups(self.models, &self.eyes, &mut self.groups, self.iteration, clock)
+            }
+            (None, None) => {
+                let silent = &mut |_: Stage| ();
+                Self::step_groups(self.models, &self.eyes, &mut self.groups, self.iteration, silent)
+            }
+            (None, Some(_)) => self.repeat(),
+        }?;
         self.iteration += 1;
+        Ok(())
+    }
+
+    fn step_groups(
+        models: &Models,
+        eyes: &[Eye],
+        groups: &mut [Group],
+        iteration: u32,
+        clock: &mut dyn FnMut(Stage),
+    ) -> Result<()> {
+        for group in groups {
+            guard(|| group.step(models, eyes, iteration, clock)).and_then(|result| result)?;
+        }
+        Ok(())
+    }
+
+    /// One iteration of all groups, as a recording where there is one.
+    fn repeat(&mut self) -> Result<()> {
+        let mut entered = false;
+        for group in &mut self.groups {
+            entered |= group.prepare(self.models, self.iteration)?;
+        }
+        let mut world = Groups { models: self.models, eyes: &self.eyes, groups: &mut self.groups };
+        if let Some(repeater) = &mut self.repeater {
+            if entered {
+                repeater.forget();
+            }
+            let left = self.settings.iterations - self.iteration;
+            self.warnings.extend(repeater.step(&mut world, left)?);
+        }
+        self.groups.iter_mut().for_each(Group::count);
         Ok(())
     }
 
@@ -163,7 +226,7 @@ impl<'m> Session<'m> {
         self.size
     }
 
-    /// What a user should know: texts that were cut off.
+    /// What a user should know: texts that were cut off, a GPU that cannot repeat iterations by itself.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -267,12 +330,45 @@ impl<'m> Session<'m> {
             rest = others;
         }
         self.iteration = iteration;
+        if let Some(repeater) = &mut self.repeater {
+            repeater.forget();
+        }
         Ok(())
     }
 
     /// Measures the stages of every iteration from now on.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = Some(clock);
+    }
+}
+
+/// Groups that have been prepared for an iteration, side by side on the device if there are
+/// several.
+struct Groups<'a> {
+    models: &'a Models,
+    eyes: &'a [Eye],
+    groups: &'a mut [Group],
+}
+
+impl World for Groups<'_> {
+    fn step(&mut self) -> Result<()> {
+        let lanes = match self.models.device() {
+            Device::Cuda(device) if self.groups.len() > 1 => {
+                Some(Lanes::fork(device, self.groups.len()).map_err(EngineError::Failed)?)
+            }
+            _ => None,
+        };
+        for (lane, group) in self.groups.iter_mut().enumerate() {
+            if let Some(lanes) = &lanes {
+                lanes.take(lane).map_err(EngineError::Failed)?;
+            }
+            guard(|| group.step_ahead(self.models, self.eyes, &mut |_| ()))?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<Tensor> {
+        self.groups.iter().flat_map(Group::state).collect()
     }
 }
 

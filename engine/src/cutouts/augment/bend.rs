@@ -20,19 +20,29 @@ fn axis(size: i64, kind: Kind, device: Device) -> Tensor {
 /// kornia's `elastic_transform2d` with its defaults: every pixel is displaced by `noise`
 /// [N, 2, S, S] (x, then y; in [−1, 1]) after a Gaussian of σ 32 over 63 pixels.
 pub fn elastic(x: &Tensor, noise: &Tensor, aligned: bool) -> Tensor {
-    let size = x.size()[3];
-    let blur = gaussian(size, x.device());
+    let blur = gaussian(x.size()[3], x.device());
     // One cutout at a time: the products then never depend on how many there are.
     let smooth: Vec<Tensor> =
         (0..noise.size()[0]).map(|i| blur.matmul(&noise.get(i)).matmul(&blur)).collect();
-    let displacement = Tensor::stack(&smooth, 0).permute([0, 2, 3, 1]);
+    displaced(x, &Tensor::stack(&smooth, 0), aligned)
+}
+
+/// As [`elastic`], all at once and with the `blur` of [`gaussian`].
+pub fn elastic_at(x: &Tensor, noise: &Tensor, blur: &Tensor, aligned: bool) -> Tensor {
+    displaced(x, &blur.matmul(noise).matmul(blur), aligned)
+}
+
+/// Looks aside by [N, 2, S, S], normalised.
+fn displaced(x: &Tensor, by: &Tensor, aligned: bool) -> Tensor {
+    let size = x.size()[3];
+    let displacement = by.permute([0, 2, 3, 1]);
     let axis = axis(size, Kind::Float, x.device());
     let (u, v) = (axis.view([1, size]), axis.view([size, 1]));
     let still = Tensor::stack(&[u.expand([size, size], false), v.expand([size, size], false)], -1);
     sample(x, &(still + displacement).clamp(-1.0, 1.0), aligned)
 }
 
-/// Displacements for `elastic`, uniform in [−1, 1), each cutout's from its own stream.
+/// Displacements for [`elastic`], uniform in [−1, 1), each cutout's from its own stream.
 pub fn elastic_noise(like: &Tensor, streams: &mut [Stream]) -> Tensor {
     let size = like.size()[3];
     let numbers: Vec<f32> = streams
@@ -43,7 +53,7 @@ pub fn elastic_noise(like: &Tensor, streams: &mut [Stream]) -> Tensor {
 }
 
 /// The blur along one side as a symmetric matrix; what lies outside counts as zero.
-fn gaussian(size: i64, device: Device) -> Tensor {
+pub fn gaussian(size: i64, device: Device) -> Tensor {
     const REACH: i64 = 31;
     const SIGMA: f64 = 32.0;
     let weight = |d: i64| (-(d * d) as f64 / (2.0 * SIGMA * SIGMA)).exp();
@@ -116,21 +126,16 @@ impl ThinPlate {
         Some(Self { centres: centres.to_vec(), weights: solve(rows, wanted)? })
     }
 
-    /// Normalised places [S, S, 2]. Computed in double precision: the spline sums large terms.
-    fn grid(&self, size: i64, device: Device) -> Tensor {
-        let axis = axis(size, Kind::Double, device);
-        let (u, v) = (axis.view([1, size]), axis.view([size, 1]));
-        let flat = &self.weights[self.centres.len()..];
-        let mut places = [0, 1].map(|side| flat[0][side] + flat[1][side] * &u + flat[2][side] * &v);
-        for (centre, weight) in self.centres.iter().zip(&self.weights) {
-            let square = (&u - centre[0]).square() + (&v - centre[1]).square();
-            let bend = 0.5 * &square * (&square + 1e-8).log();
-            for (place, weight) in places.iter_mut().zip(weight) {
-                *place += *weight * &bend;
-            }
-        }
-        Tensor::stack(&places, -1).to_kind(Kind::Float)
+    /// Five centres, then eight weights, x and y of each; all that [`thin_plate_at`] needs.
+    pub fn numbers(&self) -> [f64; Self::NUMBERS] {
+        let (bends, flat) = self.weights.split_at(self.centres.len());
+        let pad = |n: usize| std::iter::repeat_n([0.0; 2], n);
+        let five = |points: &[[f64; 2]]| pad(5 - points.len()).chain(points.to_vec());
+        let mut numbers = five(&self.centres).chain(five(bends)).chain(flat.to_vec()).flatten();
+        std::array::from_fn(|_| numbers.next().unwrap_or_default())
     }
+
+    pub const NUMBERS: usize = 2 * (5 + 8);
 }
 
 fn moved(points: &[[f64; 2]; 5], stream: &mut Stream, scale: f64) -> [[f64; 2]; 5] {
@@ -139,7 +144,28 @@ fn moved(points: &[[f64; 2]; 5], stream: &mut Stream, scale: f64) -> [[f64; 2]; 
 
 /// Bends each cutout by its own spline.
 pub fn thin_plate(x: &Tensor, splines: &[ThinPlate], aligned: bool) -> Tensor {
+    let numbers: Vec<f64> = splines.iter().flat_map(ThinPlate::numbers).collect();
+    let numbers = Tensor::from_slice(&numbers).to_device(x.device());
+    thin_plate_at(x, &numbers.view([-1, ThinPlate::NUMBERS as i64]), aligned)
+}
+
+/// As [`thin_plate`], by [`ThinPlate::numbers`] on the device, float64 [N, 26]: in double
+/// precision, as the spline sums large terms.
+pub fn thin_plate_at(x: &Tensor, numbers: &Tensor, aligned: bool) -> Tensor {
     let size = x.size()[3];
-    let grids: Vec<Tensor> = splines.iter().map(|s| s.grid(size, x.device())).collect();
-    sample(x, &Tensor::stack(&grids, 0), aligned)
+    let axis = axis(size, Kind::Double, x.device());
+    let (u, v) = (axis.view([1, 1, size]), axis.view([1, size, 1]));
+    let number = |i: i64| numbers.select(1, i).view([-1, 1, 1]);
+    let [constant, along_x, along_y] = [20, 22, 24];
+    let mut places = [0, 1].map(|side| {
+        number(constant + side) + number(along_x + side) * &u + number(along_y + side) * &v
+    });
+    for k in 0..5 {
+        let square = (&u - number(2 * k)).square() + (&v - number(2 * k + 1)).square();
+        let bend = 0.5 * &square * (&square + 1e-8).log();
+        for (side, place) in (0..).zip(&mut places) {
+            *place += number(10 + 2 * k + side) * &bend;
+        }
+    }
+    sample(x, &Tensor::stack(&places, -1).to_kind(Kind::Float), aligned)
 }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use vqfarm_core::rng::Stream;
 
 fn by_image(parameter: &Tensor) -> Tensor {
@@ -83,7 +83,7 @@ impl Hsv {
         let part = sixths.remainder(6.0) - &sector;
         // Over a turn each channel falls from the value for one sixth, stays low for two,
         // rises for one and stays high for two; the channels lie two sixths apart.
-        let phase = Tensor::from_slice(&[5f32, 3.0, 1.0]).to_device(part.device());
+        let phase = Tensor::arange(3, (Kind::Float, part.device())) * -2.0 + 5.0;
         let sector = (sector + phase.view([1, 3, 1, 1])).remainder(6.0);
         let fall = (&sector + &part).minimum(&((4.0 - sector) - part)).clamp(0.0, 1.0);
         &self.value * (1.0 - fall * &self.saturation)
@@ -108,10 +108,9 @@ pub fn jitter_in_kornia(
     let gain = parameter(1.0, range[1]);
     let saturated = parameter(1.0, range[2]);
     let turned = parameter(0.0, range[3] * 2.0 * PI);
-    let mut left: Vec<usize> = (0..4).collect();
     let mut x = x.shallow_clone();
-    while !left.is_empty() {
-        x = match left.swap_remove(shared.below(left.len() as u32) as usize) {
+    for change in super::jitter::order(shared) {
+        x = match change {
             0 => brightness(&x, &added),
             1 => contrast(&x, &gain),
             2 => saturation(&x, &saturated),
@@ -145,6 +144,14 @@ impl Jitter {
         }
     }
 
+    pub const NONE: Self = Self { brightness: 1.0, contrast: 1.0, saturation: 1.0, hue: 0.0 };
+
+    /// The matrix of the whole, row by row, then what is added.
+    pub fn numbers(&self) -> [f32; 10] {
+        let (matrix, offset) = self.matrix();
+        std::array::from_fn(|i| if i < 9 { matrix[i / 3][i % 3] as f32 } else { offset as f32 })
+    }
+
     /// The whole jitter as y = M·x + b: brightness scales, contrast stretches about mid-grey,
     /// saturation about the luma, hue turns about the grey axis. Nothing is clamped, so no
     /// gradient is lost.
@@ -173,14 +180,13 @@ impl Jitter {
 
 /// Jitters each cutout by its own factors: one product a cutout.
 pub fn jitter(x: &Tensor, jitters: &[Jitter]) -> Tensor {
-    let (mut matrices, mut offsets) = (Vec::new(), Vec::new());
-    for jitter in jitters {
-        let (matrix, offset) = jitter.matrix();
-        matrices.extend(matrix.into_iter().flatten().map(|v| v as f32));
-        offsets.push(offset as f32);
-    }
-    let matrices = Tensor::from_slice(&matrices).to_device(x.device()).view([-1, 3, 3]);
-    let offsets = Tensor::from_slice(&offsets).to_device(x.device()).view([-1, 1, 1]);
-    let mixed = matrices.bmm(&x.flatten(2, 3)) + offsets;
+    let numbers: Vec<f32> = jitters.iter().flat_map(Jitter::numbers).collect();
+    jitter_at(x, &Tensor::from_slice(&numbers).to_device(x.device()).view([-1, 10]))
+}
+
+/// As [`jitter`], by [`Jitter::numbers`] on the device, float32 [N, 10].
+pub fn jitter_at(x: &Tensor, numbers: &Tensor) -> Tensor {
+    let matrices = numbers.narrow(1, 0, 9).reshape([-1, 3, 3]);
+    let mixed = matrices.bmm(&x.flatten(2, 3)) + numbers.narrow(1, 9, 1).unsqueeze(2);
     mixed.view_as(x)
 }

@@ -55,6 +55,16 @@ impl Map {
         }))
     }
 
+    /// Row by row about the centre of the square of `size` pixels, where numbers are smaller and
+    /// float32 steps finer, over the last entry.
+    pub fn numbers(&self, size: i64) -> [f32; 9] {
+        let centre = (size - 1) as f64 / 2.0;
+        let to_corner = Map([[1.0, 0.0, centre], [0.0, 1.0, centre], [0.0, 0.0, 1.0]]);
+        let to_centre = Map([[1.0, 0.0, -centre], [0.0, 1.0, -centre], [0.0, 0.0, 1.0]]);
+        let m = to_corner.then(self).then(&to_centre).0;
+        std::array::from_fn(|i| (m[i / 3][i % 3] / m[2][2]) as f32)
+    }
+
     fn scale_about_centre(factor: f64, size: i64) -> Map {
         let centre = (size - 1) as f64 / 2.0;
         let shift = centre * (1.0 - factor);
@@ -128,45 +138,96 @@ impl Map {
 
 /// Samples square cutouts [N, C, S, S] through one map each.
 pub fn sample(x: &Tensor, maps: &[Map], edge: Edge) -> Tensor {
+    sample_at(x, &numbers(x, maps), projective(maps), edge)
+}
+
+/// As [`sample`], by [`Map::numbers`] on the device, float32 [N, 9]. Affine maps may be said to be
+/// so, which saves a division.
+pub fn sample_at(x: &Tensor, numbers: &Tensor, projective: bool, edge: Edge) -> Tensor {
     let size = x.size()[3];
-    let places = Places::of(x, maps);
     let padding = match edge {
         Edge::Zeros => 0,
         Edge::Border => 1,
         Edge::Reflect => 2,
     };
+    let places = Places::at(numbers, projective, size);
     x.grid_sampler_2d(&places.grid(size), BILINEAR, padding, true)
 }
 
-/// Samples through several moves a cutout at once: `steps[k][n]` is the k-th map of cutout n
-/// (None where that step passes it by) and `edges[k]`, zeros or border, what lies beyond the
-/// edge in that step.
-///
-/// Interpolates once where one step after another would blur each time.
-pub fn sample_composed(x: &Tensor, steps: &[Vec<Option<Map>>], edges: &[Edge]) -> Tensor {
-    let size = x.size()[3];
-    // The last step's map acts first on an output pixel.
-    let mut maps = vec![Map::IDENTITY; x.size()[0] as usize];
-    let mut cover: Option<Tensor> = None;
-    for (step, edge) in steps.iter().zip(edges).rev() {
-        for (map, step) in maps.iter_mut().zip(step) {
-            *map = step.map_or(*map, |step| map.then(&step));
+/// Several moves of one cutout as one.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    whole: Map,
+    /// For each step with black beyond its edge, from the last to the first, where it looks; None
+    /// where it passes this cutout by.
+    covers: Vec<Option<Map>>,
+}
+
+impl Composed {
+    /// `steps[k]` is the k-th map (None where that step passes this cutout by) and `edges[k]`,
+    /// zeros or border, what lies beyond the edge in that step.
+    pub fn new(steps: &[Option<Map>], edges: &[Edge]) -> Self {
+        // The last step's map acts first on an output pixel.
+        let mut whole = Map::IDENTITY;
+        let mut covers = Vec::new();
+        for (step, edge) in steps.iter().zip(edges).rev() {
+            whole = step.map_or(whole, |step| whole.then(&step));
+            if *edge == Edge::Zeros {
+                covers.push(step.map(|_| whole));
+            }
         }
-        if *edge == Edge::Zeros {
-            let passed: Vec<bool> = step.iter().map(Option::is_none).collect();
-            let passed = Tensor::from_slice(&passed).to_device(x.device()).view([-1, 1, 1, 1]);
-            let inside = Places::of(x, &maps).cover(size).masked_fill(&passed, 1.0);
-            cover = Some(match cover {
-                Some(cover) => cover * inside,
-                None => inside,
-            });
-        }
+        Self { whole, covers }
     }
-    let sampled = x.grid_sampler_2d(&Places::of(x, &maps).grid(size), BILINEAR, 1, true);
-    match cover {
+
+    /// The whole map's [`Map::numbers`], then those of each cover with a 1 where the step passes
+    /// the cutout by.
+    pub fn numbers(&self, size: i64) -> impl Iterator<Item = f32> {
+        let covers = self.covers.iter().flat_map(move |cover| {
+            let numbers = cover.unwrap_or(Map::IDENTITY).numbers(size);
+            numbers.into_iter().chain([if cover.is_none() { 1.0 } else { 0.0 }])
+        });
+        self.whole.numbers(size).into_iter().chain(covers)
+    }
+
+    /// How many [`Composed::numbers`] a run of moves with these edges has.
+    pub fn width(edges: impl Iterator<Item = Edge>) -> usize {
+        9 + 10 * edges.filter(|edge| *edge == Edge::Zeros).count()
+    }
+}
+
+/// Samples through several moves a cutout at once. Interpolates once where one step after another
+/// would blur each time.
+pub fn sample_composed(x: &Tensor, moves: &[Composed]) -> Tensor {
+    let size = x.size()[3];
+    let numbers: Vec<f32> = moves.iter().flat_map(|composed| composed.numbers(size)).collect();
+    let numbers = Tensor::from_slice(&numbers).to_device(x.device());
+    sample_composed_at(x, &numbers.view([moves.len() as i64, -1]))
+}
+
+/// As [`sample_composed`], by [`Composed::numbers`] on the device, float32 [N, width].
+pub fn sample_composed_at(x: &Tensor, numbers: &Tensor) -> Tensor {
+    let size = x.size()[3];
+    let map = |at: i64| Places::at(&numbers.narrow(1, at, 9), true, size);
+    let sampled = x.grid_sampler_2d(&map(0).grid(size), BILINEAR, 1, true);
+    let covers = (9..numbers.size()[1]).step_by(10).map(|at| {
+        let passed = numbers.select(1, at + 9).view([-1, 1, 1, 1]);
+        map(at).cover(size).maximum(&passed)
+    });
+    match covers.reduce(|cover, inside| cover * inside) {
         Some(cover) => sampled * cover,
         None => sampled,
     }
+}
+
+fn projective(maps: &[Map]) -> bool {
+    maps.iter().any(|m| m.0[2] != [0.0, 0.0, 1.0])
+}
+
+/// [`Map::numbers`] of maps for square cutouts like these, [N, 9].
+fn numbers(like: &Tensor, maps: &[Map]) -> Tensor {
+    let size = like.size()[3];
+    let numbers: Vec<f32> = maps.iter().flat_map(|map| map.numbers(size)).collect();
+    Tensor::from_slice(&numbers).to_device(like.device()).view([-1, 9])
 }
 
 /// libtorch's number for the interpolation.
@@ -179,26 +240,15 @@ struct Places {
 }
 
 impl Places {
-    fn of(like: &Tensor, maps: &[Map]) -> Self {
-        let size = like.size()[3];
+    /// By [`Map::numbers`], float32 [N, 9].
+    fn at(numbers: &Tensor, projective: bool, size: i64) -> Self {
         let centre = (size - 1) as f64 / 2.0;
-        // Coordinates about the centre: smaller numbers, finer float32 steps.
-        let to_corner = Map([[1.0, 0.0, centre], [0.0, 1.0, centre], [0.0, 0.0, 1.0]]);
-        let to_centre = Map([[1.0, 0.0, -centre], [0.0, 1.0, -centre], [0.0, 0.0, 1.0]]);
-        let flat: Vec<f32> = maps
-            .iter()
-            .flat_map(|map| {
-                let m = to_corner.then(map).then(&to_centre).0;
-                let unit = m[2][2];
-                m.into_iter().flatten().map(move |v| (v / unit) as f32)
-            })
-            .collect();
-        let flat = Tensor::from_slice(&flat).to_device(like.device()).view([-1, 9, 1, 1]);
-        let entry = |i: i64| flat.select(1, i);
-        let axis = Tensor::arange(size, (Kind::Float, like.device())) - centre;
+        let numbers = numbers.reshape([-1, 9, 1, 1]);
+        let entry = |i: i64| numbers.select(1, i);
+        let axis = Tensor::arange(size, (Kind::Float, numbers.device())) - centre;
         let (u, v) = (axis.view([1, 1, size]), axis.view([1, size, 1]));
         let row = |i: i64| entry(i) * &u + entry(i + 1) * &v + entry(i + 2);
-        if maps.iter().all(|m| m.0[2] == [0.0, 0.0, 1.0]) {
+        if !projective {
             return Self { x: row(0), y: row(3) };
         }
         let depth = row(6);

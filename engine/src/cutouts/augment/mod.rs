@@ -4,9 +4,11 @@
 //! changes only those it falls on. `original` style repeats kornia 0.5.4, as the originals
 //! used it, with its quirks; `modern` does what the names say.
 
+mod ahead;
 pub mod bend;
 pub mod colour;
 pub mod geometry;
+mod jitter;
 mod linear;
 mod moves;
 pub mod pixels;
@@ -22,6 +24,8 @@ use moves::Move;
 use pixels::Rectangle;
 
 use super::normals::normals;
+
+pub(super) use ahead::Constants;
 
 /// A cutout method's list of augmentations, ready to be applied.
 pub(super) struct Augmentations {
@@ -93,8 +97,8 @@ impl Augmentations {
     }
 
     /// Whether consecutive moves are sampled at once.
-    pub fn compose(&mut self, composed: bool) {
-        self.composed = composed;
+    pub fn composed(self, composed: bool) -> Self {
+        Self { composed, ..self }
     }
 
     /// Applies the list to [B·count, 3, S, S], the cutouts of image b being drawn from `keys[b]`.

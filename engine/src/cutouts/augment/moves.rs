@@ -3,7 +3,7 @@
 use tch::Tensor;
 use vqfarm_core::rng::{Key, Stream};
 
-use super::geometry::{Affine, Edge, Map, sample_composed};
+use super::geometry::{Affine, Composed, Edge, Map, sample_composed};
 use super::{Change, Step, on_some};
 
 /// A kind of move and its ranges.
@@ -23,6 +23,11 @@ pub(super) enum Move {
 }
 
 impl Move {
+    /// Whether straight lines that are parallel may cease to be so.
+    pub fn is_projective(&self) -> bool {
+        matches!(self, Move::Perspective { .. })
+    }
+
     /// Where the pixels of a square cutout of `size` look.
     pub fn draw(&self, stream: &mut Stream, size: i64) -> Map {
         let far = (size - 1) as f64;
@@ -90,24 +95,46 @@ pub(super) fn run(steps: &[Step]) -> usize {
         .count()
 }
 
+/// The moves of a run as one for each cutout; None where no step falls on it.
+pub(super) fn compose(
+    steps: &[Step],
+    cutouts: i64,
+    size: i64,
+    keys: &[Key],
+) -> Vec<Option<Composed>> {
+    let mut maps = vec![Vec::with_capacity(steps.len()); cutouts as usize];
+    for step in steps {
+        let mut drawn = step.drawn(cutouts, keys).into_iter().peekable();
+        for (cutout, maps) in (0..).zip(&mut maps) {
+            let falls = drawn.next_if(|drawn| drawn.index == cutout);
+            maps.push(match (&step.change, falls) {
+                (Change::Move(kind, _), Some(mut drawn)) => Some(kind.draw(&mut drawn.own, size)),
+                _ => None,
+            });
+        }
+    }
+    let edges: Vec<Edge> = edges(steps).collect();
+    let moved = |maps: &Vec<Option<Map>>| maps.iter().any(Option::is_some);
+    maps.iter().map(|maps| moved(maps).then(|| Composed::new(maps, &edges))).collect()
+}
+
+/// What lies beyond the edge in each move of a run.
+pub(super) fn edges(steps: &[Step]) -> impl Iterator<Item = Edge> {
+    steps.iter().filter_map(|step| match step.change {
+        Change::Move(_, edge) => Some(edge),
+        _ => None,
+    })
+}
+
 /// Makes several moves with one sampling.
 pub(super) fn apply_composed(steps: &[Step], batch: Tensor, keys: &[Key]) -> Tensor {
     let shape = batch.size();
-    let mut maps = Vec::new();
-    let mut edges = Vec::new();
-    for step in steps {
-        if let Change::Move(kind, edge) = &step.change {
-            let mut of_step = vec![None; shape[0] as usize];
-            for mut drawn in step.drawn(shape[0], keys) {
-                of_step[drawn.index as usize] = Some(kind.draw(&mut drawn.own, shape[3]));
-            }
-            maps.push(of_step);
-            edges.push(*edge);
+    let (mut indices, mut moves) = (Vec::new(), Vec::new());
+    for (cutout, composed) in (0..).zip(compose(steps, shape[0], shape[3], keys)) {
+        if let Some(composed) = composed {
+            indices.push(cutout);
+            moves.push(composed);
         }
     }
-    let moved = |i: &i64| maps.iter().any(|of_step| of_step[*i as usize].is_some());
-    let indices: Vec<i64> = (0..shape[0]).filter(moved).collect();
-    let maps: Vec<Vec<Option<Map>>> =
-        maps.iter().map(|of_step| indices.iter().map(|&i| of_step[i as usize]).collect()).collect();
-    on_some(batch, &indices, |x| sample_composed(x, &maps, &edges))
+    on_some(batch, &indices, |x| sample_composed(x, &moves))
 }

@@ -39,17 +39,19 @@ impl Rectangle {
 
 /// Blackens one rectangle in each cutout.
 pub fn erase(x: &Tensor, rectangles: &[Rectangle]) -> Tensor {
+    let numbers: Vec<i64> = rectangles.iter().flat_map(|r| [r.x, r.y, r.width, r.height]).collect();
+    erase_at(x, &Tensor::from_slice(&numbers).to_device(x.device()).view([-1, 4]))
+}
+
+/// As [`erase`], by x, y, width and height on the device, int64 [N, 4].
+pub fn erase_at(x: &Tensor, rectangles: &Tensor) -> Tensor {
     let size = x.size();
-    let column = |of: fn(&Rectangle) -> i64| {
-        let values: Vec<i64> = rectangles.iter().map(of).collect();
-        Tensor::from_slice(&values).to_device(x.device()).view([-1, 1])
-    };
-    let within = |n: i64, start: Tensor, length: Tensor| {
+    let within = |n: i64, side: i64| {
         let at = Tensor::arange(n, (Kind::Int64, x.device())).unsqueeze(0);
-        at.ge_tensor(&start).logical_and(&at.lt_tensor(&(start + length)))
+        let (start, length) = (rectangles.narrow(1, side, 1), rectangles.narrow(1, side + 2, 1));
+        at.ge_tensor(&start).logical_and(&at.lt_tensor(&(&start + length)))
     };
-    let columns = within(size[3], column(|r| r.x), column(|r| r.width));
-    let rows = within(size[2], column(|r| r.y), column(|r| r.height));
+    let (columns, rows) = (within(size[3], 0), within(size[2], 1));
     let inside = rows.unsqueeze(2).logical_and(&columns.unsqueeze(1));
     x.masked_fill(&inside.unsqueeze(1), 0.0)
 }

@@ -1,0 +1,157 @@
+//! Times whole iterations with each of the switches of a session's loop, on made-up weights of the
+//! published sizes: the f16 VQGAN with 16,384 rows and ViT-B/32.
+//!
+//!     cargo run --release -p vqfarm-engine --example gpu_loop -- DEVICE PRECISION SIZE BATCH [ITERATIONS]
+//!     … -- cuda bf16 256 16
+//!
+//! One line of JSON a set of switches: iterations a second of the batch, milliseconds an iteration,
+//! TFLOP/s by `vqfarm_engine::flops`, how far the latents are from those of the first set after as
+//! many iterations, and the session's warnings.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+use vqfarm_core::render::RenderSettings;
+use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights};
+use vqfarm_engine::session::Options;
+use vqfarm_engine::{Models, Picture, Session, device, flops};
+use vqfarm_weights::clip::{Activation, ClipConfig, VisionLayers};
+use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
+
+/// With the layout of convolutions and whether cuDNN tries all its ways of each. The first is what
+/// the others are compared with.
+const SWITCHES: [(&str, Layout, bool); 7] = [
+    ("ahead=off,composed=off,graphs=off", Layout::Planes, false),
+    ("ahead=off,composed=off,graphs=off", Layout::Pixels, false),
+    ("ahead=off,graphs=off", Layout::Pixels, false),
+    ("graphs=off", Layout::Pixels, false),
+    ("", Layout::Pixels, false),
+    ("", Layout::Pixels, true),
+    ("halves=on", Layout::Pixels, false),
+];
+
+/// More than a session makes before it records.
+const WARM_UP: u32 = 6;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [device, precision, size, batch, rest @ ..] = args.as_slice() else {
+        bail!("DEVICE PRECISION SIZE BATCH [ITERATIONS], as in cuda bf16 256 16");
+    };
+    let device = device::choose(device)?;
+    let precision = serde_json::from_value(precision.as_str().into()).context("PRECISION")?;
+    let size: u32 = size.parse().context("SIZE")?;
+    let batch: u64 = batch.parse().context("BATCH")?;
+    let iterations: u32 = rest.first().map_or(Ok(40), |n| n.parse()).context("ITERATIONS")?;
+    let (kind, warning) = device::set_precision(device, precision)?;
+    if let Some(warning) = warning {
+        eprintln!("warning: {warning}");
+    }
+    let settings = RenderSettings {
+        prompt: "a red sun over the sea".into(),
+        size: [size; 2],
+        // Far from the end, where recording would not be worth it.
+        iterations: 10_000,
+        ..RenderSettings::default()
+    };
+    let pictures: Vec<Picture> =
+        (0..batch).map(|seed| Picture::new(RenderSettings { seed, ..settings.clone() })).collect();
+    let each = flops::iteration(&vqgan(), &[clip()], [size; 2], settings.cutouts.count);
+
+    let mut first: Option<Tensor> = None;
+    for (switches, layout, tries) in SWITCHES {
+        tch::Cuda::cudnn_set_benchmark(tries);
+        let options: Options = switches.parse().map_err(anyhow::Error::msg)?;
+        let models = models(device, kind, layout)?.with_options(options);
+        let mut session = Session::new(&models, &pictures)?;
+        for _ in 0..WARM_UP {
+            session.step()?;
+        }
+        synchronise(device);
+        let start = Instant::now();
+        for _ in 0..iterations {
+            session.step()?;
+        }
+        let given = start.elapsed().as_secs_f64();
+        synchronise(device);
+        let seconds = start.elapsed().as_secs_f64() / f64::from(iterations);
+        let latents = session.latents();
+        let first = first.get_or_insert_with(|| latents.copy());
+        println!(
+            "{}",
+            json!({
+                "switches": switches,
+                "layout": format!("{layout:?}").to_lowercase(),
+                "cudnn_tries_all": tries,
+                "size": size,
+                "batch": batch,
+                "precision": precision,
+                "iterations_per_second": 1.0 / seconds,
+                "milliseconds": 1e3 * seconds,
+                "milliseconds_of_the_host": 1e3 * given / f64::from(iterations),
+                "teraflops": each.total() as f64 * batch as f64 / seconds / 1e12,
+                "apart": ((&latents - &*first).norm() / first.norm()).double_value(&[]),
+                "memory": memory(device),
+                "warnings": session.warnings(),
+            })
+        );
+    }
+    Ok(())
+}
+
+/// Peak bytes that tensors held, then counted anew.
+fn memory(device: Device) -> Option<u64> {
+    let Device::Cuda(index) = device else { return None };
+    let peak = device::gpu_memory(index).ok()?.allocated_peak;
+    device::reset_peak(index).ok()?;
+    Some(peak)
+}
+
+fn synchronise(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
+}
+
+fn models(device: Device, kind: Kind, layout: Layout) -> Result<Models> {
+    let random = RandomWeights::new(1, device);
+    let weights = || Weights::random(&random, kind).fast().laid_out(layout);
+    let generator = Box::new(Vqgan::new(&weights(), &vqgan())?);
+    Ok(Models::new(generator, vec![Box::new(Clip::new(&weights(), &clip())?)], device))
+}
+
+fn vqgan() -> VqganConfig {
+    VqganConfig {
+        double_z: false,
+        z_channels: 256,
+        resolution: 256,
+        in_channels: 3,
+        out_ch: 3,
+        ch: 128,
+        ch_mult: vec![1, 1, 2, 2, 4],
+        num_res_blocks: 2,
+        attn_resolutions: vec![16],
+        dropout: 0.0,
+        embed_dim: 256,
+        n_embed: 16_384,
+        quantizer: Quantizer::Vq,
+    }
+}
+
+fn clip() -> ClipConfig {
+    ClipConfig {
+        embed_dim: 512,
+        image_resolution: 224,
+        vision_layers: VisionLayers::Vit(12),
+        vision_width: 768,
+        vision_patch_size: Some(32),
+        context_length: 77,
+        vocab_size: 49_408,
+        transformer_width: 512,
+        transformer_heads: 8,
+        transformer_layers: 12,
+        activation: Activation::QuickGelu,
+    }
+}

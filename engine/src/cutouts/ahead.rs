@@ -1,0 +1,195 @@
+//! Cutouts by draws made ahead: what the host would draw in an iteration is a row of numbers that
+//! lies on the device before, and the operations are the same in every iteration.
+//!
+//! So nothing waits for the host and a CUDA graph can repeat them. The draws are the host's own
+//! ([`super::Cutter::cut`]); only noise, too much to bring over, is drawn on the device, from the
+//! same words.
+
+use tch::{Device, Kind, Tensor};
+use vqfarm_core::render::CutoutMethod;
+use vqfarm_core::rng::{Key, Purpose};
+
+use super::augment::Constants;
+use super::crops::AllBands;
+use super::normals::DeviceKeys;
+use super::{Cutter, drawn};
+
+/// A batch's cutouts, ready to be drawn ahead.
+pub struct CutsAhead {
+    cutter: Cutter,
+    /// One an image, but for the iteration.
+    keys: Vec<Key>,
+    /// Height and width of the images.
+    size: [i64; 2],
+    crops: Option<AllBands>,
+    augmentations: Constants,
+    noise: Option<DeviceKeys>,
+}
+
+/// Numbers of one iteration, taken in the order in which they were drawn.
+pub(crate) struct Numbers {
+    /// float64 [numbers].
+    all: Tensor,
+    taken: i64,
+}
+
+impl Numbers {
+    /// Of a row, float64 [numbers].
+    pub fn of(row: Tensor) -> Self {
+        Self { all: row, taken: 0 }
+    }
+
+    /// The next ones, float64 [rows, width].
+    pub fn next(&mut self, rows: i64, width: i64) -> Tensor {
+        let next = self.all.narrow(0, self.taken, rows * width).view([rows, width]);
+        self.taken += rows * width;
+        next
+    }
+}
+
+impl CutsAhead {
+    pub(super) fn new(cutter: &Cutter, keys: &[Key], size: [i64; 2], device: Device) -> Self {
+        let settings = &cutter.settings;
+        let noise = |key: &Key| {
+            let key = drawn(*key, Purpose::CutoutNoise);
+            (0..settings.count).map(move |i| key.cutout(i))
+        };
+        let noise: Vec<Key> = keys.iter().flat_map(noise).collect();
+        Self {
+            crops: (!cutter.pools()).then(|| AllBands::new(size[1], size[0], cutter.size, device)),
+            augmentations: cutter.augmentations.constants(
+                cutter.size,
+                settings.count,
+                keys,
+                device,
+            ),
+            noise: cutter.adds_noise().then(|| DeviceKeys::new(&noise, device)),
+            cutter: cutter.clone(),
+            keys: keys.to_vec(),
+            size,
+        }
+    }
+
+    /// Everything that is drawn in an iteration; always as many numbers.
+    pub(crate) fn draw(&self, iteration: u32, out: &mut Vec<f64>) {
+        let keys: Vec<Key> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
+        let [height, width] = self.size;
+        if self.crops.is_some() {
+            let shape = [1, 3, height, width];
+            let crops = keys.iter().flat_map(|key| self.cutter.crops(*key, &shape));
+            out.extend(crops.flat_map(|c| [c.size as f64, c.x as f64, c.y as f64]));
+        }
+        self.cutter.augmentations.draw(self.cutouts(), self.cutter.size, &keys, out);
+        if self.noise.is_some() {
+            let streams = self.cutter.noise_streams(&keys);
+            out.extend(streams.into_iter().map(|mut s| self.cutter.noise_strength(&mut s)));
+        }
+    }
+
+    fn cutouts(&self) -> i64 {
+        self.keys.len() as i64 * self.cutter.count()
+    }
+
+    /// What [`Cutter::cut`] makes of images [B, 3, H, W] in an iteration (int64 [1]), whose numbers
+    /// come next.
+    pub(crate) fn cut(&self, images: &Tensor, numbers: &mut Numbers, iteration: &Tensor) -> Tensor {
+        let cutouts = self.cutouts();
+        let whole = match &self.crops {
+            Some(bands) => bands.cut_out(images, &numbers.next(cutouts, 3).to_kind(Kind::Int64)),
+            None => self.cutter.pooled(images),
+        };
+        let (augmentations, constants) = (&self.cutter.augmentations, &self.augmentations);
+        let batch = augmentations.apply_ahead(whole, numbers, constants, iteration);
+        let Some(keys) = &self.noise else { return batch };
+        let strengths = numbers.next(cutouts, 1).to_kind(Kind::Float).view([-1, 1, 1, 1]);
+        let each = batch.size()[1..].iter().product();
+        // One word went into the strength.
+        let noise = keys.normals(iteration, 1, each).view_as(&batch);
+        batch + strengths * noise
+    }
+}
+
+impl Cutter {
+    /// Whether the cutouts show the whole image.
+    fn pools(&self) -> bool {
+        matches!(self.settings.method, CutoutMethod::Latest | CutoutMethod::Updatedpooling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vqfarm_core::render::{AugmentStyle, Augmentation, Cutouts};
+
+    use super::*;
+
+    const SIDE: i64 = 32;
+
+    fn every_setting() -> Vec<Cutouts> {
+        use Augmentation::*;
+        use CutoutMethod::*;
+        let mut settings = Vec::new();
+        for augment in [AugmentStyle::Original, AugmentStyle::Modern] {
+            let base = Cutouts { count: 6, augment, ..Cutouts::default() };
+            let methods = [Latest, Original, Updated, Nrupdated, Updatedpooling];
+            settings.extend(methods.map(|method| Cutouts { method, ..base.clone() }));
+            settings.extend(
+                [Ji, Sh, Gn, Pe, Ro, Af, Et, Ts, Cr, Er, Re]
+                    .map(|one| Cutouts { augmentations: Some(vec![one]), ..base.clone() }),
+            );
+            let many = vec![Re, Ro, Pe, Sh, Ji, Af, Er];
+            settings.push(Cutouts { augmentations: Some(many), ..base });
+        }
+        settings
+    }
+
+    /// Smooth pictures of every colour, [2, 3, 40, 36].
+    fn images() -> Tensor {
+        let axis = |n: i64| Tensor::arange(n, (Kind::Float, Device::Cpu)) / n as f64;
+        let (x, y) = (axis(36).view([1, 36]), axis(40).view([40, 1]));
+        let wave = |f: f64, g: f64| (((&x * f + &y * g) * 6.0).sin() * 0.4 + 0.5).unsqueeze(0);
+        let one = Tensor::cat(&[wave(1.0, 0.3), wave(-0.4, 1.1), wave(0.7, -0.9)], 0);
+        Tensor::stack(&[&one, &(one.flip([1]) * 0.9)], 0)
+    }
+
+    /// Cutouts and the gradient that some cotangent sends back.
+    fn back(cut: impl Fn(&Tensor) -> Tensor) -> [Tensor; 2] {
+        let x = images().set_requires_grad(true);
+        let y = cut(&x);
+        let cotangent = Tensor::linspace(-1.0, 1.0, 997, (Kind::Float, Device::Cpu))
+            .repeat([y.numel() as i64 / 997 + 1])
+            .narrow(0, 0, y.numel() as i64);
+        (&y * cotangent.view_as(&y)).sum(Kind::Float).backward();
+        [y.detach(), x.grad()]
+    }
+
+    fn apart(a: &Tensor, b: &Tensor) -> f64 {
+        ((a - b).norm() / b.norm()).double_value(&[])
+    }
+
+    #[test]
+    fn cutouts_by_draws_made_ahead_are_those_drawn_as_they_are_needed() {
+        let keys = [Key::new(1, Purpose::Init), Key::new(7, Purpose::Init).frame(3)];
+        for composed in [false, true] {
+            for settings in every_setting() {
+                let cutter = Cutter::new(&settings, SIDE).unwrap().composed(composed);
+                let ahead = cutter.ahead(&keys, [40, 36], Device::Cpu);
+                let mut width = None;
+                for iteration in [0, 77, 400_000] {
+                    let mut row = Vec::new();
+                    ahead.draw(iteration, &mut row);
+                    assert_eq!(*width.get_or_insert(row.len()), row.len(), "{settings:?}");
+                    let row = Tensor::from_slice(&row);
+                    let now = Tensor::from_slice(&[i64::from(iteration)]);
+                    let got = back(|x| ahead.cut(x, &mut Numbers::of(row.copy()), &now));
+                    let keys = keys.map(|key| key.iteration(iteration));
+                    let wanted = back(|x| cutter.cut(x, &keys));
+                    let [cutouts, gradient] = [0, 1].map(|i| apart(&got[i], &wanted[i]));
+                    let what = format!("{iteration}, composed {composed}: {settings:?}");
+                    assert!(cutouts < 2e-5, "cutouts {cutouts} at {what}");
+                    // Hue and clamps have corners, where a pixel's gradient may go either way.
+                    assert!(gradient < 1e-2, "gradients {gradient} at {what}");
+                }
+            }
+        }
+    }
+}
