@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::Precision;
 use vqfarm_weights::Model;
 use vqfarm_weights::clip::ClipConfig;
+use vqfarm_weights::memory::Networks;
 use vqfarm_weights::vqgan::VqganConfig;
 
 use crate::device;
@@ -20,7 +21,16 @@ pub struct Models {
     pub generator: Box<dyn Generator>,
     pub perceptors: Vec<Box<dyn Perceptor>>,
     device: Device,
+    sizes: Option<Sizes>,
     texts: RefCell<HashMap<(usize, String), (Tensor, bool)>>,
+}
+
+/// What the memory follows from that networks take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sizes {
+    pub networks: Networks,
+    /// Whether they compute in bf16; in float32 otherwise.
+    pub bf16: bool,
 }
 
 /// Texts whose features are kept; a sweep's next cells mostly say the same again.
@@ -33,7 +43,17 @@ impl Models {
         perceptors: Vec<Box<dyn Perceptor>>,
         device: Device,
     ) -> Self {
-        Self { generator, perceptors, device, texts: RefCell::default() }
+        Self { generator, perceptors, device, sizes: None, texts: RefCell::default() }
+    }
+
+    /// The same, of known sizes.
+    pub fn sized(self, sizes: Sizes) -> Self {
+        Self { sizes: Some(sizes), ..self }
+    }
+
+    /// Known for networks that were built from weights.
+    pub fn sizes(&self) -> Option<&Sizes> {
+        self.sizes.as_ref()
     }
 
     pub fn device(&self) -> Device {
@@ -116,6 +136,11 @@ impl ModelWeights {
             let weights = Weights::new(tensors, self.kind).fast();
             perceptors.push(Box::new(Clip::new(&weights, config)?));
         }
-        Ok(Models::new(Box::new(generator), perceptors, self.device))
+        let networks = Networks {
+            generator: config.clone(),
+            perceptors: self.perceptors.iter().map(|(config, _)| config.clone()).collect(),
+        };
+        let sizes = Sizes { networks, bf16: self.kind == Kind::BFloat16 };
+        Ok(Models::new(Box::new(generator), perceptors, self.device).sized(sizes))
     }
 }

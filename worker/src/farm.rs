@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::{FarmName, Tag, WorkerId};
+use vqfarm_core::requires::Memory;
 use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_engine::device;
 use vqfarm_queue::{Policy, Queue, RedisQueue, WorkerInfo};
@@ -23,6 +24,7 @@ use vqfarm_service::settings::ConfigArgs;
 use vqfarm_service::shutdown;
 use vqfarm_storage::{Storage, StorageOptions};
 
+use crate::budget::Budget;
 use crate::cache::ModelCache;
 use crate::cells::Cells;
 use crate::cores::Cores;
@@ -88,8 +90,12 @@ pub struct RunArgs {
     #[arg(long, alias = "tag", value_name = "TAGS", env = "VQFARM_TAGS", value_delimiter = ',')]
     pub tags: Vec<Tag>,
 
-    /// Device memory in GiB [default: what the device has]
-    #[arg(long, value_name = "GIB", env = "VQFARM_MEMORY", value_parser = gib)]
+    /// Memory to use of each GPU, or of the machine for a CPU, as 8GiB; a number alone is GiB
+    ///
+    /// Pictures are made as quickly as fits: fewer together, cutouts in shares, and at last the
+    /// decoder's steps computed twice. They come out the same. Jobs that cannot fit in any way go
+    /// to larger workers. [default: what is there]
+    #[arg(long, value_name = "AMOUNT", env = "VQFARM_MEMORY", value_parser = amount)]
     pub memory: Option<u64>,
 
     /// The most cells that a GPU computes together; a CPU computes one at a time
@@ -131,11 +137,12 @@ pub struct RunArgs {
     pub config: ConfigArgs,
 }
 
-/// Bytes.
-fn gib(text: &str) -> Result<u64, String> {
+/// Bytes of `8GiB`, `500 MB`, or of a number of GiB.
+pub fn amount(text: &str) -> Result<u64, String> {
     match text.parse::<f64>() {
         Ok(gib) if gib > 0.0 && gib < 65_536.0 => Ok((gib * f64::from(1 << 30)) as u64),
-        _ => Err("it must be a number of GiB, as in 16 or 7.5".into()),
+        Ok(_) => Err("it must be an amount of memory, as in 16GiB or 7.5".into()),
+        Err(_) => text.parse().map(Memory::bytes).map_err(|error| error.to_string()),
     }
 }
 
@@ -181,7 +188,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
 
     let folder = args.cache.clone().map_or_else(default_cache, Ok)?;
     let cache = Arc::new(ModelCache::new(storage.clone(), folder));
-    let shelves = shelves(&devices, &args, &cache);
+    let shelves = shelves(&devices, &args, &cache).context("memory")?;
     let gpu = devices.iter().all(|device| device.is_cuda());
     let meters = Arc::new(Meters::new(shelves.len()));
     let (events, told) = mpsc::unbounded_channel();
@@ -286,14 +293,19 @@ async fn tags(args: &RunArgs) -> BTreeSet<Tag> {
 
 /// One lane for each GPU, or one for each core: lanes whose pictures need several cores wait for
 /// each other.
-fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Vec<Arc<Shelf>> {
-    let shelf = |device| Arc::new(Shelf::new(Source::Cache(cache.clone()), device));
+fn shelves(
+    devices: &[Device],
+    args: &RunArgs,
+    cache: &Arc<ModelCache>,
+) -> Result<Vec<Arc<Shelf>>> {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    let lanes = args.threads.map_or_else(cores, NonZero::get);
+    let shelf = |device| -> Result<Arc<Shelf>> {
+        let budget = Budget::of(device, lanes, args.memory)?;
+        Ok(Arc::new(Shelf::new(Source::Cache(cache.clone()), device).within(budget)))
+    };
     match devices {
-        [Device::Cpu] => {
-            let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-            let lanes = args.threads.map_or_else(cores, NonZero::get);
-            vec![shelf(Device::Cpu); lanes]
-        }
+        [Device::Cpu] => Ok(vec![shelf(Device::Cpu)?; lanes]),
         gpus => gpus.iter().map(|&gpu| shelf(gpu)).collect(),
     }
 }

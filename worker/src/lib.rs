@@ -3,6 +3,7 @@
 
 pub mod attempt;
 pub mod bench;
+pub mod budget;
 pub mod cache;
 mod cell;
 pub mod cells;

@@ -78,6 +78,10 @@ struct RenderArgs {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
 
+    /// Memory to use, as 8GiB; a number alone is GiB [default: what is free]
+    #[arg(long, value_name = "AMOUNT", value_parser = farm::amount)]
+    memory: Option<u64>,
+
     /// Folder of the models [default: ~/.local/share/vqfarm/models]
     #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
     models: Option<PathBuf>,
@@ -256,6 +260,7 @@ fn render(args: RenderArgs) -> Result<End> {
         device: args.device,
         threads: args.threads.map_or_else(cores, NonZero::get),
         batch: args.batch,
+        memory: args.memory,
         library,
         keep: args.keep,
     };

@@ -14,6 +14,7 @@ use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
 use vqfarm_weights::{Model, WeightsError};
 
+use crate::budget::Budget;
 use crate::cache::ModelCache;
 
 /// Sets of models that stay in memory; a sweep over generators asks for several.
@@ -115,6 +116,7 @@ impl Source {
 pub struct Shelf {
     source: Source,
     device: Device,
+    budget: Option<Budget>,
     kept: Mutex<Vec<(ModelKey, ModelWeights)>>,
     /// Names of the kept models; may be asked for while others are being loaded.
     names: Mutex<BTreeSet<String>>,
@@ -122,7 +124,17 @@ pub struct Shelf {
 
 impl Shelf {
     pub fn new(source: Source, device: Device) -> Self {
-        Self { source, device, kept: Mutex::default(), names: Mutex::default() }
+        Self { source, device, budget: None, kept: Mutex::default(), names: Mutex::default() }
+    }
+
+    /// The same on a device of so much memory.
+    pub fn within(self, budget: Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// The memory of the device, where it is known.
+    pub fn budget(&self) -> Option<Budget> {
+        self.budget
     }
 
     pub fn device(&self) -> Device {

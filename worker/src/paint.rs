@@ -1,14 +1,18 @@
 //! From cells to pictures on one thread: the only place that drives the engine.
 
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use image::RgbImage;
-use vqfarm_engine::EngineError;
+use vqfarm_core::speed::Workload;
+use vqfarm_engine::{EngineError, device};
 use vqfarm_engine::models::Models;
 use vqfarm_engine::picture::{Momentum, Picture};
 use vqfarm_engine::session::Session;
+use vqfarm_weights::memory::{Batch, Networks, Thrift};
 
+use crate::budget::Plan;
 use crate::models::{ModelError, ModelKey, Shelf};
 use crate::saved;
 
@@ -79,6 +83,10 @@ pub enum PaintError {
 }
 
 impl PaintError {
+    fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_out_of_memory())
+    }
+
     /// Whether the same picture may come out another time or elsewhere.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -96,22 +104,30 @@ impl PaintError {
 /// they began with.
 pub type Step<'a> = dyn FnMut(Range<usize>, u32, u32) -> ControlFlow<()> + 'a;
 
+/// What decides how much memory a picture takes.
+type Kind = (Workload, [u32; 2]);
+
 /// Makes pictures with networks of its own.
 pub struct Painter<'a> {
     shelf: &'a Shelf,
     networks: Option<(ModelKey, Models)>,
+    /// What was found to fit where what was planned did not.
+    fits: HashMap<Kind, Plan>,
     /// What people should know, since it was last taken.
     pub warnings: Vec<String>,
 }
 
 impl<'a> Painter<'a> {
     pub fn new(shelf: &'a Shelf) -> Self {
-        Self { shelf, networks: None, warnings: Vec::new() }
+        Self { shelf, networks: None, fits: HashMap::new(), warnings: Vec::new() }
     }
 
     /// Makes pictures that share their batch settings ([`Picture::batch_settings`]) with the
-    /// models of `key`; one result for each. A batch that fails is tried again in halves, so that a picture fails only by
-    /// itself: this finds the culprit, and the size that fits the device's memory.
+    /// models of `key`; one result for each.
+    ///
+    /// As many together, and as quickly, as the device's memory allows: by estimate at first, and
+    /// with less for all that follow where that was too much. A batch that fails otherwise is tried
+    /// again in halves, so that a picture fails only by itself.
     pub fn paint(
         &mut self,
         key: &ModelKey,
@@ -128,36 +144,116 @@ impl<'a> Painter<'a> {
         place: usize,
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
-        match self.try_batch(key, batch, place, step) {
+        let in_parts = |painter: &mut Self, at: usize, step: &mut Step<'_>| {
+            let (left, right) = batch.split_at(at);
+            let mut results = painter.paint_part(key, left, place, step);
+            results.extend(painter.paint_part(key, right, place + at, step));
+            results
+        };
+        let Some((first, _)) = batch.first() else { return Vec::new() };
+        let kind = (key.workload(&first.settings), first.settings.size);
+        let painted = match self.plan(key, &kind, first, batch.len()) {
+            Ok(plan) if (plan.pictures as usize) < batch.len() => {
+                return in_parts(self, plan.pictures.max(1) as usize, step);
+            }
+            Ok(plan) => match self.try_batch(key, batch, plan.thrift, place, step) {
+                Err(error) if error.is_out_of_memory() && self.economise(kind, first, plan) => {
+                    return self.paint_part(key, batch, place, step);
+                }
+                painted => painted,
+            },
+            Err(error) => Err(error),
+        };
+        match painted {
             Ok(painted) => painted.into_iter().map(Ok).collect(),
             Err(PaintError::Stopped) => batch.iter().map(|_| Err(PaintError::Stopped)).collect(),
             Err(error) if batch.len() <= 1 => vec![Err(error)],
-            Err(_) => {
-                let (left, right) = batch.split_at(batch.len() / 2);
-                let mut results = self.paint_part(key, left, place, step);
-                results.extend(self.paint_part(key, right, place + left.len(), step));
-                results
-            }
+            Err(_) => in_parts(self, batch.len() / 2, step),
         }
+    }
+
+    /// How so many pictures alike are made.
+    fn plan(
+        &mut self,
+        key: &ModelKey,
+        kind: &Kind,
+        first: &Picture,
+        pictures: usize,
+    ) -> Result<Plan, PaintError> {
+        let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
+        let _ = self.networks(key)?;
+        if let Some(fits) = self.fits.get(kind) {
+            return Ok(Plan { pictures: fits.pictures.min(pictures), thrift: fits.thrift });
+        }
+        let planned = || {
+            let (networks, batch) = self.sizes(first, pictures)?;
+            Some(self.shelf.budget()?.plan(networks, &batch))
+        };
+        Ok(planned().unwrap_or(Plan { pictures, thrift: Thrift::default() }))
+    }
+
+    /// What the memory follows from that so many pictures take, where it is known.
+    fn sizes(&self, first: &Picture, pictures: u32) -> Option<(&Networks, Batch)> {
+        let sizes = self.networks.as_ref()?.1.sizes()?;
+        let batch = Batch {
+            pictures,
+            size: first.settings.size,
+            cutouts: first.settings.cutouts.count,
+            bf16: sizes.bf16,
+            cuda: self.shelf.device().is_cuda(),
+        };
+        Some((&sizes.networks, batch))
+    }
+
+    /// Remembers that this was too much for the memory, and tells people what comes instead;
+    /// false when nothing less is left.
+    fn economise(&mut self, kind: Kind, first: &Picture, failed: Plan) -> bool {
+        let less = match failed.pictures {
+            0 | 1 => self.sizes(first, 1).and_then(|(_, batch)| {
+                batch.more_frugal(failed.thrift).map(|thrift| Plan { thrift, ..failed })
+            }),
+            pictures => Some(Plan { pictures: pictures / 2, ..failed }),
+        };
+        let Some(less) = less else { return false };
+        device::release_memory(self.shelf.device());
+        let ([width, height], Plan { pictures, thrift }) = (kind.1, less);
+        self.warnings.push(format!(
+            "the memory does not suffice for {} of {width} × {height} together ({}); from now on \
+             it is {pictures} ({thrift})",
+            failed.pictures, failed.thrift
+        ));
+        self.fits.insert(kind, less);
+        true
+    }
+
+    /// The networks of `key`, loaded unless they are there.
+    fn networks(&mut self, key: &ModelKey) -> Result<&Models, PaintError> {
+        let loaded = match self.networks.take() {
+            Some((loaded, networks)) if loaded == *key => networks,
+            old => {
+                // The old ones go first: two sets may not fit the device.
+                drop(old);
+                let (networks, warning) = self.shelf.networks(key)?;
+                self.warnings.extend(warning);
+                networks
+            }
+        };
+        Ok(&self.networks.insert((key.clone(), loaded)).1)
     }
 
     fn try_batch(
         &mut self,
         key: &ModelKey,
         batch: &[(Picture, Part)],
+        thrift: Thrift,
         place: usize,
         step: &mut Step<'_>,
     ) -> Result<Vec<Painted>, PaintError> {
-        if self.networks.as_ref().is_none_or(|(loaded, _)| loaded != key) {
-            // The old ones go first: two sets may not fit the device.
-            self.networks = None;
-            let (networks, warning) = self.shelf.networks(key)?;
-            self.warnings.extend(warning);
-            self.networks = Some((key.clone(), networks));
-        }
+        let _ = self.networks(key)?;
         let Some((_, networks)) = &self.networks else { return Ok(Vec::new()) };
         let pictures: Vec<Picture> = batch.iter().map(|(picture, _)| picture.clone()).collect();
         let mut session = Session::new(networks, &pictures)?;
+        session.set_thrift(thrift);
         self.warnings.extend_from_slice(session.warnings());
         go_on(&mut session, batch)?;
         let places = place..place + batch.len();

@@ -27,6 +27,7 @@ use vqfarm_queue::{
 };
 use vqfarm_weights::library::Library;
 
+use crate::budget::Budget;
 use crate::cells::Cells;
 use crate::changed;
 use crate::early_stop::{self, is_kept};
@@ -54,6 +55,8 @@ pub struct Request {
     pub threads: usize,
     /// The most cells that a GPU computes together.
     pub batch: u32,
+    /// Bytes of memory to use; what is free when left out.
+    pub memory: Option<u64>,
     pub library: Library,
     /// Cells that are rendered to their end, of a sweep that stops cells early.
     pub keep: Vec<u64>,
@@ -176,7 +179,8 @@ async fn try_render(
     let meters = Arc::new(Meters::new(lanes));
     // A folder that cannot be written to is no reason not to render.
     let speeds = JobStore::folder(request.library.root()).ok();
-    let shelf = Arc::new(Shelf::new(Source::Library(request.library), device));
+    let budget = Budget::of(device, request.threads, request.memory).map_err(Halt::failed)?;
+    let shelf = Arc::new(Shelf::new(Source::Library(request.library), device).within(budget));
     let worker = Worker {
         queue: queue.clone(),
         info: worker_info()?,

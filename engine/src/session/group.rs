@@ -3,7 +3,9 @@
 use tch::{Kind, Tensor};
 use vqfarm_core::render::{InitWeightForm, RenderSettings};
 use vqfarm_core::rng::Key;
+use vqfarm_weights::memory::Thrift;
 
+use super::decoding::Decoding;
 use super::saved::SavedPicture;
 use super::{Losses, Stage};
 use crate::clamp::masked_gradient;
@@ -110,18 +112,21 @@ impl Group {
         models: &Models,
         eyes: &[Eye],
         iteration: u32,
+        thrift: Thrift,
         clock: &mut dyn FnMut(Stage),
     ) -> Result<()> {
         self.enter_phases(models, iteration)?;
         let z = self.z.detach().set_requires_grad(true);
-        let raw = models.generator.decode(&models.generator.quantize(&z));
-        let image = raw.detach().clamp(0.0, 1.0).set_requires_grad(true);
+        let z_q = models.generator.quantize(&z);
+        let decoding = Decoding::new(&*models.generator, z_q, thrift.decoder);
+        let image = decoding.raw().detach().clamp(0.0, 1.0).set_requires_grad(true);
         clock(Stage::Synthesise);
 
         let keys: Vec<_> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
-        let prompts = self.look(models, eyes, &image, &keys, clock);
-        let gradient = masked_gradient(&raw, &image.grad(), 0.0, 1.0);
-        (raw * gradient).sum(Kind::Float).backward();
+        let prompts = self.look(models, eyes, &image, &keys, thrift, clock);
+        let gradient = masked_gradient(decoding.raw(), &image.grad(), 0.0, 1.0);
+        drop(image);
+        decoding.backward(gradient);
         clock(Stage::SynthesiseBack);
 
         let init = self.init_weight.as_ref().map(|weight| {
@@ -143,19 +148,18 @@ impl Group {
         eyes: &[Eye],
         image: &Tensor,
         keys: &[Key],
+        thrift: Thrift,
         clock: &mut dyn FnMut(Stage),
     ) -> Vec<Tensor> {
         let mut losses: Vec<_> = self.targets.iter().map(|_| Tensor::new()).collect();
         for eye in eyes {
-            let cut = eye.cut(image, keys);
+            let mut cut = eye.cut(image, keys);
             clock(Stage::Cut);
             for view in eye.views() {
-                let features = eye.look(models, view, &cut);
-                let loss = self.targets[view.perceptor].losses(&features);
-                clock(Stage::Perceive);
-                loss.sum(Kind::Float).backward();
-                losses[view.perceptor] = loss.detach();
-                clock(Stage::PerceiveBack);
+                let targets = &self.targets[view.perceptor];
+                let at_once = thrift.cutouts_at_once;
+                losses[view.perceptor] =
+                    eye.look(models, view, &mut cut, targets, at_once, clock);
             }
             cut.backward();
             clock(Stage::CutBack);

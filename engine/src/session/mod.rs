@@ -1,5 +1,6 @@
 //! One optimisation: from starting latents to finished pictures.
 
+mod decoding;
 mod group;
 mod saved;
 mod score;
@@ -7,6 +8,7 @@ mod score;
 use image::RgbImage;
 use tch::Tensor;
 use vqfarm_core::render::RenderSettings;
+use vqfarm_weights::memory::Thrift;
 
 use crate::cutouts::Cutter;
 use crate::device;
@@ -34,6 +36,7 @@ pub struct Session<'m> {
     size: [u32; 2],
     iteration: u32,
     warnings: Vec<String>,
+    thrift: Thrift,
     clock: Option<Clock>,
 }
 
@@ -123,7 +126,8 @@ impl<'m> Session<'m> {
             .collect::<Result<Vec<_>>>()?;
         let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
         warnings.dedup();
-        Ok(Self { models, settings, eyes, groups, size, iteration: 0, warnings, clock: None })
+        let thrift = Thrift::default();
+        Ok(Self { models, settings, eyes, groups, size, iteration: 0, warnings, thrift, clock: None })
     }
 
     /// One iteration of every picture; none when all are done.
@@ -142,7 +146,9 @@ impl<'m> Session<'m> {
         };
         for group in &mut self.groups {
             let iteration = self.iteration;
-            guard(|| group.step(self.models, &self.eyes, iteration, clock)).and_then(|r| r)?;
+            let thrift = self.thrift;
+            guard(|| group.step(self.models, &self.eyes, iteration, thrift, clock))
+                .and_then(|r| r)?;
         }
         self.iteration += 1;
         Ok(())
@@ -268,6 +274,11 @@ impl<'m> Session<'m> {
         }
         self.iteration = iteration;
         Ok(())
+    }
+
+    /// Computes so frugally from now on; all at once until told otherwise.
+    pub fn set_thrift(&mut self, thrift: Thrift) {
+        self.thrift = thrift;
     }
 
     /// Measures the stages of every iteration from now on.

@@ -6,4 +6,5 @@ mod arithmetic;
 mod determinism;
 mod refused;
 mod steering;
+mod thrift;
 mod tiny;
