@@ -8,6 +8,7 @@ pub mod cutouts;
 pub mod device;
 pub mod error;
 pub mod feedback;
+pub mod flops;
 mod guard;
 pub mod image_io;
 mod init;
