@@ -40,8 +40,13 @@ impl EngineError {
 
 fn says_out_of_memory(what: &str) -> bool {
     // CUDA; the CPU's allocator on Linux and elsewhere; oneDNN; C++.
-    let ways =
-        ["out of memory", "can't allocate memory", "not enough memory", "memory object", "bad_alloc"];
+    let ways = [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "memory object",
+        "bad_alloc",
+    ];
     ways.iter().any(|way| what.contains(way))
 }
 

@@ -278,10 +278,8 @@ mod tests {
             let convs = before * (inputs * planes + 9 * planes * planes);
             convs + after * (planes * 4 * planes + inputs * 4 * planes)
         };
-        let blocks = block(64, 64, 4, 4)
-            + block(64, 16, 16, 8)
-            + block(16, 4, 32, 16)
-            + block(4, 1, 64, 32);
+        let blocks =
+            block(64, 64, 4, 4) + block(64, 16, 16, 8) + block(16, 4, 32, 16) + block(4, 1, 64, 32);
         // One position and the mean, 128 channels.
         let pool = 128 * 128 + 2 * 2 * 128 * 128 + 2 * 2 * 128 + 128 * 10;
         let clip = clip(VisionLayers::ResNet([1; 4]), 32, 4);

@@ -23,6 +23,22 @@ pub struct Plan {
     pub thrift: Thrift,
 }
 
+impl Plan {
+    pub fn no_more_than(self, pictures: u32) -> Self {
+        Self { pictures: self.pictures.min(pictures), ..self }
+    }
+
+    /// What comes after this was too much: half as many together, and then one that is made more
+    /// frugally, where the ways are known to make it. None when nothing less is left.
+    pub fn less(self, batch: Option<&Batch>) -> Option<Self> {
+        if self.pictures > 1 {
+            return Some(Self { pictures: self.pictures / 2, ..self });
+        }
+        let thrift = batch?.more_frugal(self.thrift)?;
+        Some(Self { pictures: 1, thrift })
+    }
+}
+
 impl Budget {
     /// What is free on a device now, before anything is computed on it, but no more than `most`
     /// bytes. `cores` of a CPU are used.
@@ -46,10 +62,8 @@ impl Budget {
         };
         let halves = || std::iter::successors(Some(asked), |n| Some(n / 2)).take_while(|n| *n > 0);
         let once = halves().filter_map(way).find(|plan| plan.thrift.computes_once());
-        once.or_else(|| halves().find_map(way)).unwrap_or_else(|| Plan {
-            pictures: 1,
-            thrift: batch.most_frugal(),
-        })
+        once.or_else(|| halves().find_map(way))
+            .unwrap_or_else(|| Plan { pictures: 1, thrift: batch.most_frugal() })
     }
 
     /// Bytes that a lane has for what it computes.

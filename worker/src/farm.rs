@@ -24,6 +24,7 @@ use vqfarm_service::settings::ConfigArgs;
 use vqfarm_service::shutdown;
 use vqfarm_storage::{Storage, StorageOptions};
 
+use crate::batch_size::{Asked, BatchSize};
 use crate::budget::Budget;
 use crate::cache::ModelCache;
 use crate::cells::Cells;
@@ -98,10 +99,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "AMOUNT", env = "VQFARM_MEMORY", value_parser = amount)]
     pub memory: Option<u64>,
 
-    /// The most cells that a GPU computes together; a CPU computes one at a time
-    #[arg(long, value_name = "N", default_value_t = 8, env = "VQFARM_BATCH",
-          value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub batch: u32,
+    /// The most cells that a GPU computes together, or auto: as many as fit, and as measurements
+    /// say that they pay; a CPU computes one at a time
+    #[arg(long, value_name = "N", default_value = "auto", env = "VQFARM_BATCH")]
+    pub batch: Asked,
 
     /// Folder of fetched models; workers of one machine may share it
     /// [default: ~/.cache/vqfarm/models]
@@ -202,7 +203,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
             busy: None,
         },
         cores: (!gpu).then(|| Arc::new(Cores::new(shelves.len()))),
-        batch: if gpu { args.batch } else { 1 },
+        batch: Arc::new(BatchSize::new(if gpu { args.batch } else { Asked::Fixed(1) })),
         ahead: gpu,
         shelves,
         jobs: Jobs::Stored(StoredJobs::new(storage.clone())),
@@ -293,11 +294,7 @@ async fn tags(args: &RunArgs) -> BTreeSet<Tag> {
 
 /// One lane for each GPU, or one for each core: lanes whose pictures need several cores wait for
 /// each other.
-fn shelves(
-    devices: &[Device],
-    args: &RunArgs,
-    cache: &Arc<ModelCache>,
-) -> Result<Vec<Arc<Shelf>>> {
+fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Result<Vec<Arc<Shelf>>> {
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     let lanes = args.threads.map_or_else(cores, NonZero::get);
     let shelf = |device| -> Result<Arc<Shelf>> {

@@ -6,13 +6,14 @@ use std::ops::{ControlFlow, Range};
 use bytes::Bytes;
 use image::RgbImage;
 use vqfarm_core::speed::Workload;
-use vqfarm_engine::{EngineError, device};
 use vqfarm_engine::models::Models;
 use vqfarm_engine::picture::{Momentum, Picture};
 use vqfarm_engine::session::Session;
+use vqfarm_engine::{EngineError, device};
 use vqfarm_weights::memory::{Batch, Networks, Thrift};
 
 use crate::budget::Plan;
+use crate::dividing::{Attempt, make_all};
 use crate::models::{ModelError, ModelKey, Shelf};
 use crate::saved;
 
@@ -83,7 +84,7 @@ pub enum PaintError {
 }
 
 impl PaintError {
-    fn is_out_of_memory(&self) -> bool {
+    pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Engine(error) if error.is_out_of_memory())
     }
 
@@ -134,62 +135,8 @@ impl<'a> Painter<'a> {
         batch: &[(Picture, Part)],
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
-        self.paint_part(key, batch, 0, step)
-    }
-
-    fn paint_part(
-        &mut self,
-        key: &ModelKey,
-        batch: &[(Picture, Part)],
-        place: usize,
-        step: &mut Step<'_>,
-    ) -> Vec<Result<Painted, PaintError>> {
-        let in_parts = |painter: &mut Self, at: usize, step: &mut Step<'_>| {
-            let (left, right) = batch.split_at(at);
-            let mut results = painter.paint_part(key, left, place, step);
-            results.extend(painter.paint_part(key, right, place + at, step));
-            results
-        };
-        let Some((first, _)) = batch.first() else { return Vec::new() };
-        let kind = (key.workload(&first.settings), first.settings.size);
-        let painted = match self.plan(key, &kind, first, batch.len()) {
-            Ok(plan) if (plan.pictures as usize) < batch.len() => {
-                return in_parts(self, plan.pictures.max(1) as usize, step);
-            }
-            Ok(plan) => match self.try_batch(key, batch, plan.thrift, place, step) {
-                Err(error) if error.is_out_of_memory() && self.economise(kind, first, plan) => {
-                    return self.paint_part(key, batch, place, step);
-                }
-                painted => painted,
-            },
-            Err(error) => Err(error),
-        };
-        match painted {
-            Ok(painted) => painted.into_iter().map(Ok).collect(),
-            Err(PaintError::Stopped) => batch.iter().map(|_| Err(PaintError::Stopped)).collect(),
-            Err(error) if batch.len() <= 1 => vec![Err(error)],
-            Err(_) => in_parts(self, batch.len() / 2, step),
-        }
-    }
-
-    /// How so many pictures alike are made.
-    fn plan(
-        &mut self,
-        key: &ModelKey,
-        kind: &Kind,
-        first: &Picture,
-        pictures: usize,
-    ) -> Result<Plan, PaintError> {
-        let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
-        let _ = self.networks(key)?;
-        if let Some(fits) = self.fits.get(kind) {
-            return Ok(Plan { pictures: fits.pictures.min(pictures), thrift: fits.thrift });
-        }
-        let planned = || {
-            let (networks, batch) = self.sizes(first, pictures)?;
-            Some(self.shelf.budget()?.plan(networks, &batch))
-        };
-        Ok(planned().unwrap_or(Plan { pictures, thrift: Thrift::default() }))
+        let pictures = 0..batch.len();
+        make_all(&mut Painting { painter: self, key, batch, step }, pictures)
     }
 
     /// What the memory follows from that so many pictures take, where it is known.
@@ -203,27 +150,6 @@ impl<'a> Painter<'a> {
             cuda: self.shelf.device().is_cuda(),
         };
         Some((&sizes.networks, batch))
-    }
-
-    /// Remembers that this was too much for the memory, and tells people what comes instead;
-    /// false when nothing less is left.
-    fn economise(&mut self, kind: Kind, first: &Picture, failed: Plan) -> bool {
-        let less = match failed.pictures {
-            0 | 1 => self.sizes(first, 1).and_then(|(_, batch)| {
-                batch.more_frugal(failed.thrift).map(|thrift| Plan { thrift, ..failed })
-            }),
-            pictures => Some(Plan { pictures: pictures / 2, ..failed }),
-        };
-        let Some(less) = less else { return false };
-        device::release_memory(self.shelf.device());
-        let ([width, height], Plan { pictures, thrift }) = (kind.1, less);
-        self.warnings.push(format!(
-            "the memory does not suffice for {} of {width} × {height} together ({}); from now on \
-             it is {pictures} ({thrift})",
-            failed.pictures, failed.thrift
-        ));
-        self.fits.insert(kind, less);
-        true
     }
 
     /// The networks of `key`, loaded unless they are there.
@@ -287,6 +213,59 @@ impl<'a> Painter<'a> {
             painted.push(Painted { picture, score, momentum: momenta.next(), saved });
         }
         Ok(painted)
+    }
+}
+
+/// A batch that is being made.
+struct Painting<'p, 'a, 's> {
+    painter: &'p mut Painter<'a>,
+    key: &'p ModelKey,
+    batch: &'p [(Picture, Part)],
+    step: &'p mut Step<'s>,
+}
+
+impl Painting<'_, '_, '_> {
+    /// What its memory follows from. All its pictures are alike in that.
+    fn kind(&self) -> Option<(Kind, &Picture)> {
+        let (first, _) = self.batch.first()?;
+        Some(((self.key.workload(&first.settings), first.settings.size), first))
+    }
+}
+
+impl Attempt for Painting<'_, '_, '_> {
+    type Made = Painted;
+
+    fn plan(&mut self, pictures: usize) -> Result<Plan, PaintError> {
+        let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
+        let _ = self.painter.networks(self.key)?;
+        let planned = || {
+            let (kind, first) = self.kind()?;
+            if let Some(fits) = self.painter.fits.get(&kind) {
+                return Some(fits.no_more_than(pictures));
+            }
+            let (networks, batch) = self.painter.sizes(first, pictures)?;
+            Some(self.painter.shelf.budget()?.plan(networks, &batch))
+        };
+        Ok(planned().unwrap_or(Plan { pictures, thrift: Thrift::default() }))
+    }
+
+    fn make(&mut self, which: Range<usize>, thrift: Thrift) -> Result<Vec<Painted>, PaintError> {
+        let batch = &self.batch[which.clone()];
+        self.painter.try_batch(self.key, batch, thrift, which.start, self.step)
+    }
+
+    fn economise(&mut self, failed: Plan) -> bool {
+        let Some((kind, first)) = self.kind() else { return false };
+        let batch = self.painter.sizes(first, failed.pictures).map(|(_, batch)| batch);
+        let Some(less) = failed.less(batch.as_ref()) else { return false };
+        device::release_memory(self.painter.shelf.device());
+        let [width, height] = kind.1;
+        self.painter.warnings.push(format!(
+            "memory: {} of {width} × {height} together ({}) were too much; from now on {} ({})",
+            failed.pictures, failed.thrift, less.pictures, less.thrift
+        ));
+        self.painter.fits.insert(kind, less);
+        true
     }
 }
 

@@ -27,6 +27,7 @@ use vqfarm_queue::{
 };
 use vqfarm_weights::library::Library;
 
+use crate::batch_size::{Asked, BatchSize};
 use crate::budget::Budget;
 use crate::cells::Cells;
 use crate::changed;
@@ -53,8 +54,8 @@ pub struct Request {
     pub device: String,
     /// Cores to use when the device is a CPU.
     pub threads: usize,
-    /// The most cells that a GPU computes together.
-    pub batch: u32,
+    /// How many cells a GPU computes together.
+    pub batch: Asked,
     /// Bytes of memory to use; what is free when left out.
     pub memory: Option<u64>,
     pub library: Library,
@@ -187,7 +188,10 @@ async fn try_render(
         shelves: (0..lanes).map(|_| shelf.clone()).collect(),
         // The lanes are made for the job.
         cores: None,
-        batch: if device.is_cuda() { request.batch } else { 1 },
+        batch: Arc::new(BatchSize::new(match device.is_cuda() {
+            true => request.batch,
+            false => Asked::Fixed(1),
+        })),
         ahead: device.is_cuda(),
         jobs: Jobs::One(job.clone()),
         cells: Cells::Folder(job.store.clone()),

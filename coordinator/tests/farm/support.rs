@@ -69,7 +69,7 @@ impl TestFarm {
     pub async fn add_model(&self, name: &str, kind: Role) {
         let name = ModelName::new(name).unwrap();
         let key = keys::model_name(&name);
-        let record = ModelRecord { name, sha256: "ab".repeat(32), kind, bytes: 1 };
+        let record = ModelRecord { name, sha256: "ab".repeat(32), kind, bytes: 1, config: None };
         let json = serde_json::to_vec(&record).unwrap();
         self.farm.storage.replace(&key, json.into()).await.unwrap();
     }

@@ -18,7 +18,7 @@ pub(super) fn trim() {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc {
-    use libc::{M_ARENA_MAX, M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, c_int, mallopt, malloc_trim};
+    use libc::{M_ARENA_MAX, M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, c_int, malloc_trim, mallopt};
 
     const SETTINGS: [(c_int, c_int); 4] = [
         // No block is mapped for itself; threads have no heaps of their own, as those stay small.

@@ -158,8 +158,7 @@ impl Group {
             for view in eye.views() {
                 let targets = &self.targets[view.perceptor];
                 let at_once = thrift.cutouts_at_once;
-                losses[view.perceptor] =
-                    eye.look(models, view, &mut cut, targets, at_once, clock);
+                losses[view.perceptor] = eye.look(models, view, &mut cut, targets, at_once, clock);
             }
             cut.backward();
             clock(Stage::CutBack);

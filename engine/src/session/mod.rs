@@ -127,7 +127,17 @@ impl<'m> Session<'m> {
         let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
         warnings.dedup();
         let thrift = Thrift::default();
-        Ok(Self { models, settings, eyes, groups, size, iteration: 0, warnings, thrift, clock: None })
+        Ok(Self {
+            models,
+            settings,
+            eyes,
+            groups,
+            size,
+            iteration: 0,
+            warnings,
+            thrift,
+            clock: None,
+        })
     }
 
     /// One iteration of every picture; none when all are done.

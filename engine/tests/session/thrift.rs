@@ -16,10 +16,9 @@ use crate::tiny::{models, photo, picture, same};
 const CHECKPOINTED: Thrift = Thrift { decoder: Decoder::Checkpointed, cutouts_at_once: None };
 
 /// Shares of so many cutouts: one by one, and such that the last is a smaller one.
-fn shares(cutouts: u32) -> impl Iterator<Item = Thrift> {
-    let at_once = [1, cutouts * 2 / 3].map(NonZero::new);
-    let of = |decoder| at_once.map(|n| Thrift { decoder, cutouts_at_once: n });
-    [Decoder::Whole, Decoder::Checkpointed].into_iter().flat_map(of)
+fn shares(cutouts: u32) -> [Thrift; 2] {
+    let of = |decoder, n| Thrift { decoder, cutouts_at_once: NonZero::new(n) };
+    [of(Decoder::Whole, cutouts * 2 / 3), of(Decoder::Checkpointed, 1)]
 }
 
 struct Made {
@@ -54,7 +53,7 @@ fn assert_same(models: &Models, pictures: &[Picture], cutouts: u32) {
         let made = make(models, &pictures, thrift);
         let error = (made.gradients - &plain.gradients).abs().max() / plain.gradients.abs().max();
         let error = error.double_value(&[]);
-        assert!(error < 1e-6, "{thrift}: {error}");
+        assert!(error < 1e-5, "{thrift}: {error}");
         for (a, b) in made.losses.iter().zip(&plain.losses) {
             let close = (a.total() - b.total()).abs() <= 1e-6 * b.total().abs().max(1.0);
             assert!(close, "{thrift}: {a:?} and {b:?}");

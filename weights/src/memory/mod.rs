@@ -8,17 +8,20 @@ mod generator;
 mod perceptor;
 mod thrift;
 
+use std::collections::BTreeMap;
+
 use crate::clip::{self, ClipConfig};
 use crate::fit::Spec;
+use crate::library::Config;
 use crate::vqgan::{self, VqganConfig};
 pub use thrift::{Decoder, Thrift};
 
 /// What a process needs before it has a model: libtorch, and its libraries on a GPU.
-pub const PROGRAM: u64 = 400 << 20;
+pub const PROGRAM: u64 = 200 << 20;
 /// As [`PROGRAM`], of the GPU's memory: the context and the libraries' work space.
 pub const PROGRAM_CUDA: u64 = 900 << 20;
 /// What an allocator loses between tensors, as a share of them.
-const LOST: f64 = 0.12;
+const LOST: f64 = 0.25;
 /// Copies of the cutouts that are alive at their worst moment, the way back included: by
 /// measurement, for the augmentations that need most.
 const CUTOUTS: f64 = 26.0;
@@ -58,7 +61,29 @@ pub struct Estimate {
     pub activations: u64,
 }
 
+impl Batch {
+    /// One picture, wherever it is made.
+    pub fn single(size: [u32; 2], cutouts: u32, bf16: bool) -> Self {
+        Self { pictures: 1, size, cutouts, bf16, cuda: false }
+    }
+}
+
 impl Networks {
+    /// Those of these names; none where one is not known, or is of the other kind.
+    pub fn named(
+        generator: &str,
+        perceptors: &[String],
+        configs: &BTreeMap<String, Config>,
+    ) -> Option<Self> {
+        let Config::Vqgan(generator) = configs.get(generator)? else { return None };
+        let perceptor = |name: &String| match configs.get(name)? {
+            Config::Clip(config) => Some(config.clone()),
+            Config::Vqgan(_) => None,
+        };
+        let perceptors = perceptors.iter().map(perceptor).collect::<Option<_>>()?;
+        Some(Self { generator: generator.clone(), perceptors })
+    }
+
     /// What pictures take that are made together.
     pub fn estimate(&self, batch: &Batch, thrift: Thrift) -> Estimate {
         let activations = self.activations(batch, thrift) * (1.0 + LOST);
@@ -97,8 +122,7 @@ impl Networks {
         let latents = generator::distances(&self.generator, [w, h]) * pictures * FLOAT32;
 
         let at_once = thrift.cutouts_at_once.map_or(batch.cutouts, |n| n.get().min(batch.cutouts));
-        let (all, some) =
-            (pictures * f64::from(batch.cutouts), pictures * f64::from(at_once));
+        let (all, some) = (pictures * f64::from(batch.cutouts), pictures * f64::from(at_once));
         // Those of one resolution share their cutouts, and are let go before the next one's.
         let looking = |config: &ClipConfig| {
             let side = config.image_resolution as f64;
