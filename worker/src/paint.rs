@@ -250,6 +250,7 @@ impl Attempt for Painting<'_, '_, '_> {
     }
 
     fn make(&mut self, which: Range<usize>, thrift: Thrift) -> Result<Vec<Painted>, PaintError> {
+        tracing::debug!(pictures = which.len(), %thrift, "computing");
         let batch = &self.batch[which.clone()];
         self.painter.try_batch(self.key, batch, thrift, which.start, self.step)
     }

@@ -19,9 +19,6 @@ use super::{BenchArgs, Subject, ThriftArg};
 use crate::budget::{Budget, Plan};
 use crate::memory;
 
-/// Iterations before measuring: the first ones allocate memory and choose algorithms.
-const WARM_UP: u32 = 2;
-
 /// What became of a measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -119,7 +116,7 @@ fn try_measure(args: &BenchArgs, subject: &Subject) -> Result<Report> {
     let mut session = Session::new(&models, &pictures)?;
     session.set_thrift(thrift);
     let stages = clocked(&mut session, device);
-    for _ in 0..WARM_UP {
+    for _ in 0..args.warm_up {
         session.step()?;
     }
     synchronise(device);
@@ -172,7 +169,7 @@ fn settings(args: &BenchArgs, subject: &Subject, seed: u32) -> RenderSettings {
         prompt: "a red sun over the sea".into(),
         seed: seed.into(),
         size: [subject.size; 2],
-        iterations: args.iterations + WARM_UP,
+        iterations: args.iterations + args.warm_up,
         cutouts: Cutouts { count: args.cutouts, ..Cutouts::default() },
         ..RenderSettings::default()
     }

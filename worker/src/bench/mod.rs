@@ -60,7 +60,12 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
     cutouts: u32,
 
-    /// Iterations that are measured, after two that are not
+    /// Iterations before those that are measured: the first ones allocate memory and choose
+    /// algorithms
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    warm_up: u32,
+
+    /// Iterations that are measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     iterations: u32,
 
@@ -161,6 +166,7 @@ fn in_a_process(args: &BenchArgs, subject: Subject) -> Result<Outcome> {
     command.args(["--precision", &word(serde_json::to_value(subject.precision)?)]);
     command.args(["--cutouts", &args.cutouts.to_string()]);
     command.args(["--iterations", &args.iterations.to_string()]);
+    command.args(["--warm-up", &args.warm_up.to_string()]);
     command.args(["--job-iterations", &args.job_iterations.to_string()]);
     for (flag, value) in [
         ("--thrift", args.thrift.to_possible_value()),
