@@ -1,5 +1,8 @@
-//! Writes libtorch's folder into this package's programs and tests, so that they run wherever
-//! cargo puts them, and builds the library of `cuda/shim.cpp` where CUDA's headers are.
+//! Finds libtorch for this package's tests, and builds the library of `cuda/shim.cpp` where CUDA's
+//! headers are.
+
+#[path = "rpath.rs"]
+mod rpath;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,13 +11,10 @@ use std::{env, fs};
 const SHIM: &str = "cuda/shim.cpp";
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    rpath::main();
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     println!("cargo:rerun-if-changed={SHIM}");
     let libtorch = env::var_os("LIBTORCH").map(PathBuf::from);
-    if let Some(libtorch) = &libtorch {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
-    }
     let Some(out) = env::var_os("OUT_DIR").map(|dir| PathBuf::from(dir).join("shim.so")) else {
         return;
     };

@@ -11,8 +11,11 @@ use vqfarm_core::cost::{self, Estimate};
 use vqfarm_core::job::Job;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Plan;
+use vqfarm_core::render::{Precision, RenderSettings};
+use vqfarm_core::requires::Memory;
 use vqfarm_core::speed::{Speeds, Workload};
 use vqfarm_weights::library::Library;
+use vqfarm_weights::memory::{Batch, Networks};
 
 use crate::failure::Failure;
 
@@ -84,7 +87,21 @@ pub fn of(job: &Job, plan: &Plan, library: &Library) -> anyhow::Result<Estimate>
     for workload in cost::workloads(plan, &hashes).context("the job's cost")? {
         read_speeds(library, workload, &mut speeds);
     }
-    cost::estimate(plan, &hashes, &speeds).context("the job's cost")
+    let estimate = cost::estimate(plan, &hashes, &speeds).context("the job's cost")?;
+    Ok(Estimate { memory: memory(job, plan, library).context("the job's memory")?, ..estimate })
+}
+
+/// What a device must have to make any of the pictures; none where a model is not on this machine.
+fn memory(job: &Job, plan: &Plan, library: &Library) -> anyhow::Result<Option<Memory>> {
+    let config = |name: String| Some((name.clone(), library.open(&name).ok()?.record.config));
+    let configs = job.models().into_iter().filter_map(|model| config(model.name)).collect();
+    let least = |render: &RenderSettings| {
+        let networks = Networks::named(&render.generator, &render.perceptors, &configs)?;
+        let bf16 = render.precision == Precision::Bf16;
+        Some(networks.least(&Batch::single(render.size, render.cutouts.count, bf16)))
+    };
+    let each: Option<Vec<u64>> = cost::samples(plan)?.iter().map(least).collect();
+    Ok(each.and_then(|each| Memory::of_bytes(each.into_iter().max()?).ok()))
 }
 
 /// SHA-256 of each of the job's models that is on this machine, by name.
@@ -113,6 +130,7 @@ pub fn as_json(estimate: &Estimate) -> Value {
         "iterations": estimate.iterations,
         "device_hours": time.map(|time| time.seconds / HOUR),
         "device": time.map(|time| &time.device),
+        "memory": estimate.memory.map(Memory::bytes),
     })
 }
 

@@ -5,9 +5,11 @@ use vqfarm_core::id::ModelName;
 use vqfarm_core::needs::Role;
 use vqfarm_core::plan::{Dependency, Plan};
 use vqfarm_core::record::{ModelRecord, Source};
+use vqfarm_core::requires::Memory;
 use vqfarm_proto::{RefusalReason, v1};
 use vqfarm_queue::WorkerSnapshot;
 use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapshot, TaskState};
+use vqfarm_weights::library::Config;
 
 use crate::audit::Problem;
 use crate::error::{Error, Result};
@@ -35,9 +37,10 @@ pub fn source(frames_of: &str, partial: bool) -> Result<Option<Source>> {
 }
 
 pub fn estimate(estimate: Estimate) -> v1::Estimate {
-    let Estimate { frames, iterations, time } = estimate;
+    let Estimate { frames, iterations, time, memory } = estimate;
     let (device_seconds, device) = time.map(|time| (time.seconds, time.device)).unzip();
-    v1::Estimate { frames, iterations, device_seconds, device: device.unwrap_or_default() }
+    let (device, memory) = (device.unwrap_or_default(), memory.map_or(0, Memory::bytes));
+    v1::Estimate { frames, iterations, device_seconds, device, memory }
 }
 
 pub fn job(job: &JobSnapshot) -> v1::Job {
@@ -186,12 +189,13 @@ pub fn log(log: Log) -> v1::Log {
 }
 
 pub fn model(model: ModelRecord) -> v1::Model {
-    let ModelRecord { name, sha256, kind, bytes } = model;
+    let ModelRecord { name, sha256, kind, bytes, config } = model;
     let kind = match kind {
         Role::Generator => "generator",
         Role::Perceptor => "perceptor",
     };
-    v1::Model { name: name.into(), sha256, kind: kind.into(), bytes }
+    let config = config.map_or_else(String::new, |config| config.to_string());
+    v1::Model { name: name.into(), sha256, kind: kind.into(), bytes, config }
 }
 
 pub fn model_record(model: v1::Model) -> Result<ModelRecord> {
@@ -204,5 +208,24 @@ pub fn model_record(model: v1::Model) -> Result<ModelRecord> {
         }
     };
     let name = ModelName::new(model.name)?;
-    Ok(ModelRecord { name, sha256: model.sha256, kind, bytes: model.bytes })
+    let config = (!model.config.is_empty()).then(|| config(kind, &model.config)).transpose()?;
+    Ok(ModelRecord { name, sha256: model.sha256, kind, bytes: model.bytes, config })
+}
+
+/// The most that a network's sizes take as JSON, which are a dozen numbers.
+const CONFIG: usize = 16 << 10;
+
+fn config(kind: Role, text: &str) -> Result<serde_json::Value> {
+    let refuse = |reason: String| Err(Error::refused(RefusalReason::BadRequest, reason));
+    if text.len() > CONFIG {
+        return refuse(format!("the network's sizes take more than {} KiB", CONFIG >> 10));
+    }
+    let read = |json: &serde_json::Value| Config::read(json).map_err(|error| error.to_string());
+    let json = serde_json::from_str(text).map_err(|error| error.to_string());
+    match json.and_then(|json| Ok((read(&json)?, json))) {
+        Ok((Config::Vqgan(_), json)) if kind == Role::Generator => Ok(json),
+        Ok((Config::Clip(_), json)) if kind == Role::Perceptor => Ok(json),
+        Ok(_) => refuse("the network's sizes are those of the other kind of model".into()),
+        Err(reason) => refuse(reason),
+    }
 }

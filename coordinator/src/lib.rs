@@ -16,6 +16,7 @@ mod files;
 mod grpc;
 mod keep;
 mod map;
+mod memory;
 mod models;
 mod notify;
 pub mod options;

@@ -70,7 +70,7 @@ impl Farm {
                 (self.models_of(&job, offered).await?, None)
             }
         };
-        let record = JobRecord {
+        let mut record = JobRecord {
             id,
             user: submit.user,
             submitted: self.now(),
@@ -84,9 +84,15 @@ impl Farm {
             PlanError::Field(error) => Error::fields(vec![error]),
             PlanError::NoSuchTask { .. } => Error::refused(Reason::Internal, error.to_string()),
         })?;
+        let offered = if submit.dry_run { submit.offered.as_slice() } else { &[] };
+        let memory = self.memory_of(&record.spec, &plan, offered).await?;
+        // Like any default it is filled in, so that a queue that is put back knows it, too.
+        let asked = record.spec.requires.gpu_memory;
+        record.spec.requires.gpu_memory = asked.or(memory);
         let layers = layers(&record.spec, &plan);
         if submit.dry_run {
-            let estimate = Some(self.estimate(&record, &plan).await?);
+            let estimate = self.estimate(&record, &plan).await?;
+            let estimate = Some(Estimate { memory, ..estimate });
             let job = preview(&record, submit.priority, layers);
             return Ok(Submitted { job, existed: false, estimate });
         }

@@ -263,7 +263,11 @@ fn unfit(needs: &Needs, ready: u64, alive: &[&WorkerSnapshot]) -> (Kind, String,
                 "{need} {wanted} of GPU memory; no worker{among} has it, the largest has {}",
                 memory(best)
             );
-            (Kind::Memory, text, "start a larger worker, or lower requires.gpu_memory".into())
+            (
+                Kind::Memory,
+                text,
+                "start a larger worker, make smaller pictures or lower requires.gpu_memory".into(),
+            )
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::animation::Mode;
 use crate::job::FieldError;
 use crate::plan::{Content, Dependency, Layer, Plan, Work};
 use crate::render::RenderSettings;
+use crate::requires::Memory;
 use crate::speed::{Speed, Speeds, Workload, Workloads, decides};
 
 /// Cells of a sweep whose iterations are looked up one by one; of larger ones some are.
@@ -124,6 +125,9 @@ pub struct Estimate {
     pub iterations: u64,
     /// The time of devices; none where pictures alike were not measured.
     pub time: Option<DeviceTime>,
+    /// What a device must have to make any of its pictures; none where the models' sizes are not
+    /// known.
+    pub memory: Option<Memory>,
 }
 
 /// A sweep of more cells is large: it is asked about before it is submitted.
@@ -140,7 +144,7 @@ impl Estimate {
 
     /// `16 cells, 3200 iterations, about 0.4 GPU hours`.
     pub fn sentence(&self, is_sweep: bool) -> String {
-        let Self { frames, iterations, time } = self;
+        let Self { frames, iterations, time, memory } = self;
         let noun = match (is_sweep, *frames) {
             (true, 1) => "cell",
             (true, _) => "cells",
@@ -158,7 +162,9 @@ impl Estimate {
                 format!(", about {} {kind} hours", rounded(seconds / HOUR))
             }
         };
-        format!("{frames} {noun}, {iterations} iterations{time}")
+        let memory = memory
+            .map_or_else(String::new, |memory| format!("; each takes at least {memory} of memory"));
+        format!("{frames} {noun}, {iterations} iterations{time}{memory}")
     }
 }
 
@@ -215,11 +221,14 @@ pub fn estimate(
         devices.dedup();
         DeviceTime { seconds: mean * iterations as f64, device: devices.join(" and ") }
     });
-    Ok(Estimate { frames: plan.frames(), iterations, time })
+    Ok(Estimate { frames: plan.frames(), iterations, time, memory: None })
 }
 
-/// Frames that stand for all: one where they differ in nothing that takes time.
-fn samples(plan: &Plan) -> Result<Vec<RenderSettings>, FieldError> {
+/// Frames that stand for all: one where they differ in nothing that takes time or memory.
+///
+/// # Errors
+/// A frame cannot be computed.
+pub fn samples(plan: &Plan) -> Result<Vec<RenderSettings>, FieldError> {
     let differ = match &plan.content {
         Content::Sweep(sweep) => sweep.axes().any(|(name, _)| decides(name)),
         Content::Film(_) => false,
@@ -436,7 +445,7 @@ mod tests {
         let sweep = plan("[sweep.axes]\nsize = [[64, 64], [128, 64]]\niterations = [10, 30]\n");
         let workload = workloads(&sweep, &hashes).unwrap().pop_first().unwrap();
         let none = estimate(&sweep, &hashes, &Speeds::default()).unwrap();
-        assert_eq!(none, Estimate { frames: 4, iterations: 80, time: None });
+        assert_eq!(none, Estimate { frames: 4, iterations: 80, time: None, memory: None });
         let mut speeds = Speeds::default();
         speeds.add(workload, [64, 64], Speed { seconds: 0.5, device: "cpu".into() });
         let time = estimate(&sweep, &hashes, &speeds).unwrap().time.unwrap();
@@ -466,7 +475,7 @@ mod tests {
     #[test]
     fn an_estimate_is_read_as_a_sentence() {
         let time = |seconds, device: &str| Some(DeviceTime { seconds, device: device.into() });
-        let estimate = |frames, time| Estimate { frames, iterations: 300, time };
+        let estimate = |frames, time| Estimate { frames, iterations: 300, time, memory: None };
         for (estimate, is_sweep, said) in [
             (estimate(1, time(1.0, "cuda")), true, "1 cell, 300 iterations, about 0.01 GPU hours"),
             (
@@ -492,7 +501,7 @@ mod tests {
     #[test]
     fn a_job_is_large_by_its_cells_or_its_hours() {
         let time = |hours| Some(DeviceTime { seconds: hours * HOUR, device: "cuda".into() });
-        let estimate = |frames, time| Estimate { frames, iterations: 1, time };
+        let estimate = |frames, time| Estimate { frames, iterations: 1, time, memory: None };
         let is_large = |estimate: Estimate, is_sweep| estimate.is_large(is_sweep, 1000, 24.0);
         assert!(!is_large(estimate(1000, None), true) && is_large(estimate(1001, None), true));
         assert!(!is_large(estimate(5000, time(24.0)), false), "frames of a film are many");

@@ -113,6 +113,9 @@ pub struct ModelRecord {
     pub kind: Role,
     /// Size of the weights' file.
     pub bytes: u64,
+    /// The network's sizes, where they came along; jobs' memory is estimated from them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<serde_json::Value>,
 }
 
 /// The keyword of the text chunk in which a frame's PNG carries its [`FrameInfo`] as JSON.

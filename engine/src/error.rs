@@ -39,7 +39,15 @@ impl EngineError {
 }
 
 fn says_out_of_memory(what: &str) -> bool {
-    what.contains("out of memory") || what.contains("can't allocate memory")
+    // CUDA; the CPU's allocator on Linux and elsewhere; oneDNN; C++.
+    let ways = [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "memory object",
+        "bad_alloc",
+    ];
+    ways.iter().any(|way| what.contains(way))
 }
 
 pub type Result<T, E = EngineError> = std::result::Result<T, E>;

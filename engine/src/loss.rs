@@ -98,7 +98,10 @@ impl Targets {
     /// Losses [B, P] of image features [B, N, d]: for each prompt |w| times the mean, over
     /// cutouts and embeddings, of the signed spherical distance. Its gradient is that of
     /// max(distance, stop), its value that of the distance (NR's `Prompt`).
-    pub fn losses(&self, features: &Tensor) -> Tensor {
+    ///
+    /// Each cutout pulls by itself, also at its stop: where `features` are those of some cutouts
+    /// out of `count`, this is their part, and the parts add up to the losses.
+    pub fn losses(&self, features: &Tensor, count: i64) -> Tensor {
         // Each row has its own copy of the features: gradients of different prompts then meet
         // where the originals' do, and round alike.
         let rows = self.rows.size()[2];
@@ -106,7 +109,7 @@ impl Targets {
         let distance = spherical_distance(&unit(&features), &self.rows) * &self.sign;
         let limited = distance.maximum(&self.stop);
         let pull = distance.detach() + (&limited - limited.detach());
-        let mean = pull.mean_dim(1, false, Kind::Float);
+        let mean = pull.sum_dim_intlist(1, false, Kind::Float) / count as f64;
         (mean.unsqueeze(-1) * &self.share).sum_dim_intlist(1, false, Kind::Float)
     }
 }

@@ -6,6 +6,9 @@ use tch::Tensor;
 
 use crate::error::Result;
 
+/// One of the steps of decoding.
+pub type Step<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
+
 /// Makes images from latents (VQGAN today).
 pub trait Generator: Send {
     /// Image pixels per latent cell, along each side (16 for f16).
@@ -29,6 +32,12 @@ pub trait Generator: Send {
     /// Decodes quantised latents [B, e, h, w] to images in about [0, 1],
     /// unclamped: (decoder output + 1)/2, [B, 3, h·factor, w·factor].
     fn decode(&self, z_q: &Tensor) -> Tensor;
+
+    /// [`Generator::decode`] in steps, each of which takes what the one before gave: who has
+    /// little memory keeps only that, and computes the rest again on the way back.
+    fn decode_steps(&self) -> Vec<Step<'_>> {
+        vec![Box::new(|z_q| self.decode(z_q))]
+    }
 
     /// Quantised latent of an image in [0, 1] whose sides are multiples of the factor.
     fn encode(&self, image: &Tensor) -> Tensor;

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::Precision;
 use vqfarm_weights::Model;
 use vqfarm_weights::clip::ClipConfig;
+use vqfarm_weights::memory::Networks;
 use vqfarm_weights::vqgan::VqganConfig;
 
 use crate::device;
@@ -23,7 +24,16 @@ pub struct Models {
     /// How sessions of these models compute.
     pub options: Options,
     device: Device,
+    sizes: Option<Sizes>,
     texts: RefCell<HashMap<(usize, String), (Tensor, bool)>>,
+}
+
+/// What the memory follows from that networks take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sizes {
+    pub networks: Networks,
+    /// Whether they compute in bf16; in float32 otherwise.
+    pub bf16: bool,
 }
 
 /// Texts whose features are kept; a sweep's next cells mostly say the same again.
@@ -41,6 +51,7 @@ impl Models {
             perceptors,
             options: Options::default(),
             device,
+            sizes: None,
             texts: RefCell::default(),
         }
     }
@@ -48,6 +59,16 @@ impl Models {
     /// The same networks for sessions that compute in another way.
     pub fn with_options(self, options: Options) -> Self {
         Self { options, ..self }
+    }
+
+    /// The same, of known sizes.
+    pub fn sized(self, sizes: Sizes) -> Self {
+        Self { sizes: Some(sizes), ..self }
+    }
+
+    /// Known for networks that were built from weights.
+    pub fn sizes(&self) -> Option<&Sizes> {
+        self.sizes.as_ref()
     }
 
     pub fn device(&self) -> Device {
@@ -131,6 +152,11 @@ impl ModelWeights {
         for (config, tensors) in &self.perceptors {
             perceptors.push(Box::new(Clip::new(&weights(tensors), config)?));
         }
-        Ok(Models::new(Box::new(generator), perceptors, self.device))
+        let networks = Networks {
+            generator: config.clone(),
+            perceptors: self.perceptors.iter().map(|(config, _)| config.clone()).collect(),
+        };
+        let sizes = Sizes { networks, bf16: self.kind == Kind::BFloat16 };
+        Ok(Models::new(Box::new(generator), perceptors, self.device).sized(sizes))
     }
 }

@@ -1,5 +1,7 @@
 //! From images to a perceptor's features: cutouts, normalisation, network.
 
+use std::num::NonZero;
+
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::Key;
 
@@ -7,8 +9,10 @@ use crate::clamp::masked_gradient;
 use crate::cutouts::Cutter;
 use crate::cutouts::ahead::CutsAhead;
 use crate::error::Result;
+use crate::loss::Targets;
 use crate::model::Perceptor;
 use crate::models::Models;
+use crate::session::Stage;
 
 /// How cutouts are made. [`Cutter`] makes them as the settings say; another way can be given
 /// to [`crate::Session::with_cutouts`].
@@ -74,7 +78,9 @@ pub(crate) struct Normal {
 /// perceptors computed is freed before the gradient goes on into the image.
 pub(crate) struct Pieces {
     raw: Tensor,
-    leaf: Tensor,
+    seen: Tensor,
+    /// What the perceptors left so far.
+    gradient: Option<Tensor>,
     clamped: bool,
 }
 
@@ -125,19 +131,48 @@ impl Eye {
         let clamped = self.cutter.clamps();
         let seen = raw.detach();
         let seen = if clamped { seen.clamp(0.0, 1.0) } else { seen };
-        Pieces { raw, leaf: seen.set_requires_grad(true), clamped }
+        Pieces { raw, seen, gradient: None, clamped }
     }
 
-    /// Features [B, count, d] of the cutouts as one perceptor sees them.
-    pub fn look(&self, models: &Models, view: &View, pieces: &Pieces) -> Tensor {
-        let features = view.features(models, &pieces.leaf);
-        let width = features.size()[1];
-        features.view([-1, self.cutter.count(), width])
+    /// Losses [B, P] of all cutouts as one perceptor sees them, whose gradient is left on the
+    /// pieces. Looks at so many cutouts of an image at a time. `clock` is told after each way
+    /// there and back.
+    pub fn look(
+        &self,
+        models: &Models,
+        view: &View,
+        pieces: &mut Pieces,
+        targets: &Targets,
+        at_once: Option<NonZero<u32>>,
+        clock: &mut dyn FnMut(Stage),
+    ) -> Tensor {
+        let count = self.cutter.count();
+        let at_once = at_once.map_or(count, |most| i64::from(most.get()).min(count));
+        let (mut losses, mut gradients) = (None, Vec::new());
+        for first in (0..count).step_by(at_once.max(1) as usize) {
+            let some = pieces.some(count, first, at_once.min(count - first));
+            let features = view.features(models, &some.flatten(0, 1));
+            let size = some.size();
+            let loss = targets.losses(&features.view([size[0], size[1], -1]), count);
+            clock(Stage::Perceive);
+            loss.sum(Kind::Float).backward();
+            gradients.push(some.grad());
+            losses = Some(match losses {
+                Some(sum) => sum + loss.detach(),
+                None => loss.detach(),
+            });
+            clock(Stage::PerceiveBack);
+        }
+        pieces.leave(match gradients.len() {
+            1 => gradients.remove(0),
+            _ => Tensor::cat(&gradients, 1),
+        });
+        losses.unwrap_or_default()
     }
 
     /// Features [count, d] of one image [1, 3, H, W], without gradients.
     pub fn look_once(&self, models: &Models, view: &View, image: &Tensor, key: Key) -> Tensor {
-        tch::no_grad(|| view.features(models, &self.cut(image, &[key]).leaf))
+        tch::no_grad(|| view.features(models, &self.cut(image, &[key]).seen))
     }
 }
 
@@ -176,9 +211,25 @@ pub(crate) fn whole(image: &Tensor, side: i64) -> Result<Tensor> {
 }
 
 impl Pieces {
+    /// Some cutouts of each image, of which there are `count`, as a leaf [B, n, 3, cut, cut].
+    fn some(&self, count: i64, first: i64, n: i64) -> Tensor {
+        let size = self.seen.size();
+        let by_image = self.seen.view([-1, count, size[1], size[2], size[3]]);
+        by_image.narrow(1, first, n).detach().set_requires_grad(true)
+    }
+
+    /// Adds a gradient of all cutouts.
+    fn leave(&mut self, gradient: Tensor) {
+        let gradient = gradient.reshape(self.seen.size());
+        self.gradient = Some(match self.gradient.take() {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        });
+    }
+
     /// Takes the gradient that the perceptors left on the cutouts back into the images.
     pub fn backward(self) {
-        let mut gradient = self.leaf.grad();
+        let Some(mut gradient) = self.gradient else { return };
         if self.clamped {
             gradient = masked_gradient(&self.raw, &gradient, 0.0, 1.0);
         }

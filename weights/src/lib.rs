@@ -3,6 +3,7 @@
 
 pub mod clip;
 pub mod library;
+pub mod memory;
 pub mod vqgan;
 
 mod checkpoint;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::{FarmName, Tag, WorkerId};
+use vqfarm_core::requires::Memory;
 use vqfarm_core::video::FFMPEG_TAG;
 use vqfarm_engine::device;
 use vqfarm_engine::session::{Graphs, Options};
@@ -24,6 +25,8 @@ use vqfarm_service::settings::ConfigArgs;
 use vqfarm_service::shutdown;
 use vqfarm_storage::{Storage, StorageOptions};
 
+use crate::batch_size::{Asked, BatchSize};
+use crate::budget::Budget;
 use crate::cache::ModelCache;
 use crate::cells::Cells;
 use crate::cores::Cores;
@@ -94,14 +97,18 @@ pub struct RunArgs {
     #[arg(long, alias = "tag", value_name = "TAGS", env = "VQFARM_TAGS", value_delimiter = ',')]
     pub tags: Vec<Tag>,
 
-    /// Device memory in GiB [default: what the device has]
-    #[arg(long, value_name = "GIB", env = "VQFARM_MEMORY", value_parser = gib)]
+    /// Memory to use of each GPU, or of the machine for a CPU, as 8GiB; a number alone is GiB
+    ///
+    /// Pictures are made as quickly as fits: fewer together, cutouts in shares, and at last the
+    /// decoder's steps computed twice. They come out the same. Jobs that cannot fit in any way go
+    /// to larger workers. [default: what is there]
+    #[arg(long, value_name = "AMOUNT", env = "VQFARM_MEMORY", value_parser = amount)]
     pub memory: Option<u64>,
 
-    /// The most cells that a GPU computes together; a CPU computes one at a time
-    #[arg(long, value_name = "N", default_value_t = 8, env = "VQFARM_BATCH",
-          value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub batch: u32,
+    /// The most cells that a GPU computes together, or auto: as many as fit, and as measurements
+    /// say that they pay; a CPU computes one at a time
+    #[arg(long, value_name = "N", default_value = "auto", env = "VQFARM_BATCH")]
+    pub batch: Asked,
 
     /// Folder of fetched models; workers of one machine may share it
     /// [default: ~/.cache/vqfarm/models]
@@ -145,11 +152,12 @@ fn graphs(text: &str) -> Result<Graphs, String> {
     }
 }
 
-/// Bytes.
-fn gib(text: &str) -> Result<u64, String> {
+/// Bytes of `8GiB`, `500 MB`, or of a number of GiB.
+pub fn amount(text: &str) -> Result<u64, String> {
     match text.parse::<f64>() {
         Ok(gib) if gib > 0.0 && gib < 65_536.0 => Ok((gib * f64::from(1 << 30)) as u64),
-        _ => Err("it must be a number of GiB, as in 16 or 7.5".into()),
+        Ok(_) => Err("it must be an amount of memory, as in 16GiB or 7.5".into()),
+        Err(_) => text.parse().map(Memory::bytes).map_err(|error| error.to_string()),
     }
 }
 
@@ -195,7 +203,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
 
     let folder = args.cache.clone().map_or_else(default_cache, Ok)?;
     let cache = Arc::new(ModelCache::new(storage.clone(), folder));
-    let shelves = shelves(&devices, &args, &cache);
+    let shelves = shelves(&devices, &args, &cache).context("memory")?;
     let gpu = devices.iter().all(|device| device.is_cuda());
     let meters = Arc::new(Meters::new(shelves.len()));
     let (events, told) = mpsc::unbounded_channel();
@@ -209,7 +217,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
             busy: None,
         },
         cores: (!gpu).then(|| Arc::new(Cores::new(shelves.len()))),
-        batch: if gpu { args.batch } else { 1 },
+        batch: Arc::new(BatchSize::new(if gpu { args.batch } else { Asked::Fixed(1) })),
         ahead: gpu,
         shelves,
         jobs: Jobs::Stored(StoredJobs::new(storage.clone())),
@@ -300,18 +308,17 @@ async fn tags(args: &RunArgs) -> BTreeSet<Tag> {
 
 /// One lane for each GPU, or one for each core: lanes whose pictures need several cores wait for
 /// each other.
-fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Vec<Arc<Shelf>> {
+fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Result<Vec<Arc<Shelf>>> {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    let lanes = args.threads.map_or_else(cores, NonZero::get);
     let options = Options { graphs: args.cuda_graphs, ..Options::default() };
-    let shelf = |device| {
+    let shelf = |device| -> Result<Arc<Shelf>> {
+        let budget = Budget::of(device, lanes, args.memory)?;
         let shelf = Shelf::new(Source::Cache(cache.clone()), device);
-        Arc::new(shelf.with_options(options))
+        Ok(Arc::new(shelf.with_options(options).within(budget)))
     };
     match devices {
-        [Device::Cpu] => {
-            let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-            let lanes = args.threads.map_or_else(cores, NonZero::get);
-            vec![shelf(Device::Cpu); lanes]
-        }
+        [Device::Cpu] => Ok(vec![shelf(Device::Cpu)?; lanes]),
         gpus => gpus.iter().map(|&gpu| shelf(gpu)).collect(),
     }
 }

@@ -135,7 +135,8 @@ impl Shift {
         while self.brake.level() == Stop::No {
             self.rest.over(&self.brake).await;
             let begin = Instant::now();
-            let answer = self.worker.queue.lease(&request, &self.info(), self.worker.batch).await;
+            let batch = self.worker.batch.next();
+            let answer = self.worker.queue.lease(&request, &self.info(), batch).await;
             let answer = match answer {
                 Ok(answer) => answer,
                 // The same request again: had the answer got lost, so would the leases.

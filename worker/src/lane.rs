@@ -13,6 +13,7 @@ use vqfarm_engine::device;
 use vqfarm_engine::picture::Picture;
 
 use crate::attempt::Attempt;
+use crate::batch_size::BatchSize;
 use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::meters::Meters;
@@ -108,6 +109,8 @@ pub struct LaneParts {
     pub cores: Option<Arc<Cores>>,
     pub meters: Arc<Meters>,
     pub speeds: Arc<Speeds>,
+    /// Learns from what the lanes make.
+    pub batch: Arc<BatchSize>,
     pub brake: Brake,
     /// Asks for another batch.
     pub ready: channel::UnboundedSender<()>,
@@ -255,14 +258,21 @@ pub(crate) fn paint<'a>(
     if let Some(then) = working {
         parts.meters.worked(then.elapsed());
     }
-    if begins == 1 && painted.as_ref().is_ok_and(|results| results.iter().all(Result::is_ok)) {
-        parts.speeds.note(Made {
-            kind: (models.workload(&first.settings), first.settings.size),
-            pictures: pictures.len(),
-            iterations: made,
-            took: begun.elapsed(),
-            is_cuda: parts.shelf.device().is_cuda(),
-        });
+    if painted.as_ref().is_ok_and(|results| results.iter().all(Result::is_ok)) {
+        let (kind, took) =
+            ((models.workload(&first.settings), first.settings.size), begun.elapsed());
+        let together = begins == 1;
+        let rate = pictures.len() as f64 * f64::from(made) / took.as_secs_f64().max(1e-9);
+        parts.batch.note(kind.clone(), pictures.len(), together.then_some(rate));
+        if together {
+            parts.speeds.note(Made {
+                kind,
+                pictures: pictures.len(),
+                iterations: made,
+                took,
+                is_cuda: parts.shelf.device().is_cuda(),
+            });
+        }
     }
     match painted {
         Ok(results) => results.into_iter().map(|result| result.map_err(Failure::from)).collect(),

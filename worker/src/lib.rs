@@ -2,13 +2,16 @@
 //! planner, queue, worker and stitcher in one process.
 
 pub mod attempt;
+pub mod batch_size;
 pub mod bench;
+pub mod budget;
 pub mod cache;
 mod cell;
 pub mod cells;
 mod changed;
 pub mod commit;
 pub mod cores;
+mod dividing;
 pub mod early_stop;
 pub mod farm;
 mod feed;

@@ -19,6 +19,7 @@ use vqfarm_core::job::Job;
 use vqfarm_core::search::Search;
 use vqfarm_service::{logging, settings, shutdown};
 use vqfarm_weights::library::Library;
+use vqfarm_worker::batch_size::Asked;
 use vqfarm_worker::bench;
 use vqfarm_worker::farm::{self, RunArgs};
 use vqfarm_worker::lane::LANE;
@@ -74,9 +75,13 @@ struct RenderArgs {
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
 
-    /// The most cells that a GPU computes together
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    batch: u32,
+    /// The most cells that a GPU computes together, or auto: as many as fit and pay
+    #[arg(long, value_name = "N", default_value = "auto")]
+    batch: Asked,
+
+    /// Memory to use, as 8GiB; a number alone is GiB [default: what is free]
+    #[arg(long, value_name = "AMOUNT", value_parser = farm::amount)]
+    memory: Option<u64>,
 
     /// Folder of the models [default: ~/.local/share/vqfarm/models]
     #[arg(long, value_name = "DIR", env = "VQFARM_MODELS")]
@@ -256,6 +261,7 @@ fn render(args: RenderArgs) -> Result<End> {
         device: args.device,
         threads: args.threads.map_or_else(cores, NonZero::get),
         batch: args.batch,
+        memory: args.memory,
         library,
         keep: args.keep,
     };

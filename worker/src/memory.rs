@@ -19,17 +19,55 @@ pub fn of_all(devices: &[Device]) -> Result<u64> {
     each.into_iter().min().context("no device")
 }
 
+/// Bytes that nobody uses on a device, of those that the process may use.
+///
+/// # Errors
+/// The system does not say.
+pub fn free(device: Device) -> Result<u64> {
+    if let Device::Cuda(index) = device {
+        return Ok(vqfarm_engine::device::cuda_free_memory(index)?);
+    }
+    let left = match (control_group("memory.max"), control_group("memory.current")) {
+        (Some(limit), Some(used)) => limit.saturating_sub(used),
+        _ => u64::MAX,
+    };
+    Ok(of_file("/proc/meminfo", "MemAvailable:")?.min(left))
+}
+
+/// Bytes at the worst moment so far: of this process, or of all that use a GPU, whose allocator
+/// gives nothing back by itself.
+///
+/// # Errors
+/// The system does not say.
+pub fn peak(device: Device) -> Result<u64> {
+    match device {
+        Device::Cuda(index) => {
+            let all = vqfarm_engine::device::cuda_memory(index)?;
+            Ok(all.saturating_sub(vqfarm_engine::device::cuda_free_memory(index)?))
+        }
+        _ => of_file("/proc/self/status", "VmHWM:"),
+    }
+}
+
 /// What the machine has, or less where a control group allows less.
 fn machine() -> Result<u64> {
-    let info = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let kib = info
+    let limit = control_group("memory.max").unwrap_or(u64::MAX);
+    Ok(of_file("/proc/meminfo", "MemTotal:")?.min(limit))
+}
+
+/// A number of bytes in one of the kernel's files.
+fn of_file(path: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let kib = text
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
-        .context("/proc/meminfo does not say MemTotal")?;
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(u64::MAX);
-    Ok((kib << 10).min(limit))
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{path} does not say {name}"))? << 10)
+}
+
+/// None without a limit.
+fn control_group(file: &str) -> Option<u64> {
+    fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -38,6 +76,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_some() {
-        assert!(of_all(&[Device::Cpu]).unwrap() > 64 << 20);
+        let all = of_all(&[Device::Cpu]).unwrap();
+        assert!(all > 64 << 20);
+        let (free, peak) = (free(Device::Cpu).unwrap(), peak(Device::Cpu).unwrap());
+        assert!(0 < free && free <= all && 0 < peak && peak < all, "{free} {peak} of {all}");
     }
 }

@@ -15,6 +15,7 @@ use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
 use vqfarm_weights::{Model, WeightsError};
 
+use crate::budget::Budget;
 use crate::cache::ModelCache;
 
 /// Sets of models that stay in memory; a sweep over generators asks for several.
@@ -117,6 +118,7 @@ pub struct Shelf {
     source: Source,
     device: Device,
     options: Options,
+    budget: Option<Budget>,
     kept: Mutex<Vec<(ModelKey, ModelWeights)>>,
     /// Names of the kept models; may be asked for while others are being loaded.
     names: Mutex<BTreeSet<String>>,
@@ -124,13 +126,29 @@ pub struct Shelf {
 
 impl Shelf {
     pub fn new(source: Source, device: Device) -> Self {
-        let options = Options::default();
-        Self { source, device, options, kept: Mutex::default(), names: Mutex::default() }
+        Self {
+            source,
+            device,
+            options: Options::default(),
+            budget: None,
+            kept: Mutex::default(),
+            names: Mutex::default(),
+        }
     }
 
     /// The same for networks that compute in another way.
     pub fn with_options(self, options: Options) -> Self {
         Self { options, ..self }
+    }
+
+    /// The same on a device of so much memory.
+    pub fn within(self, budget: Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// The memory of the device, where it is known.
+    pub fn budget(&self) -> Option<Budget> {
+        self.budget
     }
 
     pub fn device(&self) -> Device {

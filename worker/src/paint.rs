@@ -1,14 +1,19 @@
 //! From cells to pictures on one thread: the only place that drives the engine.
 
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use image::RgbImage;
-use vqfarm_engine::EngineError;
+use vqfarm_core::speed::Workload;
 use vqfarm_engine::models::Models;
 use vqfarm_engine::picture::{Momentum, Picture};
 use vqfarm_engine::session::Session;
+use vqfarm_engine::{EngineError, device};
+use vqfarm_weights::memory::{Batch, Networks, Thrift};
 
+use crate::budget::Plan;
+use crate::dividing::{Attempt, make_all};
 use crate::models::{ModelError, ModelKey, Shelf};
 use crate::saved;
 
@@ -79,6 +84,10 @@ pub enum PaintError {
 }
 
 impl PaintError {
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_out_of_memory())
+    }
+
     /// Whether the same picture may come out another time or elsewhere.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -96,68 +105,81 @@ impl PaintError {
 /// they began with.
 pub type Step<'a> = dyn FnMut(Range<usize>, u32, u32) -> ControlFlow<()> + 'a;
 
+/// What decides how much memory a picture takes.
+type Kind = (Workload, [u32; 2]);
+
 /// Makes pictures with networks of its own.
 pub struct Painter<'a> {
     shelf: &'a Shelf,
     networks: Option<(ModelKey, Models)>,
+    /// What was found to fit where what was planned did not.
+    fits: HashMap<Kind, Plan>,
     /// What people should know, since it was last taken.
     pub warnings: Vec<String>,
 }
 
 impl<'a> Painter<'a> {
     pub fn new(shelf: &'a Shelf) -> Self {
-        Self { shelf, networks: None, warnings: Vec::new() }
+        Self { shelf, networks: None, fits: HashMap::new(), warnings: Vec::new() }
     }
 
     /// Makes pictures that share their batch settings ([`Picture::batch_settings`]) with the
-    /// models of `key`; one result for each. A batch that fails is tried again in halves, so that a picture fails only by
-    /// itself: this finds the culprit, and the size that fits the device's memory.
+    /// models of `key`; one result for each.
+    ///
+    /// As many together, and as quickly, as the device's memory allows: by estimate at first, and
+    /// with less for all that follow where that was too much. A batch that fails otherwise is tried
+    /// again in halves, so that a picture fails only by itself.
     pub fn paint(
         &mut self,
         key: &ModelKey,
         batch: &[(Picture, Part)],
         step: &mut Step<'_>,
     ) -> Vec<Result<Painted, PaintError>> {
-        self.paint_part(key, batch, 0, step)
+        let pictures = 0..batch.len();
+        make_all(&mut Painting { painter: self, key, batch, step }, pictures)
     }
 
-    fn paint_part(
-        &mut self,
-        key: &ModelKey,
-        batch: &[(Picture, Part)],
-        place: usize,
-        step: &mut Step<'_>,
-    ) -> Vec<Result<Painted, PaintError>> {
-        match self.try_batch(key, batch, place, step) {
-            Ok(painted) => painted.into_iter().map(Ok).collect(),
-            Err(PaintError::Stopped) => batch.iter().map(|_| Err(PaintError::Stopped)).collect(),
-            Err(error) if batch.len() <= 1 => vec![Err(error)],
-            Err(_) => {
-                let (left, right) = batch.split_at(batch.len() / 2);
-                let mut results = self.paint_part(key, left, place, step);
-                results.extend(self.paint_part(key, right, place + left.len(), step));
-                results
+    /// What the memory follows from that so many pictures take, where it is known.
+    fn sizes(&self, first: &Picture, pictures: u32) -> Option<(&Networks, Batch)> {
+        let sizes = self.networks.as_ref()?.1.sizes()?;
+        let batch = Batch {
+            pictures,
+            size: first.settings.size,
+            cutouts: first.settings.cutouts.count,
+            bf16: sizes.bf16,
+            cuda: self.shelf.device().is_cuda(),
+        };
+        Some((&sizes.networks, batch))
+    }
+
+    /// The networks of `key`, loaded unless they are there.
+    fn networks(&mut self, key: &ModelKey) -> Result<&Models, PaintError> {
+        let loaded = match self.networks.take() {
+            Some((loaded, networks)) if loaded == *key => networks,
+            old => {
+                // The old ones go first: two sets may not fit the device.
+                drop(old);
+                let (networks, warning) = self.shelf.networks(key)?;
+                self.warnings.extend(warning);
+                networks
             }
-        }
+        };
+        Ok(&self.networks.insert((key.clone(), loaded)).1)
     }
 
     fn try_batch(
         &mut self,
         key: &ModelKey,
         batch: &[(Picture, Part)],
+        thrift: Thrift,
         place: usize,
         step: &mut Step<'_>,
     ) -> Result<Vec<Painted>, PaintError> {
-        if self.networks.as_ref().is_none_or(|(loaded, _)| loaded != key) {
-            // The old ones go first: two sets may not fit the device.
-            self.networks = None;
-            let (networks, warning) = self.shelf.networks(key)?;
-            self.warnings.extend(warning);
-            self.networks = Some((key.clone(), networks));
-        }
+        let _ = self.networks(key)?;
         let Some((_, networks)) = &self.networks else { return Ok(Vec::new()) };
         let pictures: Vec<Picture> = batch.iter().map(|(picture, _)| picture.clone()).collect();
         let mut session = Session::new(networks, &pictures)?;
+        session.set_thrift(thrift);
         self.warnings.extend_from_slice(session.warnings());
         go_on(&mut session, batch)?;
         let places = place..place + batch.len();
@@ -191,6 +213,60 @@ impl<'a> Painter<'a> {
             painted.push(Painted { picture, score, momentum: momenta.next(), saved });
         }
         Ok(painted)
+    }
+}
+
+/// A batch that is being made.
+struct Painting<'p, 'a, 's> {
+    painter: &'p mut Painter<'a>,
+    key: &'p ModelKey,
+    batch: &'p [(Picture, Part)],
+    step: &'p mut Step<'s>,
+}
+
+impl Painting<'_, '_, '_> {
+    /// What its memory follows from. All its pictures are alike in that.
+    fn kind(&self) -> Option<(Kind, &Picture)> {
+        let (first, _) = self.batch.first()?;
+        Some(((self.key.workload(&first.settings), first.settings.size), first))
+    }
+}
+
+impl Attempt for Painting<'_, '_, '_> {
+    type Made = Painted;
+
+    fn plan(&mut self, pictures: usize) -> Result<Plan, PaintError> {
+        let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
+        let _ = self.painter.networks(self.key)?;
+        let planned = || {
+            let (kind, first) = self.kind()?;
+            if let Some(fits) = self.painter.fits.get(&kind) {
+                return Some(fits.no_more_than(pictures));
+            }
+            let (networks, batch) = self.painter.sizes(first, pictures)?;
+            Some(self.painter.shelf.budget()?.plan(networks, &batch))
+        };
+        Ok(planned().unwrap_or(Plan { pictures, thrift: Thrift::default() }))
+    }
+
+    fn make(&mut self, which: Range<usize>, thrift: Thrift) -> Result<Vec<Painted>, PaintError> {
+        tracing::debug!(pictures = which.len(), %thrift, "computing");
+        let batch = &self.batch[which.clone()];
+        self.painter.try_batch(self.key, batch, thrift, which.start, self.step)
+    }
+
+    fn economise(&mut self, failed: Plan) -> bool {
+        let Some((kind, first)) = self.kind() else { return false };
+        let batch = self.painter.sizes(first, failed.pictures).map(|(_, batch)| batch);
+        let Some(less) = failed.less(batch.as_ref()) else { return false };
+        device::release_memory(self.painter.shelf.device());
+        let [width, height] = kind.1;
+        self.painter.warnings.push(format!(
+            "memory: {} of {width} × {height} together ({}) were too much; from now on {} ({})",
+            failed.pictures, failed.thrift, less.pictures, less.thrift
+        ));
+        self.painter.fits.insert(kind, less);
+        true
     }
 }
 

@@ -16,6 +16,7 @@ use vqfarm_core::keys;
 use vqfarm_queue::{Failed, Failure as Attempted, Queue, QueueError, WorkerInfo};
 
 use crate::attempt::{Attempt, Held};
+use crate::batch_size::BatchSize;
 use crate::cache::ModelCache;
 use crate::cells::Cells;
 use crate::commit::Committer;
@@ -50,8 +51,8 @@ pub struct Worker {
     pub shelves: Vec<Arc<Shelf>>,
     /// Shared by the lanes, on a CPU where pictures of any size may come.
     pub cores: Option<Arc<Cores>>,
-    /// The most cells of one lease.
-    pub batch: u32,
+    /// How many cells are leased together.
+    pub batch: Arc<BatchSize>,
     /// Lease the next batch while one is rendered: right for a GPU, which must not wait; on a
     /// CPU the last cells would queue up behind a busy lane.
     pub ahead: bool,
@@ -93,7 +94,7 @@ impl Worker {
     /// The system gives no threads.
     pub async fn run(self, brake: Brake) -> io::Result<()> {
         let (lanes, room) =
-            (self.shelves.len(), 2 * self.shelves.len() * self.batch.max(1) as usize);
+            (self.shelves.len(), 2 * self.shelves.len() * self.batch.most() as usize);
         let (finished, results) = mpsc::channel(room);
         let (events, told) = mpsc::unbounded_channel();
         let shift = Arc::new(Shift {
@@ -114,6 +115,7 @@ impl Worker {
                 cores: shift.worker.cores.clone(),
                 meters: shift.worker.meters.clone(),
                 speeds: shift.worker.speeds.clone(),
+                batch: shift.worker.batch.clone(),
                 brake: shift.brake.clone(),
                 ready,
                 events: events.clone(),

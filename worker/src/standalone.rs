@@ -27,6 +27,8 @@ use vqfarm_queue::{
 };
 use vqfarm_weights::library::Library;
 
+use crate::batch_size::{Asked, BatchSize};
+use crate::budget::Budget;
 use crate::cells::Cells;
 use crate::changed;
 use crate::early_stop::{self, is_kept};
@@ -52,8 +54,10 @@ pub struct Request {
     pub device: String,
     /// Cores to use when the device is a CPU.
     pub threads: usize,
-    /// The most cells that a GPU computes together.
-    pub batch: u32,
+    /// How many cells a GPU computes together.
+    pub batch: Asked,
+    /// Bytes of memory to use; what is free when left out.
+    pub memory: Option<u64>,
     pub library: Library,
     /// Cells that are rendered to their end, of a sweep that stops cells early.
     pub keep: Vec<u64>,
@@ -176,14 +180,18 @@ async fn try_render(
     let meters = Arc::new(Meters::new(lanes));
     // A folder that cannot be written to is no reason not to render.
     let speeds = JobStore::folder(request.library.root()).ok();
-    let shelf = Arc::new(Shelf::new(Source::Library(request.library), device));
+    let budget = Budget::of(device, request.threads, request.memory).map_err(Halt::failed)?;
+    let shelf = Arc::new(Shelf::new(Source::Library(request.library), device).within(budget));
     let worker = Worker {
         queue: queue.clone(),
         info: worker_info()?,
         shelves: (0..lanes).map(|_| shelf.clone()).collect(),
         // The lanes are made for the job.
         cores: None,
-        batch: if device.is_cuda() { request.batch } else { 1 },
+        batch: Arc::new(BatchSize::new(match device.is_cuda() {
+            true => request.batch,
+            false => Asked::Fixed(1),
+        })),
         ahead: device.is_cuda(),
         jobs: Jobs::One(job.clone()),
         cells: Cells::Folder(job.store.clone()),

@@ -97,7 +97,9 @@ pub fn describe(entry: &Entry) -> Model {
     };
     let bytes = entry.path.metadata().map_or(entry.record.bytes, |meta| meta.len());
     let (name, sha256) = (entry.name.to_string(), entry.sha256.clone());
-    Model { name, sha256, kind: kind.into(), bytes }
+    // What cannot be written is as good as not known.
+    let config = serde_json::to_string(&entry.record.config).unwrap_or_default();
+    Model { name, sha256, kind: kind.into(), bytes, config }
 }
 
 /// Sends a model's weights.

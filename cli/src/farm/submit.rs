@@ -10,6 +10,7 @@ use serde_json::json;
 use vqfarm_core::cost::{DeviceTime, Estimate};
 use vqfarm_core::id::{RequestId, UserName};
 use vqfarm_core::job::FieldError;
+use vqfarm_core::requires::Memory;
 use vqfarm_proto::Refusal;
 use vqfarm_proto::v1::{self, PutAssetsRequest, Reason, SubmitRequest, SubmitResponse};
 
@@ -146,8 +147,10 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
 }
 
 fn estimated(estimate: v1::Estimate) -> Estimate {
-    let v1::Estimate { frames, iterations, device_seconds, device } = estimate;
-    Estimate { frames, iterations, time: device_seconds.map(|s| DeviceTime { seconds: s, device }) }
+    let v1::Estimate { frames, iterations, device_seconds, device, memory } = estimate;
+    let time = device_seconds.map(|seconds| DeviceTime { seconds, device });
+    let memory = (memory > 0).then(|| Memory::of_bytes(memory).ok()).flatten();
+    Estimate { frames, iterations, time, memory }
 }
 
 /// Files in portions that fit into a message each, the job's own beside the last of them.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use vqfarm_core::event::{Event, INTERRUPTED, Summary};
+use vqfarm_core::requires::Memory;
 
 use crate::failure::Failure;
 use crate::farm::show;
@@ -70,6 +71,11 @@ pub struct RenderArgs {
     /// CPU threads in all [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
+
+    /// Memory to use, as 8GiB; the pictures are the same, only slower where it is little
+    /// [default: what is free]
+    #[arg(long, value_name = "AMOUNT")]
+    memory: Option<Memory>,
 
     #[arg(long, value_name = "COMMAND", help = on_end::HELP, long_help = on_end::LONG_HELP)]
     on_end: Option<String>,
@@ -140,6 +146,9 @@ fn start(args: &RenderArgs, loaded: &Loaded) -> anyhow::Result<Worker> {
     command.arg("--out").arg(&loaded.out).arg("--device").arg(&args.device);
     if let Some(threads) = args.threads {
         command.arg("--threads").arg(threads.to_string());
+    }
+    if let Some(memory) = args.memory {
+        command.arg("--memory").arg(String::from(memory));
     }
     if let Some(Numbers(cells)) = &args.keep {
         let cells: Vec<String> = cells.iter().map(u64::to_string).collect();

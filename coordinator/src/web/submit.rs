@@ -11,6 +11,7 @@ use vqfarm_core::cost::{self, DeviceTime, Estimate};
 use vqfarm_core::file::{Document, JobError, Limits, Problem};
 use vqfarm_core::id::RequestId;
 use vqfarm_core::job::{FieldError, Job};
+use vqfarm_core::requires::Memory;
 use vqfarm_proto::telling::grouped;
 use vqfarm_proto::v1::farm_server::Farm as _;
 use vqfarm_proto::{Refusal, v1};
@@ -310,6 +311,8 @@ fn check(job: &Job, answer: &v1::SubmitResponse) -> Check {
 }
 
 fn estimated(estimate: v1::Estimate) -> Estimate {
-    let v1::Estimate { frames, iterations, device_seconds, device } = estimate;
-    Estimate { frames, iterations, time: device_seconds.map(|s| DeviceTime { seconds: s, device }) }
+    let v1::Estimate { frames, iterations, device_seconds, device, memory } = estimate;
+    let time = device_seconds.map(|seconds| DeviceTime { seconds, device });
+    let memory = (memory > 0).then(|| Memory::of_bytes(memory).ok()).flatten();
+    Estimate { frames, iterations, time, memory }
 }

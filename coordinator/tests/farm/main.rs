@@ -5,6 +5,7 @@
 mod asking;
 mod guarding;
 mod looking;
+mod memory;
 mod redis;
 mod rubbish;
 mod ruling;

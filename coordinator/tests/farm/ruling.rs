@@ -117,7 +117,8 @@ async fn models_are_kept_by_their_hash_and_checked() {
     let sha256 = sha256(&weights);
     let push = async |name: &str, sha256: &str, bytes: u64, data: &[u8]| {
         let kind = "generator".to_owned();
-        let model = Model { name: name.into(), sha256: sha256.into(), kind, bytes };
+        let model =
+            Model { name: name.into(), sha256: sha256.into(), kind, bytes, ..Model::default() };
         let parts = [Part::Model(model), Part::Data(data.to_vec())];
         let parts = parts.map(|part| PutModelRequest { part: Some(part) });
         farm.client.clone().put_model(tokio_stream::iter(parts)).await.map(|a| a.into_inner())

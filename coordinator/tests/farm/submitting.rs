@@ -81,8 +81,13 @@ async fn a_dry_run_changes_nothing() {
 
     // Models that would be pushed count as there, in a dry run only.
     let lacking = SWEEP.replace("demo-f8", "mine");
-    let mine =
-        Model { name: "mine".into(), sha256: "cd".repeat(32), kind: "generator".into(), bytes: 5 };
+    let mine = Model {
+        name: "mine".into(),
+        sha256: "cd".repeat(32),
+        kind: "generator".into(),
+        bytes: 5,
+        ..Model::default()
+    };
     let mut asked = SubmitRequest { dry_run: true, offered: vec![mine], ..request(&lacking) };
     assert!(farm.client.clone().submit(asked.clone()).await.is_ok());
     asked.dry_run = false;

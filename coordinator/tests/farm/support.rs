@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use image::RgbImage;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -67,9 +68,14 @@ impl TestFarm {
     }
 
     pub async fn add_model(&self, name: &str, kind: Role) {
+        self.add_sized(name, kind, None).await;
+    }
+
+    /// A model whose sizes are known.
+    pub async fn add_sized(&self, name: &str, kind: Role, config: Option<Value>) {
         let name = ModelName::new(name).unwrap();
         let key = keys::model_name(&name);
-        let record = ModelRecord { name, sha256: "ab".repeat(32), kind, bytes: 1 };
+        let record = ModelRecord { name, sha256: "ab".repeat(32), kind, bytes: 1, config };
         let json = serde_json::to_vec(&record).unwrap();
         self.farm.storage.replace(&key, json.into()).await.unwrap();
     }
@@ -185,6 +191,25 @@ pub fn request(job: &str) -> SubmitRequest {
 }
 
 /// Eight cells.
+/// The sizes of the f16 VQGAN with 16,384 rows.
+pub fn vqgan() -> Value {
+    json!({"kind": "vqgan", "config": {
+        "z_channels": 256, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
+        "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "attn_resolutions": [16],
+        "embed_dim": 256, "n_embed": 16_384, "quantizer": "vq",
+    }})
+}
+
+/// The sizes of ViT-B/32.
+pub fn clip() -> Value {
+    json!({"kind": "clip", "config": {
+        "embed_dim": 512, "image_resolution": 224, "vision_layers": 12, "vision_width": 768,
+        "vision_patch_size": 32, "context_length": 77, "vocab_size": 49_408,
+        "transformer_width": 512, "transformer_heads": 8, "transformer_layers": 12,
+        "activation": "quick_gelu",
+    }})
+}
+
 pub const SWEEP: &str = "
 name = \"boats\"
 [render]

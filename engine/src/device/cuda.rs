@@ -76,9 +76,9 @@ pub(super) fn allow_tf32(allow: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes of a device's memory.
+/// Bytes of a device's memory: those that nobody uses, and all.
 #[allow(unsafe_code, reason = "tch does not wrap the CUDA runtime's questions")]
-pub(super) fn memory(index: usize) -> Result<u64, String> {
+pub(super) fn memory(index: usize) -> Result<(u64, u64), String> {
     let missing = |e: libloading::Error| format!("CUDA's runtime is missing: {e}");
     let index = c_int::try_from(index).map_err(|e| e.to_string())?;
     let program = Library::this();
@@ -91,7 +91,7 @@ pub(super) fn memory(index: usize) -> Result<u64, String> {
             program.get(b"cudaMemGetInfo").map_err(missing)?;
         let (mut free, mut total) = (0, 0);
         match (set(index), ask(&mut free, &mut total)) {
-            (0, 0) => Ok(total as u64),
+            (0, 0) => Ok((free as u64, total as u64)),
             (set, ask) => Err(format!("CUDA answers with the errors {set} and {ask}")),
         }
     }

@@ -10,9 +10,15 @@ pub fn keep_memory() {
     glibc::keep();
 }
 
+/// Gives back to the system what is kept and not in use.
+pub(super) fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    glibc::trim();
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc {
-    use libc::{M_ARENA_MAX, M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, c_int, mallopt};
+    use libc::{M_ARENA_MAX, M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, c_int, malloc_trim, mallopt};
 
     const SETTINGS: [(c_int, c_int); 4] = [
         // No block is mapped for itself; threads have no heaps of their own, as those stay small.
@@ -29,5 +35,11 @@ mod glibc {
             // SAFETY: mallopt only sets the allocator's parameters, under its own lock.
             unsafe { mallopt(parameter, value) };
         }
+    }
+
+    #[allow(unsafe_code, reason = "malloc_trim is a C function")]
+    pub fn trim() {
+        // SAFETY: malloc_trim only returns pages that nothing uses, under its own lock.
+        unsafe { malloc_trim(0) };
     }
 }

@@ -55,6 +55,29 @@ pub fn cuda_devices() -> Result<i64, String> {
 /// # Errors
 /// There is no such GPU, or its libraries cannot be loaded.
 pub fn cuda_memory(index: usize) -> Result<u64> {
+    Ok(free_and_all(index)?.1)
+}
+
+/// Bytes of a GPU's memory that no process uses; what libtorch keeps for its next tensors is in
+/// use.
+///
+/// # Errors
+/// As [`cuda_memory`].
+pub fn cuda_free_memory(index: usize) -> Result<u64> {
+    Ok(free_and_all(index)?.0)
+}
+
+/// Gives back what libtorch keeps of a device's memory for its next tensors: after a computation
+/// failed for want of memory, pieces of the wrong sizes are in the way of the next one.
+pub fn release_memory(device: Device) {
+    match device {
+        Device::Cpu => memory::trim(),
+        // Its allocator does so itself before it says that there is no more.
+        _ => (),
+    }
+}
+
+fn free_and_all(index: usize) -> Result<(u64, u64)> {
     let asked = || cuda::register().and_then(|()| cuda::memory(index));
     asked().map_err(|reason| EngineError::Device { asked: format!("cuda:{index}"), reason })
 }

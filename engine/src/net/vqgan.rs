@@ -9,7 +9,7 @@ use super::layers::{Conv2d, GroupNorm, attention_over_positions, channels_last, 
 use super::upsample::Upsample;
 use super::{Arithmetic, Weights};
 use crate::error::{EngineError, Result};
-use crate::model::Generator;
+use crate::model::{Generator, Step};
 
 /// GroupNorm, swish, convolution, twice, around a skip connection.
 struct ResnetBlock {
@@ -225,14 +225,32 @@ impl Decoder {
     }
 
     fn forward(&self, z: &Tensor) -> Tensor {
-        let mut h = self.mid.forward(&self.conv_in.forward(z));
+        self.steps().iter().fold(z.shallow_clone(), |h, step| step(&h))
+    }
+
+    /// Each block by itself: what one computes on the way is several times its input.
+    fn steps(&self) -> Vec<Step<'_>> {
+        let middle = &self.mid;
+        let mut steps: Vec<Step<'_>> = vec![
+            Box::new(|z| self.conv_in.forward(z)),
+            Box::new(|h| middle.block_1.forward(h)),
+            Box::new(|h| middle.attn_1.forward(h)),
+            Box::new(|h| middle.block_2.forward(h)),
+        ];
         for (level, upsample) in &self.up {
-            h = level.forward(&h);
+            for (block, attn) in &level.blocks {
+                steps.push(Box::new(|h| block.forward(h)));
+                if let Some(attn) = attn {
+                    steps.push(Box::new(|h| attn.forward(h)));
+                }
+            }
             if let Some(upsample) = upsample {
-                h = upsample.forward(&h);
+                steps.push(Box::new(|h| upsample.forward(h)));
             }
         }
-        self.conv_out.forward(&swish(&self.norm_out.forward(&h), self.arithmetic))
+        let out = |h: &Tensor| swish(&self.norm_out.forward(h), self.arithmetic);
+        steps.push(Box::new(move |h| self.conv_out.forward(&out(h))));
+        steps
     }
 }
 
@@ -382,6 +400,14 @@ impl Generator for Vqgan {
 
     fn decode(&self, z_q: &Tensor) -> Tensor {
         (self.decoder_out(z_q) + 1.0) / 2.0
+    }
+
+    fn decode_steps(&self) -> Vec<Step<'_>> {
+        let mut steps: Vec<Step<'_>> =
+            vec![Box::new(|z_q| self.post_quant_conv.forward(&self.input(z_q)))];
+        steps.extend(self.decoder.steps());
+        steps.push(Box::new(|h| (h.to_kind(Kind::Float) + 1.0) / 2.0));
+        steps
     }
 
     fn encode(&self, image: &Tensor) -> Tensor {

@@ -3,8 +3,10 @@
 use tch::{Kind, Tensor};
 use vqfarm_core::render::{InitWeightForm, RenderSettings};
 use vqfarm_core::rng::Key;
+use vqfarm_weights::memory::Thrift;
 
 use super::ahead::{Ahead, Row};
+use super::decoding::Decoding;
 use super::saved::SavedPicture;
 use super::{Losses, Stage};
 use crate::clamp::masked_gradient;
@@ -35,6 +37,8 @@ pub(super) struct Group {
     init_weight: Option<Tensor>,
     init_form: InitWeightForm,
     optimizer: Optimizer,
+    /// How frugal with memory; what comes out is the same.
+    pub thrift: Thrift,
     /// The phase of each picture that `targets` were made for, and the targets by perceptor.
     phases: Vec<usize>,
     targets: Vec<Targets>,
@@ -109,6 +113,7 @@ impl Group {
             init_weight: pulls.then(|| Tensor::from_slice(&weights).to_device(device)),
             init_form: settings.init_weight_form,
             optimizer: Optimizer::new(settings.optimizer, settings.step_size, &start),
+            thrift: Thrift::default(),
             start,
             phases: Vec::new(),
             targets: Vec::new(),
@@ -223,13 +228,15 @@ impl Group {
         clock: &mut dyn FnMut(Stage),
     ) {
         let z = self.z.detach().set_requires_grad(true);
-        let raw = models.generator.decode(&models.generator.quantize(&z));
-        let image = raw.detach().clamp(0.0, 1.0).set_requires_grad(true);
+        let z_q = models.generator.quantize(&z);
+        let decoding = Decoding::new(&*models.generator, z_q, self.thrift.decoder);
+        let image = decoding.raw().detach().clamp(0.0, 1.0).set_requires_grad(true);
         clock(Stage::Synthesise);
 
         let prompts = self.look(models, eyes, &image, &mut now.draws, clock);
-        let gradient = masked_gradient(&raw, &image.grad(), 0.0, 1.0);
-        (raw * gradient).sum(Kind::Float).backward();
+        let gradient = masked_gradient(decoding.raw(), &image.grad(), 0.0, 1.0);
+        drop(image);
+        decoding.backward(gradient);
         clock(Stage::SynthesiseBack);
 
         let init = self.init_weight.as_ref().map(|weight| {
@@ -265,15 +272,12 @@ impl Group {
     ) -> Vec<Tensor> {
         let mut losses: Vec<_> = self.targets.iter().map(|_| Tensor::new()).collect();
         for (number, eye) in eyes.iter().enumerate() {
-            let cut = self.cut(number, eye, image, draws);
+            let mut cut = self.cut(number, eye, image, draws);
             clock(Stage::Cut);
             for view in eye.views() {
-                let features = eye.look(models, view, &cut);
-                let loss = self.targets[view.perceptor].losses(&features);
-                clock(Stage::Perceive);
-                loss.sum(Kind::Float).backward();
-                losses[view.perceptor] = loss.detach();
-                clock(Stage::PerceiveBack);
+                let targets = &self.targets[view.perceptor];
+                let at_once = self.thrift.cutouts_at_once;
+                losses[view.perceptor] = eye.look(models, view, &mut cut, targets, at_once, clock);
             }
             cut.backward();
             clock(Stage::CutBack);

@@ -1,6 +1,7 @@
 //! One optimisation: from starting latents to finished pictures.
 
 mod ahead;
+mod decoding;
 mod graph;
 mod group;
 mod options;
@@ -12,6 +13,7 @@ mod score;
 use image::RgbImage;
 use tch::{Device, Tensor};
 use vqfarm_core::render::RenderSettings;
+use vqfarm_weights::memory::Thrift;
 
 use crate::cutouts::Cutter;
 use crate::device::{self, Lanes};
@@ -334,6 +336,16 @@ impl<'m> Session<'m> {
             repeater.forget();
         }
         Ok(())
+    }
+
+    /// Computes so frugally from now on; all at once until told otherwise.
+    pub fn set_thrift(&mut self, thrift: Thrift) {
+        for group in &mut self.groups {
+            group.thrift = thrift;
+        }
+        if let Some(repeater) = &mut self.repeater {
+            repeater.forget();
+        }
     }
 
     /// Measures the stages of every iteration from now on.

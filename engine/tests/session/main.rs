@@ -7,4 +7,5 @@ mod arithmetic;
 mod determinism;
 mod refused;
 mod steering;
+mod thrift;
 mod tiny;

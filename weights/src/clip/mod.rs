@@ -3,7 +3,7 @@
 mod config;
 mod hugging_face;
 mod infer;
-mod spec;
+pub(crate) mod spec;
 mod stated;
 mod tokens;
 

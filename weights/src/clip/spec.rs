@@ -3,7 +3,7 @@
 use super::config::{ClipConfig, VisionLayers};
 use crate::fit::Spec;
 
-pub(super) fn spec(config: &ClipConfig) -> Spec {
+pub(crate) fn spec(config: &ClipConfig) -> Spec {
     let mut spec = Spec::default();
     match config.vision_layers {
         VisionLayers::Vit(layers) => vit(&mut spec, config, layers),

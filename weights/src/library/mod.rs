@@ -24,7 +24,7 @@ pub use catalogue::{CATALOGUE, Published, published};
 pub use download::Pull;
 pub use error::{LibraryError, Result};
 pub use name::ModelName;
-pub use record::{Config, Entry, Record};
+pub use record::{Config, ConfigError, Entry, Record};
 
 use std::env;
 use std::fs;

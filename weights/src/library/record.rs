@@ -24,6 +24,27 @@ pub enum Config {
     Clip(ClipConfig),
 }
 
+/// A config that was read from elsewhere and is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the network's sizes: {0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads what [`Serialize`] writes, and refuses sizes that no network can have.
+    ///
+    /// # Errors
+    /// It is no config, or a size is out of its range; the message names the field.
+    pub fn read(json: &serde_json::Value) -> Result<Self, ConfigError> {
+        let config = Self::deserialize(json).map_err(|error| ConfigError(error.to_string()))?;
+        let checked = match &config {
+            Self::Vqgan(config) => config.check(),
+            Self::Clip(config) => config.check(),
+        };
+        checked.map_err(|error| ConfigError(error.to_string()))?;
+        Ok(config)
+    }
+}
+
 /// What is known about converted weights, kept beside them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {

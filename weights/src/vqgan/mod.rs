@@ -2,7 +2,7 @@
 
 mod config;
 mod infer;
-mod spec;
+pub(crate) mod spec;
 mod yaml;
 
 pub use config::{Quantizer, VqganConfig};

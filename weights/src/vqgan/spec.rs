@@ -3,7 +3,7 @@
 use super::config::{Quantizer, VqganConfig};
 use crate::fit::Spec;
 
-pub(super) fn spec(config: &VqganConfig) -> Spec {
+pub(crate) fn spec(config: &VqganConfig) -> Spec {
     let VqganConfig { z_channels, embed_dim, n_embed, .. } = *config;
     let mut spec = Spec::default();
     encoder(&mut spec, config);

@@ -21,6 +21,7 @@ use vqfarm_queue::{
 };
 use vqfarm_storage::{JobStore, Storage, StorageOptions};
 use vqfarm_weights::library::Library;
+use vqfarm_worker::batch_size::{Asked, BatchSize};
 use vqfarm_worker::cache::ModelCache;
 use vqfarm_worker::jobs::{Jobs, StoredJobs};
 use vqfarm_worker::meters::Meters;
@@ -175,7 +176,7 @@ impl Ground {
             },
             shelves: vec![Arc::new(shelf)],
             cores: None,
-            batch,
+            batch: Arc::new(BatchSize::new(Asked::Fixed(batch))),
             ahead: true,
             cells: vqfarm_worker::cells::Cells::Farm(self.storage.clone()),
             jobs: Jobs::Stored(StoredJobs::new(self.storage.clone())),

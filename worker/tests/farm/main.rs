@@ -14,6 +14,7 @@ use vqfarm_core::job::Job;
 use vqfarm_core::keys;
 use vqfarm_queue::{Event, JobState, Queue, Restoration, Standing};
 use vqfarm_storage::JobStore;
+use vqfarm_worker::batch_size::Asked;
 use vqfarm_worker::run::Told;
 use vqfarm_worker::standalone::{self, End, Request};
 use vqfarm_worker::stop::Stop;
@@ -27,7 +28,8 @@ async fn standalone(job: Job, out: &Path) -> BTreeMap<String, Vec<u8>> {
         out: out.to_owned(),
         device: "cpu".into(),
         threads: 1,
-        batch: 1,
+        batch: Asked::Fixed(1),
+        memory: None,
         library: library(),
         keep: Vec::new(),
     };
