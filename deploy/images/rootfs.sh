@@ -84,6 +84,7 @@ cp -a "$work/share/doc/vqfarm" "$dir/usr/local/share/doc"
 printf 'root:x:0:0::/root:/sbin/nologin\nvqfarm:x:65532:65532::/var/cache/vqfarm:/sbin/nologin\n' > "$dir/etc/passwd"
 printf 'root:x:0:\nvqfarm:x:65532:\n' > "$dir/etc/group"
 printf 'hosts: files dns\n' > "$dir/etc/nsswitch.conf"
+mkdir -p "$dir"/{proc,sys,dev,etc/vqfarm}
 install -d -m 1777 "$dir/tmp"
 # Not owned by root: a volume that is mounted here takes it over.
 install -d -m 755 -o 65532 -g 65532 "$dir/var/cache/vqfarm"
