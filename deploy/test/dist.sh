@@ -9,8 +9,7 @@ dist_twice() {
   bin=$(unpacked)/bin
   BIN=$bin OUT=$work/one GZIP_LEVEL=-1 SOURCE_DATE_EPOCH=1700000000 scripts/dist.sh
   BIN=$bin OUT=$work/two GZIP_LEVEL=-1 SOURCE_DATE_EPOCH=1700000000 scripts/dist.sh
-  cmp "$work"/one/*.gz "$work"/two/*.gz
-  rm -r "$work/one" "$work/two"
+  cmp "$work"/one/*.gz "$work"/two/*.gz && rm -r "$work/one" "$work/two"
 }
 check "packed twice it is the same to the byte" dist_twice
 

@@ -61,7 +61,7 @@ images_farm() {
 health() { in_root "$images_dir/worker" -- /bin/busybox wget -q -O /dev/null "http://127.0.0.1:$1/health"; }
 check "a farm of the images renders a job" images_farm
 images_stop() {
-  kill -TERM "$(pgrep -P "$image_worker")" # bwrap's only child
+  kill -TERM "$(last_child "$image_worker")"
   wait "$image_worker" && grep -q leaving "$work/image-worker.log"
 }
 check "worker: SIGTERM ends it in order, though it is the first process" images_stop

@@ -69,6 +69,13 @@ redis_server() {
   until_ready "redis" redis-cli -p "$port" ping
 }
 
+# last_child PID: the process that bwrap and its shell wait for.
+last_child() {
+  local pid=$1 child
+  while child=$(pgrep -P "$pid" | head -n 1) && [ -n "$child" ]; do pid=$child; done
+  echo "$pid"
+}
+
 refuses() { ! "$@"; }
 
 # The archive under test, and where it is unpacked.
