@@ -45,22 +45,32 @@ PY
   until_ready s3 curl -fsS -o /dev/null http://127.0.0.1:7475/buckets/farm/
 }
 
-compose_env() { # the environment of a farm's programs as compose.yaml has it, but for addresses
-  export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION=us-east-1
-  AWS_ACCESS_KEY_ID=$(env_of S3_KEY) AWS_SECRET_ACCESS_KEY=$(env_of S3_SECRET)
-  export VQFARM_REDIS VQFARM_STORAGE=s3://farm VQFARM_S3_ENDPOINT=http://127.0.0.1:7472 VQFARM_FARM=main
-  VQFARM_REDIS=redis://vqfarm:$(env_of REDIS_PASSWORD)@127.0.0.1:7471
-  export VQFARM_ADDR=http://127.0.0.1:7470 VQFARM_TOKEN_FILE=$compose/secrets/operator.token VQFARM_LEASE=2
+# What compose.yaml gives a service, but for addresses of containers.
+compose_env() {
+  "$tools/docker-compose" -f "$compose/compose.yaml" config --format json > "$work/compose.json" && python - "$work/compose.json" "$1" <<'PY'
+import json, sys
+for name, value in json.load(open(sys.argv[1]))["services"][sys.argv[2]]["environment"].items():
+    print(f"{name}={value}".replace("@redis:6379", "@127.0.0.1:7471").replace("//s3:8333", "//127.0.0.1:7472"))
+PY
 }
-compose_worker() { # compose_worker NAME PORT: a CPU worker
-  VQFARM_CACHE=$work/models start "$1" "$(unpacked)/bin/vqfarm-worker" run --device cpu --id "$1" --threads 1 \
-    --metrics-listen "127.0.0.1:$2" --grace 0
+as_service() { # as_service SERVICE COMMAND…: in the environment that Compose gives it
+  local service=$1 given
+  shift
+  mapfile -t given < <(compose_env "$service")
+  env "${given[@]}" "$@"
+}
+farm_of_compose() {
+  VQFARM_ADDR=http://127.0.0.1:7470 VQFARM_TOKEN_FILE=$compose/secrets/operator.token "$(unpacked)/bin/vqfarm" "$@"
+}
+compose_worker() { # compose_worker NAME
+  start "$1" as_service worker VQFARM_CACHE="$work/models" "$(unpacked)/bin/vqfarm-worker" run --id "$1" \
+    --metrics-listen 127.0.0.1:7479 --grace 0 --lease 2
 }
 compose_farm() {
-  start coordinator "$(unpacked)/bin/vqfarm-coordinator" --listen 127.0.0.1:7470 --web-listen off \
-    --tokens "$compose/secrets/tokens.toml" --metrics-listen 127.0.0.1:7478
-  until_ready coordinator "$(unpacked)/bin/vqfarm" status && compose_worker one 7479 &&
-    "$(unpacked)/bin/vqfarm" submit --yes --watch examples/prompt.toml --set render.iterations=3
+  start coordinator as_service coordinator "$(unpacked)/bin/vqfarm-coordinator" --listen 127.0.0.1:7470 --web-listen off \
+    --tokens "$compose/secrets/tokens.toml" --metrics-listen 127.0.0.1:7478 --lease 2
+  until_ready coordinator farm_of_compose status && compose_worker one &&
+    farm_of_compose submit --yes --watch examples/prompt.toml --set render.iterations=3
 }
 
 if [ ! -x "$weed" ]; then
@@ -69,17 +79,16 @@ else
   check "SeaweedFS starts by the command of compose.yaml" compose_s3
   compose_s3_closed() { curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:7472/farm/ | grep -q 403; }
   check "its bucket is closed to strangers" compose_s3_closed
-  compose_env
   check "a farm with Compose's secrets renders a job" compose_farm
 
   compose_trouble() { # so that metrics of bad days are there: a killed worker, a task nobody may have
     local one=$pid
-    "$(unpacked)/bin/vqfarm" submit --yes examples/sweep.toml
+    farm_of_compose submit --yes examples/sweep.toml
     until_ready "a lease" sh -c "curl -s 127.0.0.1:7478 | grep -q 'vqfarm_tasks{state=\"leased\"} [1-9]'" &&
-      kill -KILL "$one" &&
+      kill -KILL -- "-$one" &&
       until_ready "a lost lease" sh -c "curl -s 127.0.0.1:7478 | grep -q 'vqfarm_leases_expired_total [1-9]'" &&
       until_ready "demand" sh -c "curl -s 127.0.0.1:7478 | grep 'vqfarm_demand{tags=\"\",gpu_memory_gib=\"0\"} [1-9]'" &&
-      compose_worker two 7479 && until_ready "an upload" sh -c "curl -s 127.0.0.1:7479 | grep vqfarm_worker_upload_seconds_bucket"
+      compose_worker two && until_ready "an upload" sh -c "curl -s 127.0.0.1:7479 | grep vqfarm_worker_upload_seconds_bucket"
   }
   check "its metrics tell of a lost worker and of the demand" compose_trouble
   compose_metrics() {
@@ -98,7 +107,7 @@ check "alerts go off when they should" promtool_rules
 check "prometheus.yaml is a configuration" "$tools/promtool" check config --syntax-only deploy/prometheus/prometheus.yaml
 alerts_explained() {
   local name
-  for name in $(sed -n 's/.*alert: //p' deploy/prometheus/alerts.yaml); do
+  sed -n 's/.*alert: //p' deploy/prometheus/alerts.yaml | while read -r name; do
     grep -qx "## $name" docs/alerts.md || { echo "docs/alerts.md says nothing of $name"; return 1; }
   done
 }

@@ -12,19 +12,22 @@ started=()
 stop_started() {
   local i
   for ((i = ${#started[@]} - 1; i >= 0; i--)); do
-    kill -TERM "${started[i]}" 2>/dev/null || true
+    kill -TERM -- "-${started[i]}" 2>/dev/null || true
     wait "${started[i]}" 2>/dev/null || true
   done
   started=()
 }
 trap 'stop_started; rm -rf "$work"' EXIT
 
-# start NAME COMMAND…: in the background, its log in $work/NAME.log, its number in $pid.
+# start NAME COMMAND…: in the background, a process group of its own, its log in $work/NAME.log, its
+# number in $pid.
 start() {
   local name=$1
   shift
+  set -m
   "$@" >"$work/$name.log" 2>&1 </dev/null &
   pid=$!
+  set +m
   started+=("$pid")
 }
 
