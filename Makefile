@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man dist farm demo test test-faults test-deploy lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -32,6 +32,12 @@ install: man
 dist: build
 	scripts/setup.sh --deploy
 	scripts/dist.sh $(if $(CUDA),--cuda $(CUDA))
+
+# A whole farm in containers on this machine, with CUDA=DIR on its GPUs (docs/deploying.md).
+COMPOSE = docker compose -f deploy/compose/compose.yaml $(if $(CUDA),-f deploy/compose/compose.gpu.yaml)
+compose: dist
+	deploy/compose/init.sh
+	$(COMPOSE) up --build --detach
 
 # The whole-system tests run the programs, so these are built first.
 test: build browser

@@ -18,6 +18,7 @@ bin=${BIN:-target/release}
 out=${OUT:-out}
 torch=${LIBTORCH:-.libtorch}
 cuda='' suffix=''
+TORCH_VERSION=$(sed -n 's/^TORCH_VERSION=//p' scripts/setup.sh)
 say() { printf 'dist: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 while [ $# -gt 0 ]; do
@@ -26,6 +27,7 @@ while [ $# -gt 0 ]; do
       cuda=${2:-} suffix=-cuda
       [ -e "$cuda/torch/lib/libtorch_cuda.so" ] ||
         die "--cuda: ${cuda:-the folder} holds no torch/lib/libtorch_cuda.so; fill it with pip install --target DIR torch==2.11.0"
+      grep -q "__version__ = '$TORCH_VERSION[+']" "$cuda/torch/version.py" || die "--cuda: $cuda/torch is not $TORCH_VERSION"
       shift 2
       ;;
     *) echo "usage: scripts/dist.sh [--cuda DIR]" >&2; exit 2 ;;
@@ -35,7 +37,7 @@ for program in vqfarm vqfarm-worker vqfarm-coordinator; do
   [ -x "$bin/$program" ] || die "$bin/$program is missing; run make build"
 done
 [ -e "$torch/lib/libtorch_cpu.so" ] || die "$torch/lib/libtorch_cpu.so is missing; run make setup"
-for tool in patchelf readelf strip; do
+for tool in patchelf strip cc; do
   command -v "$tool" >/dev/null || die "$tool is missing; run scripts/setup.sh --deploy"
 done
 
@@ -58,37 +60,31 @@ add_programs() { # they find their libraries beside themselves, wherever the arc
     strip --strip-debug "$root/bin/$program"
   done
   # shellcheck disable=SC2016 # the loader replaces $ORIGIN
-  patchelf --set-rpath '$ORIGIN/../lib/vqfarm' "$root/bin/vqfarm-worker"
+  local libs='$ORIGIN/../lib/vqfarm'
+  patchelf --set-rpath "$libs" "$root/bin/vqfarm" "$root/bin/vqfarm-coordinator"
+  patchelf --set-rpath "${cuda:+$libs/torch/lib:}$libs" "$root/bin/vqfarm-worker"
 }
 
-# What the programs and libtorch need besides glibc, so that a bare system will do.
+# What the programs need besides glibc, so that a bare system will do.
 add_libraries() {
   local lib
-  for lib in "$torch"/lib/*.so*; do
-    [ "$(basename "$lib")" = libtorch.so ] || install -m 644 "$(readlink -f "$lib")" "$root/lib/vqfarm/$(basename "$lib")"
-  done
   for lib in libstdc++.so.6 libgcc_s.so.1; do
     install -m 644 "$(readlink -f "$(cc -print-file-name="$lib")")" "$root/lib/vqfarm/$lib"
   done
-  # The programs that link no libtorch want libgcc_s too.
-  # shellcheck disable=SC2016
-  for lib in vqfarm vqfarm-coordinator; do
-    patchelf --set-rpath '$ORIGIN/../lib/vqfarm' "$root/bin/$lib"
+  if [ -n "$cuda" ]; then add_cuda; return; fi
+  for lib in "$torch"/lib/*.so*; do
+    [ "$(basename "$lib")" = libtorch.so ] || install -m 644 "$(readlink -f "$lib")" "$root/lib/vqfarm/$(basename "$lib")"
   done
-  [ -z "$cuda" ] || add_cuda
 }
 
-# One folder for all: each library looks for the others beside itself.
+# Unchanged and in the folders that PyTorch has them in: by these they find each other.
 add_cuda() {
-  local lib to
-  while IFS= read -r lib; do
-    to=$root/lib/vqfarm/$(basename "$lib")
-    [ -e "$to" ] && continue
-    install -m 644 "$lib" "$to"
-    # shellcheck disable=SC2016
-    patchelf --set-rpath '$ORIGIN' "$to"
-  done < <(find -L "$cuda/torch/lib" "$cuda/nvidia" -name '*.so*' -type f \
-    ! -name 'libtorch_python.so' ! -name libtorch.so ! -name 'libshm.so' | LC_ALL=C sort)
+  local lib
+  (cd "$cuda" && find -L torch/lib nvidia -name '*.so*' -type f \
+    ! -name libtorch_python.so ! -name libtorch.so ! -name libshm.so) | LC_ALL=C sort |
+    while IFS= read -r lib; do
+      install -D -m 644 "$cuda/$lib" "$root/lib/vqfarm/$lib"
+    done
 }
 
 add_share() {

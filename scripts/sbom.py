@@ -81,7 +81,7 @@ def crate_components(packages):
 
 def file_components(root):
     """Libraries and models, each with the hash of the very file."""
-    for path in sorted((root / "lib/vqfarm").iterdir()):
+    for path in sorted(path for path in (root / "lib/vqfarm").rglob("*") if path.is_file()):
         name, version, terms = next(entry[1:] for entry in LIBRARIES if path.name.startswith(entry[0]))
         yield file_component(root, path, "library", licence(terms), {"group": name, "version": version})
     for path in sorted((root / "share/vqfarm/models").iterdir()):

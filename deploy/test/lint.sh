@@ -6,3 +6,14 @@ scripts() { git ls-files -co --exclude-standard '*.sh' '*.sbatch'; }
 lint_scripts() { scripts | xargs "$tools/shellcheck" -x -e SC2329,SC2154; }
 check "shellcheck" lint_scripts
 check "hadolint" "$tools/hadolint" deploy/images/Containerfile
+
+# Settings in manifests and documents are settings of the programs.
+lint_settings() {
+  local bin known name
+  bin=$(unpacked)/bin
+  known=$({ "$bin/vqfarm-coordinator" --help; "$bin/vqfarm-worker" run --help; "$bin/vqfarm" status --help; } | grep -o 'VQFARM_[A-Z0-9_]*')
+  for name in $(grep -rhoE 'VQFARM_[A-Z0-9_]+' deploy/compose deploy/helm deploy/images deploy/slurm deploy/systemd docs/deploying.md | sort -u); do
+    grep -qx "$name" <<<"$known" || { echo "no program knows $name"; return 1; }
+  done
+}
+check "manifests and documents name settings that there are" lint_settings
