@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
       cuda=${2:-} suffix=-cuda
       [ -e "$cuda/torch/lib/libtorch_cuda.so" ] ||
         die "--cuda: ${cuda:-the folder} holds no torch/lib/libtorch_cuda.so; fill it with pip install --target DIR torch==2.11.0"
-      grep -q "__version__ = '$TORCH_VERSION[+']" "$cuda/torch/version.py" || die "--cuda: $cuda/torch is not $TORCH_VERSION"
+      grep -q "__version__ = '${TORCH_VERSION}[+']" "$cuda/torch/version.py" || die "--cuda: $cuda/torch is not $TORCH_VERSION"
       shift 2
       ;;
     *) echo "usage: scripts/dist.sh [--cuda DIR]" >&2; exit 2 ;;
