@@ -91,7 +91,7 @@ add_share() {
   install -d "$share/vqfarm/models" "$share/vqfarm/examples"
   install -m 644 assets/models/*.safetensors "$share/vqfarm/models"
   install -m 644 examples/* "$share/vqfarm/examples"
-  (cd deploy && find . -type f ! -path './test/*' ! -path '*/.env' ! -path '*/secrets/*' -print0) |
+  (cd deploy && find . -type f ! -path './test*' ! -path '*/.env' ! -path '*/secrets/*' -print0) |
     while IFS= read -r -d '' file; do
       install -D -m "$([ -x "deploy/$file" ] && echo 755 || echo 644)" "deploy/$file" "$share/vqfarm/deploy/$file"
     done

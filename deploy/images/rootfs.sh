@@ -24,6 +24,18 @@ esac
 [ -n "$dir" ] && [ ! -e "$dir" ] || die "${dir:-DIR} must be a folder that does not exist yet"
 command -v mmdebstrap >/dev/null || die "mmdebstrap is missing; apt-get install mmdebstrap"
 
+# The bill of Debian's packages, beside that of ours; their licences are in /usr/share/doc.
+system_parts() {
+  local name version arch comma=''
+  printf '{"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": ['
+  while read -r name version arch; do
+    printf '%s\n {"type": "library", "name": "%s", "version": "%s", "purl": "pkg:deb/debian/%s@%s?arch=%s&distro=%s"}' \
+      "$comma" "$name" "$version" "${name//+/%2B}" "${version//+/%2B}" "$arch" "$suite"
+    comma=,
+  done < <(LC_ALL=C sort "$work/packages")
+  printf '\n]}\n'
+}
+
 # Debian's ffmpeg depends on all that it could load, a compiler for graphics cards too; libraries that
 # it does not link are left out, half of the folder.
 keep_what_ffmpeg_links() {
@@ -55,8 +67,11 @@ for list in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
   [ -s "$list" ] && grep -q "$suite" "$list" && sources+=("$list")
 done
 say "extracting Debian's packages"
+# shellcheck disable=SC2016 # mmdebstrap's shell and dpkg-deb replace these
 mmdebstrap --quiet --variant=extract --include="libc6,libc-bin,ca-certificates${packages:+,$packages}" \
-  "$suite" "$dir" "${sources[@]}" >&2
+  --extract-hook='for deb in "$1"/var/cache/apt/archives/*.deb; do
+    dpkg-deb --show --showformat="\${Package} \${Version} \${Architecture}\n" "$deb"; done >&9' \
+  "$suite" "$dir" "${sources[@]}" >&2 9> "$work/packages"
 
 # Licences stay.
 find "$dir/usr/share/doc" -type f ! -name copyright -delete
@@ -80,6 +95,7 @@ fi
 # The models that come with the program: what is submitted with the command, is pushed from there.
 if [ "$role" = cli ]; then cp -a "$work/share/vqfarm" "$dir/usr/local/share"; fi
 cp -a "$work/share/doc/vqfarm" "$dir/usr/local/share/doc"
+system_parts > "$dir/usr/local/share/doc/vqfarm/sbom-system.cdx.json"
 
 printf 'root:x:0:0::/root:/sbin/nologin\nvqfarm:x:65532:65532::/var/cache/vqfarm:/sbin/nologin\n' > "$dir/etc/passwd"
 printf 'root:x:0:\nvqfarm:x:65532:\n' > "$dir/etc/group"

@@ -22,7 +22,8 @@ check "cli: it runs, and has the models that come with it" cli_models
 images_licences() {
   local root
   for root in "$images_dir"/*; do
-    [ -s "$root/usr/local/share/doc/vqfarm/sbom.cdx.json" ] && [ -s "$root/usr/share/doc/libc6/copyright" ] || return 1
+    python deploy/test/bill.py "$root"/usr/local/share/doc/vqfarm/sbom*.json && [ -s "$root/usr/share/doc/libc6/copyright" ] &&
+      grep -q '"libc6"' "$root/usr/local/share/doc/vqfarm/sbom-system.cdx.json" || return 1
   done
 }
 check "licences and bills of materials are there" images_licences
