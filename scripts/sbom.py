@@ -27,7 +27,7 @@ LIBRARIES = [
     ("libgcc_s", "libgcc", "", "GPL-3.0-only WITH GCC-exception-3.1"),
     ("libcudart", "nvidia-cuda-runtime", "13.0.96", "LicenseRef-NVIDIA-CUDA-EULA"),
     ("libcupti", "nvidia-cuda-cupti", "13.0.85", "LicenseRef-NVIDIA-CUDA-EULA"),
-    ("lib", "nvidia", "", "LicenseRef-NVIDIA-CUDA-EULA"),
+    ("", "nvidia", "", "LicenseRef-NVIDIA-CUDA-EULA"),
 ]
 
 
@@ -79,10 +79,22 @@ def crate_components(packages):
         yield component
 
 
-def file_components(root):
+def owners(python):
+    """Which Python package and version a file comes from, by its path below the folder of packages."""
+    found = {}
+    for info in python.glob("*.dist-info") if python else []:
+        name, version = info.name.removesuffix(".dist-info").rsplit("-", 1)
+        for line in (info / "RECORD").read_text().splitlines():
+            found[line.split(",")[0]] = (name.replace("_", "-"), version)
+    return found
+
+
+def file_components(root, python):
     """Libraries and models, each with the hash of the very file."""
+    owner = owners(python)
     for path in sorted(path for path in (root / "lib/vqfarm").rglob("*") if path.is_file()):
         name, version, terms = next(entry[1:] for entry in LIBRARIES if path.name.startswith(entry[0]))
+        name, version = owner.get(str(path.relative_to(root / "lib/vqfarm")), (name, version))
         yield file_component(root, path, "library", licence(terms), {"group": name, "version": version})
     for path in sorted((root / "share/vqfarm/models").iterdir()):
         yield file_component(root, path, "machine-learning-model", licence("MIT OR Apache-2.0"), {})
@@ -101,9 +113,9 @@ def file_component(root, path, kind, licenses, more):
     }
 
 
-def bill(packages, needs, root):
+def bill(packages, needs, root, python):
     version = next(p["version"] for p in packages if p["name"] == PROGRAMS[0])
-    components = [*crate_components(packages), *file_components(root)]
+    components = [*crate_components(packages), *file_components(root, python)]
     inside = {package["id"]: ref(package) for package in packages}
     dependencies = [
         {"ref": inside[id], "dependsOn": sorted({inside[dep] for dep in needs[id] if dep in inside})}
@@ -170,7 +182,7 @@ def main():
     parser.add_argument("--python", type=pathlib.Path, help="folder of installed Python packages")
     args = parser.parse_args()
     packages, needs = crates()
-    args.sbom.write_text(json.dumps(bill(packages, needs, args.root), indent=1) + "\n")
+    args.sbom.write_text(json.dumps(bill(packages, needs, args.root, args.python), indent=1) + "\n")
     args.licences.write_text("\n".join(licence_texts(packages, args.python)))
 
 

@@ -96,3 +96,16 @@ dist_system() {
     grep -qx mine "$work/system/etc/vqfarm/worker.env"
 }
 check "install.sh --system puts units in place and leaves settings alone" dist_system
+
+# For GPUs; a machine without one can tell that libtorch's CUDA side loads, and from the archive alone.
+cuda_archive=$(find out -maxdepth 1 -name 'vqfarm-*-cuda.tar.gz' | head -n 1)
+dist_cuda() {
+  mkdir "$work/cuda" && tar -xzf "$cuda_archive" -C "$work/cuda" --strip-components=1 &&
+    in_root "$bare" --ro-bind "$work/cuda" /mnt -- /mnt/bin/vqfarm-worker probe | tee /dev/stderr | grep -q '"cuda":null' &&
+    rm -r "$work/cuda"
+}
+if [ -n "$cuda_archive" ]; then
+  check "the CUDA archive's libraries load in a bare system" dist_cuda
+else
+  skip "the CUDA archive's libraries load in a bare system" "there is none in out/; make dist CUDA=DIR"
+fi
