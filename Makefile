@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -28,6 +28,17 @@ install: man
 	target/release/vqfarm completions zsh --program $(PREFIX)/bin/vqfarm > $(SHARE)/zsh/site-functions/_vqfarm
 	target/release/vqfarm completions fish --program $(PREFIX)/bin/vqfarm > $(SHARE)/fish/vendor_completions.d/vqfarm.fish
 
+# One archive that runs on a machine with only a driver; CUDA=DIR adds the GPU's libraries (scripts/dist.sh).
+dist: build
+	scripts/setup.sh --deploy
+	scripts/dist.sh $(if $(CUDA),--cuda $(CUDA))
+
+# A whole farm in containers on this machine, with CUDA=DIR on its GPUs (docs/deploying.md).
+COMPOSE = docker compose -f deploy/compose/compose.yaml $(if $(CUDA),-f deploy/compose/compose.gpu.yaml)
+compose: dist
+	deploy/compose/init.sh
+	$(COMPOSE) up --build --detach
+
 # The whole-system tests run the programs, so these are built first.
 test: build browser
 	cargo test --release --workspace
@@ -35,6 +46,10 @@ test: build browser
 # Every fault of docs/reliability.md, those that take minutes too.
 test-faults: build
 	cargo test --release -p vqfarm-tests --features slow-faults --test 'faults_*' --test 'farm_*'
+
+# What is in deploy/: the archive in a bare system, images, Compose, Helm, Slurm, systemd, dashboards.
+test-deploy: dist
+	deploy/test.sh
 
 # Redis, an S3 server, a coordinator and two workers on this machine, until Ctrl-C.
 farm: build

@@ -9,6 +9,8 @@
 # published wheel of that version (checked against its SHA-256; 0.5 GB download).
 # With --browser it puts a headless Chromium there instead, for the tests of the gallery and the web
 # page (100 MB from the system's packages; without it those tests say that they are skipped).
+# With --deploy it puts there what `make dist` and `make test-deploy` need: patchelf, mmdebstrap and some
+# more of the system's packages, and in .tools/deploy checkers of Helm charts, Compose files and scripts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -183,6 +185,35 @@ install_seaweedfs() {
   rm -rf .tools/seaweedfs && mv .tools/seaweedfs.new .tools/seaweedfs
 }
 
+# Checkers run in a Python of their own; their versions are fixed.
+install_deploy() {
+  local missing=() program
+  for program in patchelf:patchelf mmdebstrap:mmdebstrap bwrap:bubblewrap \
+    systemd-analyze:systemd redis-server:redis-server; do
+    command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
+  done
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+  if [ ${#missing[@]} != 0 ]; then
+    command -v apt-get >/dev/null || die "please install ${missing[*]} and run this again"
+    say "installing ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  fi
+  cmp -s deploy/test/requirements.txt .tools/deploy/requirements.txt && return
+  say "fetching what checks deployments (200 MB, once)"
+  rm -rf .tools/deploy && mkdir -p .tools
+  python3 -m venv .tools/deploy
+  # Of Prometheus its checker alone: the package would start a server.
+  (cd .tools/deploy && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb deb &&
+    mv deb/usr/bin/promtool bin/ && rm -r deb prometheus_*.deb)
+  .tools/deploy/bin/pip install -q --disable-pip-version-check --only-binary=:all: -r deploy/test/requirements.txt
+  cp deploy/test/requirements.txt .tools/deploy/
+}
+
+if [ "${1:-}" = --deploy ]; then
+  install_deploy
+  exit
+fi
 if [ "${1:-}" = --browser ]; then
   install_browser
   exit

@@ -8,6 +8,7 @@ mod assets;
 mod audit;
 mod control;
 mod convert;
+mod demand;
 mod ending;
 mod error;
 mod estimate;

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use vqfarm_queue::{Jobs, QueueError, TaskCounts};
 use vqfarm_service::shutdown;
 
+use crate::demand::Demand;
 use crate::error::Result;
 use crate::farm::Farm;
 use crate::status::word;
@@ -62,6 +63,7 @@ pub async fn keep(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut known: Option<String> = None;
+    let mut demand = Demand::default();
     let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
@@ -69,7 +71,7 @@ pub async fn keep(
             () = closed.notified() => (),
             () = shutdown::requested(&mut stop) => return,
         }
-        match look(&farm, &mut known).await {
+        match look(&farm, &mut known, &mut demand).await {
             Ok(()) => {
                 ready.send_replace(true);
                 pause = LOOK;
@@ -84,7 +86,7 @@ pub async fn keep(
 }
 
 /// One look at the queue's server.
-async fn look(farm: &Farm, known: &mut Option<String>) -> Result<()> {
+async fn look(farm: &Farm, known: &mut Option<String>, demand: &mut Demand) -> Result<()> {
     let health = farm.queue.health().await?;
     farm.set_clock(health.now);
     let changed = known.as_ref() != Some(&health.run);
@@ -97,12 +99,13 @@ async fn look(farm: &Farm, known: &mut Option<String>) -> Result<()> {
         farm.reconcile().await?;
         *known = Some(health.run);
     }
-    measure(farm).await
+    measure(farm, demand).await
 }
 
 /// Brings the gauges up to date.
-async fn measure(farm: &Farm) -> Result<()> {
+async fn measure(farm: &Farm, demand: &mut Demand) -> Result<()> {
     let jobs = farm.queue.jobs(Jobs::Live).await?;
+    demand.measure(&jobs);
     let mut total = TaskCounts::default();
     for job in &jobs {
         total += job.total();

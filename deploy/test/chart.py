@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Checks of the Helm chart: chart.py lint|schemas|security|refuses|demand|queries."""
+import copy
+import pathlib
+import sys
+
+import cloudcoil.models.keda.v1alpha1 as keda
+import helm_python
+import kubernetes_validate
+import yaml
+
+CHART = pathlib.Path("deploy/helm/vqfarm")
+EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
+KUBERNETES = ["1.29", "1.32", "1.35"]
+LEAST = {"farm": {"storage": "s3://farm"}}
+
+
+def render(values):
+    """All objects of a release, in the order of the templates."""
+    chart = helm_python.Chart.load(str(CHART))
+    chart.validate_schema(values)
+    texts = chart.render(values, name="farm", namespace="render")
+    objects = []
+    for path, text in texts.items():
+        if path.endswith(".yaml"):
+            objects += [document for document in yaml.safe_load_all(text) if document]
+    return objects
+
+
+def cases():
+    """(name, values) of all that is tried."""
+    yield "least", LEAST
+    for path in EXAMPLES:
+        yield path.name, yaml.safe_load(path.read_text())
+    everything = copy.deepcopy(LEAST)
+    everything |= {
+        "image": {"pullSecrets": [{"name": "regcred"}]},
+        "coordinator": {"tlsSecretName": "tls", "notifySecretName": "notify", "nodeSelector": {"a": "b"},
+                        "tolerations": [{"operator": "Exists"}], "service": {"annotations": {"a": "b"}}},
+        "workers": {"a": {"runtimeClassName": "nvidia", "priorityClassName": "low", "batch": 16, "threads": 2}},
+        "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+                          "redisTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "storageTo": [{"podSelector": {}}]},
+    }
+    yield "everything", everything
+
+
+def lint():
+    for name, values in cases():
+        report = helm_python.lint(str(CHART), values, strict=True)
+        said = [message for message in report["messages"] if message["severity"] >= 2]
+        assert not said and not report["errors"], (name, said, report["errors"])
+
+
+def schemas():
+    for name, values in cases():
+        objects = render(values)
+        kinds = [object["kind"] for object in objects]
+        print(name, *kinds)
+        assert kinds.count("Deployment") == 1 + len(values.get("workers", {})), name
+        keys = [(object["kind"], object["metadata"]["name"]) for object in objects]
+        assert len(keys) == len(set(keys)), f"{name}: twice the same name"
+        for object in objects:
+            if object["kind"] == "ScaledObject":
+                # The types ignore what they do not know: all must come out again.
+                known = keda.ScaledObject.model_validate(object)
+                again = known.model_dump(by_alias=True, exclude_unset=True, mode="json")
+                assert again == object, f"{name}: {again} is not {object}"
+            else:
+                for version in KUBERNETES:
+                    kubernetes_validate.validate(object, version, strict=True)
+
+
+def containers(objects):
+    for object in objects:
+        if object["kind"] == "Deployment":
+            pod = object["spec"]["template"]["spec"]
+            for container in pod["containers"] + pod.get("initContainers", []):
+                yield object, pod, container
+
+
+def security():
+    for name, values in cases():
+        objects = render(values)
+        assert "Secret" not in {object["kind"] for object in objects}, "a secret would be in the release's history"
+        for object, pod, container in containers(objects):
+            where = (name, object["metadata"]["name"], container["name"])
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"] and not security["allowPrivilegeEscalation"], where
+            assert security["capabilities"]["drop"] == ["ALL"], where
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, where
+            assert pod["automountServiceAccountToken"] is False, where
+            assert container["resources"]["limits"]["memory"], where
+            # The one that makes the node's cache over to the workers is root, with that right alone.
+            if container["name"] == "cache":
+                assert security["capabilities"]["add"] == ["CHOWN"], where
+            else:
+                assert pod["securityContext"]["runAsNonRoot"] and "runAsUser" not in security, where
+            if container["name"] == "worker":
+                grace = next(int(e["value"]) for e in container["env"] if e["name"] == "VQFARM_GRACE")
+                assert pod["terminationGracePeriodSeconds"] > grace + 10, where
+        policies = [object for object in objects if object["kind"] == "NetworkPolicy"]
+        assert len(policies) == 2, name
+
+
+def refuses():
+    """Wrong values are refused, and the message names the place."""
+    wrong = {
+        "storage": {},
+        "wrkers": LEAST | {"wrkers": {}},
+        "grce": LEAST | {"workers": {"a": {"grce": 3}}},
+        "s3://": {"farm": {"storage": "gs://farm"}},
+        "gpus": LEAST | {"workers": {"a": {"gpus": 0}}},
+        "replicas.min": LEAST | {"workers": {"a": {"replicas": {"min": 5, "max": 2}}}},
+        "device": LEAST | {"workers": {"a": {"device": "tpu"}}},
+        "tags": LEAST | {"workers": {"a": {"tags": ["a,b"]}}},
+    }
+    for named, values in wrong.items():
+        try:
+            render(values)
+        except helm_python.HelmError as error:
+            assert named in str(error), f"{named} is not in: {error}"
+        else:
+            raise AssertionError(f"{values} was taken")
+
+
+def queries_by_class(values):
+    return {
+        object["metadata"]["name"].removeprefix("farm-worker-"): object["spec"]["triggers"][0]["metadata"]["query"]
+        for object in render(values)
+        if object["kind"] == "ScaledObject"
+    }
+
+
+def queries():
+    found = queries_by_class(yaml.safe_load((CHART / "examples/gpus-and-spot.yaml").read_text()))
+    print(yaml.safe_dump([{"query": query} for query in found.values()]))
+
+
+def demand():
+    """A test for `promtool test rules`: demands, and what each class of an example shall see of them."""
+    values = yaml.safe_load((CHART / "examples/gpus-and-spot.yaml").read_text())
+    values["autoscaling"] = {"selector": 'namespace="render"'}
+    values["workers"]["dotted"] = {"tags": ["v1.2"], "gpus": 1}
+    told = [("", 0, 1), ("", 22, 2), ("", 23, 4), ("ffmpeg", 0, 8), ("a100", 39, 16), ("a100", 40, 32),
+            ("a100,studio", 16, 64), ("a100,huge", 0, 128), ("l4", 4, 256), ("cpu,ffmpeg", 0, 512), ("a100x", 0, 1024),
+            ("v1.2", 0, 2048), ("v1x2", 0, 4096)]
+    seen = {"a100": 16 + 64, "l4-spot": 1 + 2 + 8 + 256, "films": 1 + 2 + 4 + 8 + 512, "dotted": 1 + 2 + 4 + 8 + 2048}
+    series = [
+        {"series": f'vqfarm_demand{{namespace="{space}",instance="{instance}",tags="{tags}",gpu_memory_gib="{memory}"}}',
+         "values": f"{tasks}x9"}
+        for tags, memory, tasks in told
+        # Two coordinators tell the same; another farm is none of ours.
+        for space, instance in [("render", "a"), ("render", "b"), ("other", "c")]
+    ]
+    found = queries_by_class(values)
+    assert found.keys() == seen.keys(), found
+    samples = [
+        {"expr": query, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": seen[name]}]}
+        for name, query in found.items()
+    ]
+    print(yaml.safe_dump({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": samples}]}))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
