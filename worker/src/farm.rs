@@ -12,6 +12,7 @@ use clap::Args;
 use tch::Device;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::{Instrument, trace_span};
 use vqfarm_core::event::Event;
 use vqfarm_core::id::{FarmName, Tag, WorkerId};
 use vqfarm_core::video::FFMPEG_TAG;
@@ -21,6 +22,7 @@ use vqfarm_service::logging::LogArgs;
 use vqfarm_service::metrics::{self, MetricsArgs};
 use vqfarm_service::settings::ConfigArgs;
 use vqfarm_service::shutdown;
+use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_storage::{Storage, StorageOptions};
 
 use crate::cache::ModelCache;
@@ -121,6 +123,13 @@ pub struct RunArgs {
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub attempts: u32,
 
+    /// Write what is done when to FILE, for ui.perfetto.dev and `vqfarm trace`
+    ///
+    /// Chrome's trace event format. What FILE held is lost; beyond 128 MiB it goes on anew and the
+    /// part before is kept as FILE.1.
+    #[arg(long, value_name = "FILE", env = "VQFARM_TRACE")]
+    pub trace: Option<PathBuf>,
+
     #[command(flatten)]
     pub metrics: MetricsArgs,
 
@@ -170,9 +179,11 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
     let options =
         StorageOptions { endpoint: args.s3_endpoint.clone(), ..StorageOptions::default() };
     let storage = Storage::open(&args.storage, &options).context("storage")?;
-    storage.probe().await.context("storage")?;
+    let probing = trace_span!(target: TRACE, "probe storage");
+    storage.probe().instrument(probing).await.context("storage")?;
     let policy = Policy { lease: args.lease, attempts: args.attempts, ..Policy::default() };
-    let queue = RedisQueue::connect(&args.redis, &args.farm, policy).await;
+    let connecting = trace_span!(target: TRACE, "connect to redis");
+    let queue = RedisQueue::connect(&args.redis, &args.farm, policy).instrument(connecting).await;
     let queue: Arc<dyn Queue> = Arc::new(queue.context("redis")?);
     let health = queue.health().await.context("redis")?;
     for warning in &health.warnings {

@@ -28,6 +28,7 @@ pub mod patience;
 pub mod probe;
 pub mod publish;
 pub mod restitch;
+pub mod room;
 pub mod run;
 pub mod saved;
 pub mod search;

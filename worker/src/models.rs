@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::Device;
+use tracing::trace_span;
 use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_core::speed::Workload;
 use vqfarm_engine::EngineError;
 use vqfarm_engine::models::{ModelWeights, Models};
+use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_weights::clip::{self, ClipConfig};
 use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
@@ -160,6 +162,7 @@ impl Shelf {
     }
 
     fn load(&self, key: &ModelKey) -> Result<(ModelWeights, Option<String>), ModelError> {
+        let _loading = trace_span!(target: TRACE, "load models").entered();
         let (path, config) = self.source.generator(&key.generator)?;
         let generator = vqgan::canonical(vqfarm_weights::read(&path)?, config)?;
         let mut perceptors: Vec<Model<ClipConfig>> = Vec::new();
