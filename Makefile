@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom measure-worker train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -56,6 +56,11 @@ bench-queue: setup
 # A short zoom on real farms of one and two workers, beside what its plan says.
 bench-zoom: build
 	scripts/bench-zoom.sh
+
+# How busy a worker's device is over a sweep of 200 cells, with a store that is slow.
+measure-worker: build
+	cargo build --release -p vqfarm-tests --example measure_worker
+	scripts/measure-worker.sh
 
 lint: setup
 	cargo fmt --check

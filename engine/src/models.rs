@@ -1,8 +1,9 @@
 //! The networks of one kind of picture, on one device.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use bytes::Bytes;
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::Precision;
 use vqfarm_weights::Model;
@@ -13,7 +14,7 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, Vqgan, Weights, to_tensors};
+use crate::net::{Clip, SharedTensors, Vqgan, Weights};
 
 /// A generator with the perceptors that steer it.
 pub struct Models {
@@ -21,6 +22,8 @@ pub struct Models {
     pub perceptors: Vec<Box<dyn Perceptor>>,
     device: Device,
     texts: RefCell<HashMap<(usize, String), (Tensor, bool)>>,
+    /// What the networks' weights lie in. Last, so that it goes last.
+    _bytes: Vec<Bytes>,
 }
 
 /// Texts whose features are kept; a sweep's next cells mostly say the same again.
@@ -33,7 +36,7 @@ impl Models {
         perceptors: Vec<Box<dyn Perceptor>>,
         device: Device,
     ) -> Self {
-        Self { generator, perceptors, device, texts: RefCell::default() }
+        Self { generator, perceptors, device, texts: RefCell::default(), _bytes: Vec::new() }
     }
 
     pub fn device(&self) -> Device {
@@ -64,14 +67,14 @@ impl Models {
 /// Weights in one device's memory, from which any number of threads build [`Models`] of their
 /// own: the networks share the tensors.
 pub struct ModelWeights {
-    generator: (VqganConfig, BTreeMap<String, Tensor>),
-    perceptors: Vec<(ClipConfig, BTreeMap<String, Tensor>)>,
+    generator: (VqganConfig, SharedTensors),
+    perceptors: Vec<(ClipConfig, SharedTensors)>,
     device: Device,
     kind: Kind,
 }
 
 impl ModelWeights {
-    /// Copies weights to `device` and sets its arithmetic. The second value warns when the
+    /// Has weights on `device`, on a CPU where they are if they are float32, and sets its arithmetic. The second value warns when the
     /// device computes otherwise than asked ([`device::set_precision`]).
     ///
     /// # Errors
@@ -85,21 +88,18 @@ impl ModelWeights {
         let (kind, warning) = device::set_precision(device, precision)?;
         let perceptors = perceptors
             .iter()
-            .map(|model| Ok((model.config.clone(), to_tensors(&model.state, device)?)))
+            .map(|model| Ok((model.config.clone(), SharedTensors::new(&model.state, device)?)))
             .collect::<Result<_>>()?;
-        let generator = (generator.config.clone(), to_tensors(&generator.state, device)?);
+        let generator = (generator.config.clone(), SharedTensors::new(&generator.state, device)?);
         Ok((Self { generator, perceptors, device, kind }, warning))
     }
 
     /// The same weights for another thread.
     pub fn share(&self) -> Self {
-        let shared = |tensors: &BTreeMap<String, Tensor>| {
-            tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect()
-        };
         let clips = self.perceptors.iter();
         Self {
-            generator: (self.generator.0.clone(), shared(&self.generator.1)),
-            perceptors: clips.map(|(config, t)| (config.clone(), shared(t))).collect(),
+            generator: (self.generator.0.clone(), self.generator.1.share()),
+            perceptors: clips.map(|(config, t)| (config.clone(), t.share())).collect(),
             ..*self
         }
     }
@@ -110,12 +110,14 @@ impl ModelWeights {
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
         let (config, tensors) = &self.generator;
-        let generator = Vqgan::new(&Weights::new(tensors, self.kind).fast(), config)?;
+        let mut bytes = tensors.bytes().to_vec();
+        let generator = Vqgan::new(&Weights::new(&tensors.tensors, self.kind).fast(), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
         for (config, tensors) in &self.perceptors {
-            let weights = Weights::new(tensors, self.kind).fast();
+            bytes.extend_from_slice(tensors.bytes());
+            let weights = Weights::new(&tensors.tensors, self.kind).fast();
             perceptors.push(Box::new(Clip::new(&weights, config)?));
         }
-        Ok(Models::new(Box::new(generator), perceptors, self.device))
+        Ok(Models { _bytes: bytes, ..Models::new(Box::new(generator), perceptors, self.device) })
     }
 }

@@ -35,6 +35,22 @@ const WEIGHTS: [&str; 3] =
 /// `torch.jit.save`. Nothing in the file is executed. Fails, naming the file and the reason, on
 /// files that are damaged, unsafe or in another format.
 pub fn read(path: &Path) -> Result<Checkpoint> {
+    open(path, Source::file)
+}
+
+/// As [`read`], but the tensors of a safetensors file are the file's own pages: nothing is copied,
+/// what is not looked at is not read, and processes share the memory.
+///
+/// Only for files that nobody writes to, and that are replaced by renaming others over them: a
+/// change in place changes the tensors, and a file that is cut short ends the process (SIGBUS).
+pub fn map(path: &Path) -> Result<Checkpoint> {
+    open(path, |file| Source::mapped(&file))
+}
+
+fn open<'a>(
+    path: &Path,
+    source: impl FnOnce(File) -> Result<Source<'a>, Reason>,
+) -> Result<Checkpoint> {
     let file = if path.is_dir() {
         let mut files = WEIGHTS.iter().map(|name| path.join(name)).filter(|file| file.is_file());
         let what = || format!("the directory holds none of {}", WEIGHTS.join(", "));
@@ -42,7 +58,7 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
     } else {
         path.to_owned()
     };
-    let source = File::open(&file).map_err(Reason::from).and_then(Source::file);
+    let source = File::open(&file).map_err(Reason::from).and_then(source);
     let checkpoint = format::read(&source.in_file(&file)?).in_file(&file)?;
     let config = config_beside(&file)?;
     Ok(Checkpoint { path: file, config, ..checkpoint })

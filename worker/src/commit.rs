@@ -28,7 +28,8 @@ impl Committer {
             // Whatever has come meanwhile goes together.
             while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {
                 let (tickets, answers): (Vec<Ticket>, Vec<Answer>) = batch.drain(..).unzip();
-                let span = trace_span!(target: TRACE, parent: None, "commit", tasks = tickets.len());
+                let span =
+                    trace_span!(target: TRACE, parent: None, "commit", tasks = tickets.len());
                 let committed = commit_all(&*queue, &tickets, &brake).instrument(span).await;
                 for (answer, committed) in answers.into_iter().zip(committed) {
                     // Who does not wait for the answer needs none.

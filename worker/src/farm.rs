@@ -104,6 +104,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", env = "VQFARM_CACHE")]
     pub cache: Option<PathBuf>,
 
+    /// Read the cached models again to be sure that they are whole
+    ///
+    /// Each is checked when it is fetched and whenever its file has changed since; this is for
+    /// disks that are not to be trusted.
+    #[arg(long, env = "VQFARM_CHECK_MODELS")]
+    pub check_models: bool,
+
     /// CPU threads in all [default: one a core]
     #[arg(long, value_name = "N", env = "VQFARM_THREADS")]
     pub threads: Option<NonZero<usize>>,
@@ -191,7 +198,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
     }
 
     let folder = args.cache.clone().map_or_else(default_cache, Ok)?;
-    let cache = Arc::new(ModelCache::new(storage.clone(), folder));
+    let cache = Arc::new(ModelCache::new(storage.clone(), folder).checking(args.check_models));
     let shelves = shelves(&devices, &args, &cache);
     let gpu = devices.iter().all(|device| device.is_cuda());
     let meters = Arc::new(Meters::new(shelves.len()));
@@ -223,7 +230,8 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
     let ended = until_stopped(worker, stop, args.grace).await;
     listening.abort();
     let busy = meters.busy_since(&meters.beginning());
-    tracing::info!(iterations = meters.steps(), busy, "leaving");
+    let computed = meters.computed().as_secs_f64();
+    tracing::info!(iterations = meters.steps(), busy, computed, "leaving");
     if let Some(metrics) = metrics {
         metrics.abort();
     }

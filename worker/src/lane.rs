@@ -284,7 +284,7 @@ pub(crate) fn paint<'a>(
     let mut told = Instant::now();
     // The device works from the first step's beginning to the pictures' end.
     let mut working: Option<Instant> = None;
-    let mut stage = trace_span!(target: TRACE, "begin").entered();
+    let mut stage = Some(trace_span!(target: TRACE, "begin").entered());
     // Pictures that are begun once only, all together, tell how fast they are made.
     let (mut begun, mut begins, mut made) = (Instant::now(), 0, 0);
     let end = part.end(first.settings.iterations);
@@ -293,7 +293,10 @@ pub(crate) fn paint<'a>(
         made = iteration - from;
         if made == 0 {
             (begun, begins) = (now, begins + 1);
-            stage = trace_span!(target: TRACE, "compute", cores, iterations = end).entered();
+            // One after the other, not one inside of the other.
+            drop(stage.take());
+            let span = trace_span!(target: TRACE, "compute", cores, iterations = end);
+            stage = Some(span.entered());
         } else {
             let took = working.map_or(Duration::ZERO, |then| worked(then, now));
             parts.meters.stepped(places.len(), took);

@@ -31,6 +31,7 @@ pub mod restitch;
 pub mod room;
 pub mod run;
 pub mod saved;
+mod seal;
 pub mod search;
 mod segment;
 pub mod speeds;

@@ -1,7 +1,7 @@
 //! The models that cells ask for, loaded once and shared by the lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::Device;
@@ -14,7 +14,7 @@ use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_weights::clip::{self, ClipConfig};
 use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
-use vqfarm_weights::{Model, WeightsError};
+use vqfarm_weights::{Checkpoint, Model, WeightsError};
 
 use crate::cache::ModelCache;
 
@@ -99,6 +99,15 @@ impl Source {
         }
     }
 
+    /// Maps what nobody writes to. Files of people's own are read: whoever overwrote one would
+    /// change the pictures or end the process.
+    fn read(&self, path: &Path) -> Result<Checkpoint, WeightsError> {
+        match self {
+            Self::Library(_) => vqfarm_weights::read(path),
+            Self::Cache(_) => vqfarm_weights::map(path),
+        }
+    }
+
     fn perceptor(&self, model: &ModelRef) -> Result<(PathBuf, Option<ClipConfig>), ModelError> {
         match self {
             Self::Library(library) => {
@@ -164,11 +173,11 @@ impl Shelf {
     fn load(&self, key: &ModelKey) -> Result<(ModelWeights, Option<String>), ModelError> {
         let _loading = trace_span!(target: TRACE, "load models").entered();
         let (path, config) = self.source.generator(&key.generator)?;
-        let generator = vqgan::canonical(vqfarm_weights::read(&path)?, config)?;
+        let generator = vqgan::canonical(self.source.read(&path)?, config)?;
         let mut perceptors: Vec<Model<ClipConfig>> = Vec::new();
         for model in &key.perceptors {
             let (path, config) = self.source.perceptor(model)?;
-            perceptors.push(clip::canonical(vqfarm_weights::read(&path)?, config)?);
+            perceptors.push(clip::canonical(self.source.read(&path)?, config)?);
         }
         let perceptors: Vec<_> = perceptors.iter().collect();
         Ok(ModelWeights::new(&generator, &perceptors, self.device, key.precision)?)

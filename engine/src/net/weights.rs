@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::{Key, Purpose, Stream};
-use vqfarm_weights::StateDict;
+use vqfarm_weights::{Dtype, StateDict, TensorData};
 
 use crate::error::{EngineError, Result};
 
@@ -150,10 +151,75 @@ impl<'a> Weights<'a> {
 /// # Errors
 /// libtorch is out of memory.
 pub fn to_tensors(state: &StateDict, device: Device) -> Result<BTreeMap<String, Tensor>> {
-    let mut out = BTreeMap::new();
-    for (name, data) in state.iter() {
+    let copy = |(name, data): (&String, &TensorData)| {
         let tensor = Tensor::f_from_slice(&data.to_f32())?.f_reshape(data.dims())?;
-        out.insert(name.clone(), tensor.f_to_device(device)?);
+        Ok((name.clone(), tensor.f_to_device(device)?))
+    };
+    state.iter().map(copy).collect()
+}
+
+/// A checkpoint's tensors on a device as float32, never to be written to: those of a CPU are the
+/// checkpoint's own bytes wherever these are float32. What is made of them must not outlive them,
+/// unless it holds [`SharedTensors::bytes`].
+pub struct SharedTensors {
+    pub tensors: BTreeMap<String, Tensor>,
+    /// What the tensors lie in. Dropped after them.
+    bytes: Vec<Bytes>,
+}
+
+impl SharedTensors {
+    /// Half precisions travel to the device as they are and become float32 there.
+    ///
+    /// # Errors
+    /// libtorch is out of memory.
+    pub fn new(state: &StateDict, device: Device) -> Result<Self> {
+        let mut shared = Self { tensors: BTreeMap::new(), bytes: Vec::new() };
+        for (name, data) in state {
+            let tensor = view(data)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
+            let tensor = match tensor.data_ptr().cast_const() == data.bytes.as_ptr().cast() {
+                // Processors read such numbers, but the language forbids it.
+                true if tensor.data_ptr().align_offset(align_of::<f32>()) != 0 => {
+                    tensor.f_detach_copy()?
+                }
+                true => {
+                    shared.bytes.push(data.bytes.clone());
+                    tensor
+                }
+                false => tensor,
+            };
+            shared.tensors.insert(name.clone(), tensor);
+        }
+        Ok(shared)
     }
-    Ok(out)
+
+    /// Keeps alive what the tensors lie in.
+    pub fn bytes(&self) -> &[Bytes] {
+        &self.bytes
+    }
+
+    /// The same tensors for another thread.
+    pub fn share(&self) -> Self {
+        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone()));
+        Self { tensors: tensors.collect(), bytes: self.bytes.clone() }
+    }
+}
+
+/// A tensor on the CPU that lies in the data's own bytes and must not outlive them.
+#[allow(unsafe_code, reason = "a tensor over memory that is not libtorch's")]
+fn view(data: &TensorData) -> Result<Tensor> {
+    let kind = match data.dtype {
+        Dtype::F64 => Kind::Double,
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::I64 => Kind::Int64,
+        Dtype::I32 => Kind::Int,
+        Dtype::I16 => Kind::Int16,
+        Dtype::I8 => Kind::Int8,
+        Dtype::U8 => Kind::Uint8,
+        Dtype::Bool => Kind::Bool,
+    };
+    // SAFETY: readers guarantee as many bytes as the shape says; who calls this keeps them alive
+    // for as long as the tensor and does not write to it.
+    Ok(unsafe { Tensor::f_from_blob(data.bytes.as_ptr(), &data.dims(), &[], kind, Device::Cpu) }?)
 }

@@ -243,7 +243,8 @@ mod tests {
             inner.record("bytes", 12);
             drop(inner);
             drop((outer, task));
-            let (one, two) = (trace_span!(target: TARGET, "put"), trace_span!(target: TARGET, "put"));
+            let (one, two) =
+                (trace_span!(target: TARGET, "put"), trace_span!(target: TARGET, "put"));
             drop((one, two));
             drop(trace_span!(target: TARGET, "put"));
         });
