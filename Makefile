@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom measure-worker train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom measure-worker measure-start train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -61,6 +61,10 @@ bench-zoom: build
 measure-worker: build
 	cargo build --release -p vqfarm-tests --example measure_worker
 	scripts/measure-worker.sh
+
+# How long a worker takes to its first lease and picture, with models of real sizes.
+measure-start: build
+	scripts/measure-start.sh
 
 lint: setup
 	cargo fmt --check

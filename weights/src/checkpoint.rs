@@ -88,3 +88,43 @@ fn read_config(path: &Path) -> Result<Option<serde_json::Value>> {
     let config = serde_json::from_str(&read_text(path)?);
     config.map(Some).map_err(|e| Reason::Unrecognised(format!("not JSON: {e}")).at(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::TensorData;
+
+    fn write(path: &Path, values: &[f32]) {
+        let state = [("w".to_owned(), TensorData::from_f32(vec![values.len()], values))];
+        let file = File::create(path).unwrap();
+        crate::write_safetensors(file, &BTreeMap::new(), &state.into_iter().collect()).unwrap();
+    }
+
+    #[test]
+    fn a_mapped_file_is_what_is_read_and_stays_so_when_another_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.safetensors"), folder.path().join("b"));
+        write(&path, &[1.0, 2.0, 3.0]);
+        let (mapped, read) = (map(&path).unwrap(), read(&path).unwrap());
+        assert_eq!(mapped.state, read.state);
+        write(&other, &[4.0; 100]);
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(mapped.state, read.state);
+        assert_eq!(map(&path).unwrap().state.get("w").unwrap().numel(), 100);
+    }
+
+    #[test]
+    fn what_is_cut_short_or_empty_is_refused_before_it_is_mapped_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        write(&path, &[1.0; 64]);
+        let whole = fs::read(&path).unwrap();
+        for len in [0, 7, 40, whole.len() - 1] {
+            fs::write(&path, &whole[..len]).unwrap();
+            let refused = map(&path).unwrap_err().to_string();
+            assert!(refused.contains("a.safetensors"), "{refused}");
+        }
+    }
+}

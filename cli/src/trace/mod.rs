@@ -23,6 +23,9 @@ Examples:
 
 For the whole picture open the file at https://ui.perfetto.dev; it stays on your machine.";
 
+/// What is shorter is not shown, in seconds.
+const LEAST: f64 = 0.000_5;
+
 /// Show how busy a worker's devices were, and the longest gaps, by its trace
 ///
 /// FILE is what `vqfarm render --trace` or `vqfarm-worker run --trace` wrote, also of a worker that
@@ -143,8 +146,13 @@ fn print(summary: &Summary) -> io::Result<()> {
         writeln!(out, "\n{}", style::strong(&head))?;
     }
     for gap in &summary.gaps {
-        let during: Vec<String> =
-            gap.during.iter().take(4).map(|(name, s)| format!("{name} {s:.3}")).collect();
+        let during: Vec<String> = gap
+            .during
+            .iter()
+            .filter(|(_, s)| *s >= LEAST)
+            .take(4)
+            .map(|(name, s)| format!("{name} {s:.3}"))
+            .collect();
         let during = if during.is_empty() { "nothing".into() } else { during.join(", ") };
         let (begin, seconds) = (gap.begin, gap.end - gap.begin);
         writeln!(out, "  {:<10} {begin:>9.3} {seconds:>9.3}  {during}", gap.lane)?;

@@ -223,3 +223,60 @@ fn view(data: &TensorData) -> Result<Tensor> {
     // for as long as the tensor and does not write to it.
     Ok(unsafe { Tensor::f_from_blob(data.bytes.as_ptr(), &data.dims(), &[], kind, Device::Cpu) }?)
 }
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+
+    /// One tensor of six numbers, whatever they are stored as.
+    fn state(dtype: Dtype) -> StateDict {
+        let numbers = [0.5f32, -1.0, 2.5, 3.0, -0.125, 1e-3];
+        let bytes: Vec<u8> = match dtype {
+            Dtype::F16 => numbers.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+            Dtype::BF16 => numbers.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+            Dtype::F64 => numbers.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
+            _ => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        };
+        let tensor = TensorData { shape: vec![2, 3], dtype, bytes: bytes.into() };
+        [("w".to_owned(), tensor)].into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_shared_is_what_is_copied() {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64] {
+            let state = state(dtype);
+            let shared = SharedTensors::new(&state, Device::Cpu).unwrap();
+            assert_eq!(shared.tensors, to_tensors(&state, Device::Cpu).unwrap(), "{dtype:?}");
+            let is_same = shared.tensors["w"].data_ptr().cast_const().cast()
+                == state.get("w").unwrap().bytes.as_ptr();
+            assert_eq!(is_same, dtype == Dtype::F32, "only float32 is used as it lies");
+            assert_eq!(shared.bytes().len(), usize::from(is_same));
+        }
+    }
+
+    #[test]
+    fn tensors_keep_what_they_lie_in() {
+        let state = state(Dtype::F32);
+        let expected = to_tensors(&state, Device::Cpu).unwrap();
+        let first = SharedTensors::new(&state, Device::Cpu).unwrap();
+        let other = first.share();
+        drop((state, first));
+        assert_eq!(other.tensors, expected);
+    }
+
+    #[test]
+    fn bytes_at_odd_addresses_are_copied() {
+        let mut state = state(Dtype::F32);
+        let tensor = state.remove("w").unwrap();
+        let mut padded = vec![0; 4 + tensor.bytes.len()];
+        let odd = 1 + padded.as_ptr().align_offset(4);
+        padded[odd..odd + tensor.bytes.len()].copy_from_slice(&tensor.bytes);
+        let bytes = Bytes::from(padded).slice(odd..odd + tensor.bytes.len());
+        state.insert("w", TensorData { bytes, ..tensor });
+        let shared = SharedTensors::new(&state, Device::Cpu).unwrap();
+        assert_eq!(shared.tensors, to_tensors(&state, Device::Cpu).unwrap());
+        assert!(shared.bytes().is_empty());
+    }
+}
