@@ -35,6 +35,7 @@ fi
 
 rm -rf "${dir:?}/farm" "${dir:?}/cache"
 mkdir -p "$dir/farm"
+: >"$dir/farm.log"
 WORKERS=0 FARM_DIR=$dir/farm PORT=$port BIN=$own scripts/farm.sh 2>"$dir/farm.log" &
 farm=$!
 until grep -q "^farm: ready" "$dir/farm.log"; do
@@ -60,19 +61,21 @@ times() { # times NAME: of a new worker at a new picture of one iteration
     --storage s3://farm --s3-endpoint "http://127.0.0.1:$((port + 2))" --cache "$dir/cache" \
     2>"$dir/worker.log" &
   worker=$!
-  "$own/vqfarm" wait last >/dev/null
+  "$own/vqfarm" wait last >/dev/null 2>&1
   local memory
-  memory=$(awk '/^VmHWM/ { print $2 }' "/proc/$worker/status")
+  memory=$(awk '/^RssAnon/ { own = $2 } /^RssFile/ { print own " " $2 }' "/proc/$worker/status")
   kill -TERM "$worker"
   wait "$worker" || true
   worker=''
-  python3 - "$1" "$begin" "$memory" "$dir/worker.log" <<'PYTHON'
+  # shellcheck disable=SC2086 # two numbers
+  python3 - "$1" "$begin" "$dir/worker.log" $memory <<'PYTHON'
 import datetime, sys
-name, begin, memory, log = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), open(sys.argv[4]).read()
+name, begin, log = sys.argv[1], float(sys.argv[2]), open(sys.argv[3]).read()
+own, files = (int(kib) / 1048576 for kib in sys.argv[4:])
 def at(word):
     line = next(line for line in log.splitlines() if f": {word}" in line)
     return datetime.datetime.fromisoformat(line.split()[0]).timestamp() - begin
-print(f"{name:<28}{at('leased'):>12.2f}{at('rendered'):>14.2f}{memory / 1048576:>12.2f}")
+print(f"{name:<28}{at('leased'):>12.2f}{at('rendered'):>14.2f}{own:>14.2f}{files:>12.2f}")
 PYTHON
 }
 
@@ -87,7 +90,7 @@ PYTHON
 }
 
 say "$dtype weights, $(du -shc "$models"/*.safetensors | tail -n1 | cut -f1); load $(cut -d' ' -f1-3 /proc/loadavg)"
-printf '%-28s%12s%14s%12s\n' '' 'lease, s' 'picture, s' 'memory, GiB'
+printf '%-28s%12s%14s%14s%12s\n' '' 'lease, s' 'picture, s' 'memory, GiB' 'mapped, GiB'
 times "not cached"
 times "cached, in memory"
 forget
