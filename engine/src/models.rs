@@ -64,11 +64,31 @@ impl Models {
     }
 }
 
+/// One model's weights in a device's memory.
+pub struct Loaded<C> {
+    config: C,
+    pub weights: SharedTensors,
+}
+
+impl<C: Clone> Loaded<C> {
+    /// # Errors
+    /// The device has too little memory.
+    pub fn new(model: &Model<C>, device: Device) -> Result<Self> {
+        let weights = SharedTensors::new(&model.state, device)?;
+        Ok(Self { config: model.config.clone(), weights })
+    }
+
+    /// The same weights for another thread, or for another set of models.
+    pub fn share(&self) -> Self {
+        Self { config: self.config.clone(), weights: self.weights.share() }
+    }
+}
+
 /// Weights in one device's memory, from which any number of threads build [`Models`] of their
 /// own: the networks share the tensors.
 pub struct ModelWeights {
-    generator: (VqganConfig, SharedTensors),
-    perceptors: Vec<(ClipConfig, SharedTensors)>,
+    pub generator: Loaded<VqganConfig>,
+    pub perceptors: Vec<Loaded<ClipConfig>>,
     device: Device,
     kind: Kind,
 }
@@ -85,21 +105,30 @@ impl ModelWeights {
         device: Device,
         precision: Precision,
     ) -> Result<(Self, Option<String>)> {
+        let perceptors = perceptors.iter().map(|model| Loaded::new(model, device));
+        let perceptors = perceptors.collect::<Result<_>>()?;
+        Self::of(Loaded::new(generator, device)?, perceptors, device, precision)
+    }
+
+    /// As [`ModelWeights::new`], of weights that are on `device` already.
+    ///
+    /// # Errors
+    /// The device does not take its arithmetic.
+    pub fn of(
+        generator: Loaded<VqganConfig>,
+        perceptors: Vec<Loaded<ClipConfig>>,
+        device: Device,
+        precision: Precision,
+    ) -> Result<(Self, Option<String>)> {
         let (kind, warning) = device::set_precision(device, precision)?;
-        let perceptors = perceptors
-            .iter()
-            .map(|model| Ok((model.config.clone(), SharedTensors::new(&model.state, device)?)))
-            .collect::<Result<_>>()?;
-        let generator = (generator.config.clone(), SharedTensors::new(&generator.state, device)?);
         Ok((Self { generator, perceptors, device, kind }, warning))
     }
 
     /// The same weights for another thread.
     pub fn share(&self) -> Self {
-        let clips = self.perceptors.iter();
         Self {
-            generator: (self.generator.0.clone(), self.generator.1.share()),
-            perceptors: clips.map(|(config, t)| (config.clone(), t.share())).collect(),
+            generator: self.generator.share(),
+            perceptors: self.perceptors.iter().map(Loaded::share).collect(),
             ..*self
         }
     }
@@ -109,13 +138,13 @@ impl ModelWeights {
     /// # Errors
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
-        let (config, tensors) = &self.generator;
-        let mut bytes = tensors.bytes().to_vec();
-        let generator = Vqgan::new(&Weights::new(&tensors.tensors, self.kind).fast(), config)?;
+        let Loaded { config, weights } = &self.generator;
+        let mut bytes = weights.bytes().to_vec();
+        let generator = Vqgan::new(&Weights::new(&weights.tensors, self.kind).fast(), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
-        for (config, tensors) in &self.perceptors {
-            bytes.extend_from_slice(tensors.bytes());
-            let weights = Weights::new(&tensors.tensors, self.kind).fast();
+        for Loaded { config, weights } in &self.perceptors {
+            bytes.extend_from_slice(weights.bytes());
+            let weights = Weights::new(&weights.tensors, self.kind).fast();
             perceptors.push(Box::new(Clip::new(&weights, config)?));
         }
         Ok(Models { _bytes: bytes, ..Models::new(Box::new(generator), perceptors, self.device) })

@@ -62,11 +62,16 @@ seed = "1-{cells}"
     worker.process.wait();
     let start = worker.process.start_of_log();
     let leaving = worker.process.wait_for_line(start, &["leaving"]);
+    let computed = leaving.split("computed=").nth(1).and_then(|rest| rest.split(' ').next());
+    let computed: f64 = computed.and_then(|s| s.trim().parse().ok()).expect("what it measured");
+    let summary = farm.json(&["trace", trace, "--json"]);
+    let seconds = summary["seconds"].as_f64().expect("a trace with pictures");
+    let held_up = worker.wires.s3().fired();
+    println!("the sweep took {:.1} s; the wire held up {held_up} pieces", took.as_secs_f64());
     println!(
-        "the sweep took {:.1} s; {} answers came late",
-        took.as_secs_f64(),
-        worker.wires.s3().fired()
+        "by the worker's own measure {:.1} % busy of the {seconds:.1} s between the first iteration and \
+         the last picture",
+        100.0 * computed / seconds
     );
-    println!("by the worker: {}", leaving.split("leaving").nth(1).unwrap_or_default().trim());
     println!("by its trace, {trace}:\n\n{}", farm.vqfarm_ok(&["trace", trace, "--gaps", "8"]));
 }
