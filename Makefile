@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint bench bench-queue bench-zoom measure-worker measure-start train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -71,6 +71,15 @@ bench-queue: setup
 # A short zoom on real farms of one and two workers, beside what its plan says.
 bench-zoom: build
 	scripts/bench-zoom.sh
+
+# How busy a worker's device is over a sweep of 200 cells, with a store that is slow.
+measure-worker: build
+	cargo build --release -p vqfarm-tests --example measure_worker
+	scripts/measure-worker.sh
+
+# How long a worker takes to its first lease and picture, with models of real sizes.
+measure-start: build
+	scripts/measure-start.sh
 
 lint: setup
 	cargo fmt --check

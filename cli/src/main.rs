@@ -22,6 +22,7 @@ mod rank;
 mod render;
 mod stitch;
 mod style;
+mod trace;
 mod worker;
 
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ enum Command {
     Expand(expand::ExpandArgs),
     Plan(plan::PlanArgs),
     Plot(plot::PlotArgs),
+    Trace(trace::TraceArgs),
     Models(models::ModelsArgs),
     Submit(Box<farm::SubmitArgs>),
     Status(farm::StatusArgs),
@@ -140,6 +142,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Expand(args) => expand::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Plot(args) => plot::run(args),
+        Command::Trace(args) => trace::run(args),
         Command::Models(args) => models::run(args),
         Command::Submit(args) => farm::block_on(farm::submit(*args)),
         Command::Status(args) => farm::block_on(farm::status(args)),

@@ -5,6 +5,7 @@ pub mod data;
 pub mod draw;
 pub mod export;
 pub mod films;
+pub mod made_up;
 pub mod measure;
 pub mod models;
 pub mod precision;

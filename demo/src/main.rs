@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
 use vqfarm_core::render::Precision;
 use vqfarm_demo::train::{generator, perceptor, run::Options};
-use vqfarm_demo::{data, export, films, measure, precision, render, scene::Split, sheet};
+use vqfarm_demo::{
+    data, export, films, made_up, measure, precision, render, scene::Split, sheet,
+};
 
 #[derive(Parser)]
 #[command(version, about = "Draws scenes, trains the demo models on them, measures the models")]
@@ -25,6 +27,8 @@ enum Command {
     Train(TrainArgs),
     /// Write those models that have been trained as files that the farm loads.
     Export(ExportArgs),
+    /// Write models of the published sizes that have learned nothing, for measuring.
+    MadeUp(MadeUpArgs),
     /// Measure the models on held-out scenes and prompts.
     Measure(MeasureArgs),
     /// Measure finished zooms beside finished chains of the same scenes and cameras.
@@ -94,6 +98,22 @@ struct ExportArgs {
     /// Directory of the model files.
     #[arg(long, default_value = "assets/models")]
     models: PathBuf,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Dtype {
+    F16,
+    F32,
+}
+
+#[derive(clap::Args)]
+struct MadeUpArgs {
+    /// Directory of the model files, which must be there.
+    #[arg(long)]
+    models: PathBuf,
+    /// Precision of the weights.
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
 }
 
 #[derive(clap::Args)]
@@ -201,6 +221,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Scenes(args) => scenes(&args),
         Command::Train(args) => train(args),
+        Command::MadeUp(args) => made_up::write(&args.models, matches!(args.dtype, Dtype::F16)),
         Command::Measure(args) => report(&args),
         Command::MeasureZoom(args) => report_zoom(&args),
         Command::MeasurePrecision(args) => report_precision(&args),

@@ -1,8 +1,9 @@
 //! The networks of one kind of picture, on one device.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use bytes::Bytes;
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::Precision;
 use vqfarm_weights::Model;
@@ -14,7 +15,7 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, Layout, Vqgan, Weights, to_tensors};
+use crate::net::{Clip, Layout, SharedTensors, Vqgan, Weights};
 use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
@@ -26,6 +27,8 @@ pub struct Models {
     device: Device,
     sizes: Option<Sizes>,
     texts: RefCell<HashMap<(usize, String), (Tensor, bool)>>,
+    /// What the networks' weights lie in. Last, so that it goes last.
+    _bytes: Vec<Bytes>,
 }
 
 /// What the memory follows from that networks take.
@@ -53,6 +56,7 @@ impl Models {
             device,
             sizes: None,
             texts: RefCell::default(),
+            _bytes: Vec::new(),
         }
     }
 
@@ -96,17 +100,37 @@ impl Models {
     }
 }
 
+/// One model's weights in a device's memory.
+pub struct Loaded<C> {
+    config: C,
+    pub weights: SharedTensors,
+}
+
+impl<C: Clone> Loaded<C> {
+    /// # Errors
+    /// The device has too little memory.
+    pub fn new(model: &Model<C>, device: Device) -> Result<Self> {
+        let weights = SharedTensors::new(&model.state, device)?;
+        Ok(Self { config: model.config.clone(), weights })
+    }
+
+    /// The same weights for another thread, or for another set of models.
+    pub fn share(&self) -> Self {
+        Self { config: self.config.clone(), weights: self.weights.share() }
+    }
+}
+
 /// Weights in one device's memory, from which any number of threads build [`Models`] of their
 /// own: the networks share the tensors.
 pub struct ModelWeights {
-    generator: (VqganConfig, BTreeMap<String, Tensor>),
-    perceptors: Vec<(ClipConfig, BTreeMap<String, Tensor>)>,
+    pub generator: Loaded<VqganConfig>,
+    pub perceptors: Vec<Loaded<ClipConfig>>,
     device: Device,
     kind: Kind,
 }
 
 impl ModelWeights {
-    /// Copies weights to `device` and sets its arithmetic. The second value warns when the
+    /// Has weights on `device`, on a CPU where they are if they are float32, and sets its arithmetic. The second value warns when the
     /// device computes otherwise than asked ([`device::set_precision`]).
     ///
     /// # Errors
@@ -117,24 +141,30 @@ impl ModelWeights {
         device: Device,
         precision: Precision,
     ) -> Result<(Self, Option<String>)> {
+        let perceptors = perceptors.iter().map(|model| Loaded::new(model, device));
+        let perceptors = perceptors.collect::<Result<_>>()?;
+        Self::of(Loaded::new(generator, device)?, perceptors, device, precision)
+    }
+
+    /// As [`ModelWeights::new`], of weights that are on `device` already.
+    ///
+    /// # Errors
+    /// The device does not take its arithmetic.
+    pub fn of(
+        generator: Loaded<VqganConfig>,
+        perceptors: Vec<Loaded<ClipConfig>>,
+        device: Device,
+        precision: Precision,
+    ) -> Result<(Self, Option<String>)> {
         let (kind, warning) = device::set_precision(device, precision)?;
-        let perceptors = perceptors
-            .iter()
-            .map(|model| Ok((model.config.clone(), to_tensors(&model.state, device)?)))
-            .collect::<Result<_>>()?;
-        let generator = (generator.config.clone(), to_tensors(&generator.state, device)?);
         Ok((Self { generator, perceptors, device, kind }, warning))
     }
 
     /// The same weights for another thread.
     pub fn share(&self) -> Self {
-        let shared = |tensors: &BTreeMap<String, Tensor>| {
-            tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect()
-        };
-        let clips = self.perceptors.iter();
         Self {
-            generator: (self.generator.0.clone(), shared(&self.generator.1)),
-            perceptors: clips.map(|(config, t)| (config.clone(), shared(t))).collect(),
+            generator: self.generator.share(),
+            perceptors: self.perceptors.iter().map(Loaded::share).collect(),
             ..*self
         }
     }
@@ -145,18 +175,21 @@ impl ModelWeights {
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
         let layout = if self.device.is_cuda() { Layout::Pixels } else { Layout::Planes };
-        let weights = |tensors| Weights::new(tensors, self.kind).fast().laid_out(layout);
-        let (config, tensors) = &self.generator;
-        let generator = Vqgan::new(&weights(tensors), config)?;
+        let network = |tensors| Weights::new(tensors, self.kind).fast().laid_out(layout);
+        let Loaded { config, weights } = &self.generator;
+        let mut bytes = weights.bytes().to_vec();
+        let generator = Vqgan::new(&network(&weights.tensors), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
-        for (config, tensors) in &self.perceptors {
-            perceptors.push(Box::new(Clip::new(&weights(tensors), config)?));
+        for Loaded { config, weights } in &self.perceptors {
+            bytes.extend_from_slice(weights.bytes());
+            perceptors.push(Box::new(Clip::new(&network(&weights.tensors), config)?));
         }
         let networks = Networks {
             generator: config.clone(),
-            perceptors: self.perceptors.iter().map(|(config, _)| config.clone()).collect(),
+            perceptors: self.perceptors.iter().map(|loaded| loaded.config.clone()).collect(),
         };
         let sizes = Sizes { networks, bf16: self.kind == Kind::BFloat16 };
-        Ok(Models::new(Box::new(generator), perceptors, self.device).sized(sizes))
+        let models = Models::new(Box::new(generator), perceptors, self.device).sized(sizes);
+        Ok(Models { _bytes: bytes, ..models })
     }
 }

@@ -1,7 +1,8 @@
 //! What the farm's long-running programs share: settings in layers, logs, a metrics endpoint,
-//! an orderly end.
+//! traces, an orderly end.
 
 pub mod logging;
 pub mod metrics;
 pub mod settings;
 pub mod shutdown;
+pub mod trace;

@@ -1,8 +1,8 @@
 //! A proxy between a program and its server that does harm on command, and counts the harm.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +21,9 @@ pub enum Fault {
     Delay(Duration),
     /// Answers come a byte at a time with these pauses.
     Trickle(Duration),
+    /// Every answer comes so much later, and all connections together carry no more than so many
+    /// bytes a second.
+    Slow(Duration, u64),
     /// Nothing arrives any more in either direction, and no connection ends.
     BlackHole,
     /// The answer to the next request that contains these bytes is lost with its connection:
@@ -56,7 +59,8 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound socket");
         let (fault, faults) = watch::channel(Fault::None);
         let fired = Arc::new(AtomicU64::new(0));
-        let wire = Wire { fault: faults, heal: fault.clone(), fired: fired.clone() };
+        let wire =
+            Wire { fault: faults, heal: fault.clone(), fired: fired.clone(), free: Arc::default() };
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listening socket");
             accept(listener, server, wire).await;
@@ -109,6 +113,8 @@ struct Wire {
     fault: watch::Receiver<Fault>,
     heal: watch::Sender<Fault>,
     fired: Arc<AtomicU64>,
+    /// When a slow wire has carried all that it was given so far.
+    free: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Wire {
@@ -118,6 +124,18 @@ impl Wire {
 
     fn now(&self) -> Fault {
         self.fault.borrow().clone()
+    }
+
+    /// Waits until a wire of so many bytes a second has carried these, too.
+    async fn carry(&self, bytes: usize, rate: u64) {
+        let took = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let until = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = free.map_or_else(Instant::now, |free| free.max(Instant::now())) + took;
+            *free = Some(until);
+            until
+        };
+        tokio::time::sleep_until(until.into()).await;
     }
 
     async fn until(&mut self, fault: impl FnMut(&Fault) -> bool) {
@@ -147,16 +165,19 @@ async fn accept(listener: TcpListener, server: SocketAddr, wire: Wire) {
     }
 }
 
+/// Whether something was asked that is not answered yet; not 0 when that answer is to be lost.
+type Ends = (Arc<AtomicBool>, Arc<AtomicU64>);
+
 /// Carries bytes both ways until one side ends.
 async fn carry(client: TcpStream, server: TcpStream, wire: Wire) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // Set when the answer to what was sent last is to be lost.
     let doomed = Arc::new(AtomicU64::new(0));
     let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
+    let ends = (Arc::new(AtomicBool::new(false)), doomed);
     tokio::select! {
-        () = requests(from_client, to_server, to_client.clone(), wire.clone(), doomed.clone()) => (),
-        () = answers(from_server, to_client, wire, doomed) => (),
+        () = requests(from_client, to_server, to_client.clone(), wire.clone(), ends.clone()) => (),
+        () = answers(from_server, to_client, wire, ends) => (),
     }
 }
 
@@ -165,7 +186,7 @@ async fn requests(
     mut server: OwnedWriteHalf,
     to_client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     mut wire: Wire,
-    doomed: Arc<AtomicU64>,
+    (asked, doomed): Ends,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -174,12 +195,17 @@ async fn requests(
             Ok(read) => read,
         };
         let mut bytes = buffer[..read].to_vec();
+        asked.store(true, Ordering::SeqCst);
         match wire.now() {
             Fault::BlackHole => {
                 wire.fire();
                 wire.until(|fault| *fault != Fault::BlackHole).await;
                 // What went in does not come out again.
                 return;
+            }
+            Fault::Slow(_, rate) => {
+                wire.fire();
+                wire.carry(read, rate).await;
             }
             Fault::LoseAnswer(to) if contains(&bytes, &to) => {
                 // Once, even when several connections ask at the same time.
@@ -224,7 +250,7 @@ async fn answers(
     mut server: OwnedReadHalf,
     client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     mut wire: Wire,
-    doomed: Arc<AtomicU64>,
+    (asked, doomed): Ends,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -236,6 +262,7 @@ async fn answers(
             wire.fire();
             return;
         }
+        let is_first = asked.swap(false, Ordering::SeqCst);
         let mut client = client.lock().await;
         let mut rest = &buffer[..read];
         while !rest.is_empty() {
@@ -248,6 +275,14 @@ async fn answers(
                 Fault::Delay(by) => {
                     wire.fire();
                     tokio::time::sleep(by).await;
+                    rest.len()
+                }
+                Fault::Slow(by, rate) => {
+                    wire.fire();
+                    if is_first {
+                        tokio::time::sleep(by).await;
+                    }
+                    wire.carry(read, rate).await;
                     rest.len()
                 }
                 Fault::Trickle(pause) => {

@@ -35,6 +35,22 @@ const WEIGHTS: [&str; 3] =
 /// `torch.jit.save`. Nothing in the file is executed. Fails, naming the file and the reason, on
 /// files that are damaged, unsafe or in another format.
 pub fn read(path: &Path) -> Result<Checkpoint> {
+    open(path, Source::file)
+}
+
+/// As [`read`], but the tensors of a safetensors file are the file's own pages: nothing is copied,
+/// what is not looked at is not read, and processes share the memory.
+///
+/// Only for files that nobody writes to, and that are replaced by renaming others over them: a
+/// change in place changes the tensors, and a file that is cut short ends the process (SIGBUS).
+pub fn map(path: &Path) -> Result<Checkpoint> {
+    open(path, |file| Source::mapped(&file))
+}
+
+fn open<'a>(
+    path: &Path,
+    source: impl FnOnce(File) -> Result<Source<'a>, Reason>,
+) -> Result<Checkpoint> {
     let file = if path.is_dir() {
         let mut files = WEIGHTS.iter().map(|name| path.join(name)).filter(|file| file.is_file());
         let what = || format!("the directory holds none of {}", WEIGHTS.join(", "));
@@ -42,7 +58,7 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
     } else {
         path.to_owned()
     };
-    let source = File::open(&file).map_err(Reason::from).and_then(Source::file);
+    let source = File::open(&file).map_err(Reason::from).and_then(source);
     let checkpoint = format::read(&source.in_file(&file)?).in_file(&file)?;
     let config = config_beside(&file)?;
     Ok(Checkpoint { path: file, config, ..checkpoint })
@@ -71,4 +87,44 @@ fn read_config(path: &Path) -> Result<Option<serde_json::Value>> {
     }
     let config = serde_json::from_str(&read_text(path)?);
     config.map(Some).map_err(|e| Reason::Unrecognised(format!("not JSON: {e}")).at(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::TensorData;
+
+    fn write(path: &Path, values: &[f32]) {
+        let state = [("w".to_owned(), TensorData::from_f32(vec![values.len()], values))];
+        let file = File::create(path).unwrap();
+        crate::write_safetensors(file, &BTreeMap::new(), &state.into_iter().collect()).unwrap();
+    }
+
+    #[test]
+    fn a_mapped_file_is_what_is_read_and_stays_so_when_another_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.safetensors"), folder.path().join("b"));
+        write(&path, &[1.0, 2.0, 3.0]);
+        let (mapped, read) = (map(&path).unwrap(), read(&path).unwrap());
+        assert_eq!(mapped.state, read.state);
+        write(&other, &[4.0; 100]);
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(mapped.state, read.state);
+        assert_eq!(map(&path).unwrap().state.get("w").unwrap().numel(), 100);
+    }
+
+    #[test]
+    fn what_is_cut_short_or_empty_is_refused_before_it_is_mapped_for_good() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        write(&path, &[1.0; 64]);
+        let whole = fs::read(&path).unwrap();
+        for len in [0, 7, 40, whole.len() - 1] {
+            fs::write(&path, &whole[..len]).unwrap();
+            let refused = map(&path).unwrap_err().to_string();
+            assert!(refused.contains("a.safetensors"), "{refused}");
+        }
+    }
 }

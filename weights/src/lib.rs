@@ -17,7 +17,7 @@ mod source;
 mod tensor;
 mod torch;
 
-pub use checkpoint::{Checkpoint, read, read_bytes};
+pub use checkpoint::{Checkpoint, map, read, read_bytes};
 pub use error::{Reason, Result, WeightsError};
 pub use format::safetensors::write as write_safetensors;
 pub use model::{Kind, Model};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 
+use bytes::Bytes;
 use half::{bf16, f16};
 
 /// Element type of a stored tensor.
@@ -38,12 +39,13 @@ impl Dtype {
 
 /// A dense tensor in row-major order, little-endian.
 ///
-/// Readers guarantee `bytes.len() == product(shape) * dtype.size()`.
+/// Readers guarantee `bytes.len() == product(shape) * dtype.size()`. The bytes may be part of a
+/// mapped file ([`crate::map`]); clones share them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorData {
     pub shape: Vec<usize>,
     pub dtype: Dtype,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl TensorData {

@@ -32,6 +32,12 @@ impl Attempt {
         Arc::new(Self { ticket, span, unwanted: AtomicBool::new(false) })
     }
 
+    /// Job, layer, index and number, unlike those of all other attempts; without spaces.
+    pub fn name(&self) -> String {
+        let Ticket { task, attempt, .. } = self.ticket;
+        format!("{}/{}/{}/{attempt}", task.job, task.layer, task.index)
+    }
+
     /// The lease is lost or the job cancelled: the result is not wanted.
     pub fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Relaxed)

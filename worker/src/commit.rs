@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument, trace_span};
 use vqfarm_queue::{Committed, Queue, QueueError, Ticket};
+use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::patience::Patience;
 use crate::stop::Brake;
@@ -26,7 +28,9 @@ impl Committer {
             // Whatever has come meanwhile goes together.
             while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {
                 let (tickets, answers): (Vec<Ticket>, Vec<Answer>) = batch.drain(..).unzip();
-                let committed = commit_all(&*queue, &tickets, &brake).await;
+                let span =
+                    trace_span!(target: TRACE, parent: None, "commit", tasks = tickets.len());
+                let committed = commit_all(&*queue, &tickets, &brake).instrument(span).await;
                 for (answer, committed) in answers.into_iter().zip(committed) {
                     // Who does not wait for the answer needs none.
                     let _ = answer.send(committed);

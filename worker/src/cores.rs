@@ -42,6 +42,13 @@ impl Cores {
     }
 }
 
+impl InUse<'_> {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
         *self.cores.free.lock().unwrap_or_else(PoisonError::into_inner) += self.count;

@@ -12,6 +12,7 @@ use clap::Args;
 use tch::Device;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::{Instrument, trace_span};
 use vqfarm_core::event::Event;
 use vqfarm_core::id::{FarmName, Tag, WorkerId};
 use vqfarm_core::requires::Memory;
@@ -23,6 +24,7 @@ use vqfarm_service::logging::LogArgs;
 use vqfarm_service::metrics::{self, MetricsArgs};
 use vqfarm_service::settings::ConfigArgs;
 use vqfarm_service::shutdown;
+use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_storage::{Storage, StorageOptions};
 
 use crate::batch_size::{Asked, BatchSize};
@@ -115,6 +117,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", env = "VQFARM_CACHE")]
     pub cache: Option<PathBuf>,
 
+    /// Read the cached models again to be sure that they are whole
+    ///
+    /// Each is checked when it is fetched and whenever its file has changed since; this is for
+    /// disks that are not to be trusted.
+    #[arg(long, env = "VQFARM_CHECK_MODELS")]
+    pub check_models: bool,
+
     /// CPU threads in all [default: one a core]
     #[arg(long, value_name = "N", env = "VQFARM_THREADS")]
     pub threads: Option<NonZero<usize>>,
@@ -133,6 +142,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 3, env = "VQFARM_ATTEMPTS",
           value_parser = clap::value_parser!(u32).range(1..=100))]
     pub attempts: u32,
+
+    /// Write what is done when to FILE, for ui.perfetto.dev and `vqfarm trace`
+    ///
+    /// Chrome's trace event format. What FILE held is lost; beyond 128 MiB it goes on anew and the
+    /// part before is kept as FILE.1.
+    #[arg(long, value_name = "FILE", env = "VQFARM_TRACE")]
+    pub trace: Option<PathBuf>,
 
     #[command(flatten)]
     pub metrics: MetricsArgs,
@@ -192,9 +208,11 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
     let options =
         StorageOptions { endpoint: args.s3_endpoint.clone(), ..StorageOptions::default() };
     let storage = Storage::open(&args.storage, &options).context("storage")?;
-    storage.probe().await.context("storage")?;
+    let probing = trace_span!(target: TRACE, "probe storage");
+    storage.probe().instrument(probing).await.context("storage")?;
     let policy = Policy { lease: args.lease, attempts: args.attempts, ..Policy::default() };
-    let queue = RedisQueue::connect(&args.redis, &args.farm, policy).await;
+    let connecting = trace_span!(target: TRACE, "connect to redis");
+    let queue = RedisQueue::connect(&args.redis, &args.farm, policy).instrument(connecting).await;
     let queue: Arc<dyn Queue> = Arc::new(queue.context("redis")?);
     let health = queue.health().await.context("redis")?;
     for warning in &health.warnings {
@@ -202,7 +220,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
     }
 
     let folder = args.cache.clone().map_or_else(default_cache, Ok)?;
-    let cache = Arc::new(ModelCache::new(storage.clone(), folder));
+    let cache = Arc::new(ModelCache::new(storage.clone(), folder).checking(args.check_models));
     let shelves = shelves(&devices, &args, &cache).context("memory")?;
     let gpu = devices.iter().all(|device| device.is_cuda());
     let meters = Arc::new(Meters::new(shelves.len()));
@@ -234,7 +252,8 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
     let ended = until_stopped(worker, stop, args.grace).await;
     listening.abort();
     let busy = meters.busy_since(&meters.beginning());
-    tracing::info!(iterations = meters.steps(), busy, "leaving");
+    let computed = meters.computed().as_secs_f64();
+    tracing::info!(iterations = meters.steps(), busy, computed, "leaving");
     if let Some(metrics) = metrics {
         metrics.abort();
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc as channel;
-use tracing::Instrument;
+use tracing::{Instrument, trace_span};
 use vqfarm_core::animation::Start;
 use vqfarm_core::event::Event;
 use vqfarm_core::id::RequestId;
@@ -18,6 +18,7 @@ use vqfarm_core::keys;
 use vqfarm_core::plan::TaskSpec;
 use vqfarm_core::sweep::Cell;
 use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
+use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::attempt::Attempt;
 use crate::cache::CacheError;
@@ -135,9 +136,10 @@ impl Shift {
         while self.brake.level() == Stop::No {
             self.rest.over(&self.brake).await;
             let begin = Instant::now();
-            let batch = self.worker.batch.next();
-            let answer = self.worker.queue.lease(&request, &self.info(), batch).await;
-            let answer = match answer {
+            let (info, batch) = (self.info(), self.worker.batch.next());
+            let leasing = self.worker.queue.lease(&request, &info, batch);
+            let span = trace_span!(target: TRACE, "lease");
+            let answer = match leasing.instrument(span).await {
                 Ok(answer) => answer,
                 // The same request again: had the answer got lost, so would the leases.
                 Err(error) => {
@@ -152,7 +154,9 @@ impl Shift {
             match answer {
                 LeaseAnswer::Work(lease) => {
                     self.worker.meters.leased(begin.elapsed());
-                    let order = self.prepare(lease).await;
+                    let tasks = lease.tickets.len();
+                    let span = trace_span!(target: TRACE, "prepare", tasks);
+                    let order = self.prepare(lease).instrument(span).await;
                     if order.is_some() {
                         return order;
                     }
@@ -194,8 +198,11 @@ impl Shift {
         }
         let prepared = stream::iter(attempts).map(|attempt| {
             let span = attempt.span.clone();
+            // Several are at it at once, so each has a track.
+            let task = trace_span!(target: TRACE, parent: &span, "task");
             async move {
-                let preparing = AssertUnwindSafe(self.prepare_one(attempt.clone()));
+                let preparing = self.prepare_one(attempt.clone()).instrument(task);
+                let preparing = AssertUnwindSafe(preparing);
                 match preparing.catch_unwind().await {
                     Ok(task) => task,
                     Err(panic) => {
@@ -360,8 +367,10 @@ impl Shift {
     async fn stitch(&self, attempt: &Attempt, job: &Arc<OpenJob>) {
         let no_failures = HashMap::new();
         let mut tell = |event: &Event| self.tell(event.clone());
+        let stitching = trace_span!(target: TRACE, "stitch");
+        let stitching = stitch::stitch(job, &no_failures, &mut tell).instrument(stitching);
         let stitched = tokio::select! {
-            stitched = stitch::stitch(job, &no_failures, &mut tell) => stitched,
+            stitched = stitching => stitched,
             () = self.brake.reached(Stop::Now) => return self.hand_back(attempt, Some(job)).await,
         };
         match stitched {

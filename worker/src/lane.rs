@@ -1,5 +1,6 @@
 //! A lane: one thread that makes pictures on one device, and its two doors.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,18 +9,21 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as channel;
+use tracing::trace_span;
 use vqfarm_core::event::Event;
 use vqfarm_engine::device;
 use vqfarm_engine::picture::Picture;
+use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::attempt::Attempt;
 use crate::batch_size::BatchSize;
-use crate::cores::Cores;
+use crate::cores::{Cores, InUse};
 use crate::job::OpenJob;
 use crate::meters::Meters;
 use crate::models::{ModelKey, Shelf};
 use crate::paint::{PaintError, Painted, Painter, Part};
 use crate::panic::said;
+use crate::room::{Room, Taken};
 use crate::segment::{self, RunningSegment, Segment};
 use crate::speeds::{Made, Speeds};
 use crate::stop::{Brake, Stop};
@@ -28,6 +32,9 @@ use crate::stop::{Brake, Stop};
 pub const LANE: &str = "lane-";
 /// Progress is told no more often than this.
 const TELL: Duration = Duration::from_millis(250);
+/// So long before its work is done, by what it measures, a lane asks for more: leasing and preparing
+/// take less, also with a slow store, and no task waits longer for a busy lane.
+const LEAD: Duration = Duration::from_secs(2);
 
 /// A leased cell or keyframe with all that is needed to make it.
 pub struct Task {
@@ -83,6 +90,8 @@ pub struct FinishedCell {
     pub result: Result<Painted, Failure>,
     /// Time on the device; shared by the cells of a batch.
     pub took: Duration,
+    /// What its picture takes until it is stored.
+    pub room: Option<Taken>,
 }
 
 /// Why a cell has no picture.
@@ -112,12 +121,38 @@ pub struct LaneParts {
     /// Learns from what the lanes make.
     pub batch: Arc<BatchSize>,
     pub brake: Brake,
-    /// Asks for another batch.
-    pub ready: channel::UnboundedSender<()>,
+    pub asker: Asker,
     /// What people should hear of.
     pub events: channel::UnboundedSender<Event>,
-    /// Bounded, so that pictures do not pile up when storage is slow.
-    pub finished: channel::Sender<Finished>,
+    pub finished: channel::UnboundedSender<Finished>,
+    /// For pictures until they are stored; shared by the lanes.
+    pub room: Room,
+}
+
+/// Asks for a lane's next order: before the one that it is at is done, so that it never waits.
+pub struct Asker {
+    door: channel::UnboundedSender<()>,
+    /// Whether it has asked since it was given the last one.
+    asked: Cell<bool>,
+}
+
+impl Asker {
+    pub fn new(door: channel::UnboundedSender<()>) -> Self {
+        Self { door, asked: Cell::new(false) }
+    }
+
+    /// Asks, unless it has asked already.
+    fn ask(&self) {
+        if !self.asked.replace(true) {
+            // The other end hangs up first only when the worker is stopping; then nobody reads this.
+            let _ = self.door.send(());
+        }
+    }
+
+    /// An order was given.
+    fn answered(&self) {
+        self.asked.set(false);
+    }
 }
 
 impl Lane {
@@ -133,12 +168,9 @@ impl Lane {
 
 fn run(parts: &LaneParts, work: &mpsc::Receiver<Order>) {
     let mut painter = Painter::new(&parts.shelf);
-    // The other end hangs up first only when the worker is stopping; then nobody reads this.
-    let ready = || {
-        let _ = parts.ready.send(());
-    };
-    ready();
+    parts.asker.ask();
     while let Ok(order) = work.recv() {
+        parts.asker.answered();
         let gone = match order {
             Order::Cells(tasks) => cells(&mut painter, parts, tasks),
             Order::Segment(segment) => segment::run(&mut painter, parts, *segment),
@@ -146,13 +178,14 @@ fn run(parts: &LaneParts, work: &mpsc::Receiver<Order>) {
         if gone.is_break() {
             return;
         }
-        ready();
+        parts.asker.ask();
     }
 }
 
 /// Breaks when nobody wants results any more.
 fn cells<'a>(painter: &mut Painter<'a>, parts: &'a LaneParts, tasks: Vec<Task>) -> ControlFlow<()> {
-    for batch in batches(tasks) {
+    let mut batches = batches(tasks).into_iter().peekable();
+    while let Some(batch) = batches.next() {
         let begin = Instant::now();
         let attempts: Vec<&Attempt> = batch.iter().map(|task| &*task.attempt).collect();
         let work = Work {
@@ -161,17 +194,27 @@ fn cells<'a>(painter: &mut Painter<'a>, parts: &'a LaneParts, tasks: Vec<Task>) 
             pictures: batch.iter().map(|task| (task.picture.clone(), task.part.clone())).collect(),
             numbers: batch.iter().map(|task| task.index).collect(),
             round: batch[0].round,
+            is_last: batches.peek().is_none(),
         };
         let results = paint(painter, parts, work);
         let took = begin.elapsed();
         for (task, result) in batch.into_iter().zip(results) {
-            let cell = Box::new(FinishedCell { task, result, took });
-            if parts.finished.blocking_send(Finished::Cell(cell)).is_err() {
+            let room = result.as_ref().ok().map(|painted| take_room(parts, painted));
+            let cell = Box::new(FinishedCell { task, result, took, room });
+            if parts.finished.send(Finished::Cell(cell)).is_err() {
                 return ControlFlow::Break(());
             }
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Waits until a picture may wait to be stored.
+fn take_room(parts: &LaneParts, painted: &Painted) -> Taken {
+    let track = format!("{LANE}{}", parts.number);
+    let _waiting = trace_span!(target: TRACE, parent: None, "wait for storage", track).entered();
+    let saved = painted.saved.as_ref().map_or(0, |saved| saved.len());
+    parts.room.take(painted.picture.len() + saved)
 }
 
 /// Pictures to be painted together.
@@ -184,6 +227,8 @@ pub(crate) struct Work<'w> {
     pub numbers: Vec<u64>,
     /// As [`Task::round`].
     pub round: Option<u32>,
+    /// Whether the lane has nothing to do after them.
+    pub is_last: bool,
 }
 
 /// Neighbours that can be computed together.
@@ -208,7 +253,7 @@ pub(crate) fn paint<'a>(
     parts: &'a LaneParts,
     work: Work<'_>,
 ) -> Vec<Result<Painted, Failure>> {
-    let Work { attempts, models, pictures, numbers, round } = work;
+    let Work { attempts, models, pictures, numbers, round, is_last } = work;
     let Some((first, part)) = pictures.first() else { return Vec::new() };
     let all_unwanted = || attempts.iter().all(|attempt| attempt.is_unwanted());
     let none = || pictures.iter().map(|_| Err(Failure::Unwanted)).collect();
@@ -219,13 +264,30 @@ pub(crate) fn paint<'a>(
     let stop = || parts.brake.level() == Stop::Now || all_unwanted();
     let [width, height] = first.settings.size;
     let threads = device::threads(u64::from(width) * u64::from(height));
+    let _batch = trace_span!(
+        target: TRACE,
+        parent: None,
+        "batch",
+        track = format!("{LANE}{}", parts.number),
+        pictures = pictures.len(),
+        first = numbers.first(),
+        from = names(attempts),
+    )
+    .entered();
+    let waiting = trace_span!(target: TRACE, "wait for cores").entered();
     let taken = parts.cores.as_ref().map(|cores| cores.take(threads as usize, || !stop()));
     if matches!(taken, Some(None)) {
         return none();
     }
+    drop(waiting);
+    // A picture that takes several cores keeps as many lanes busy.
+    let taken = taken.flatten();
+    let cores = taken.as_ref().map_or(1, InUse::count);
+    let worked = |begin: Instant, end: Instant| (end - begin) * cores as u32;
     let mut told = Instant::now();
     // The device works from the first step's beginning to the pictures' end.
     let mut working: Option<Instant> = None;
+    let mut stage = Some(trace_span!(target: TRACE, "begin").entered());
     // Pictures that are begun once only, all together, tell how fast they are made.
     let (mut begun, mut begins, mut made) = (Instant::now(), 0, 0);
     let end = part.end(first.settings.iterations);
@@ -234,8 +296,17 @@ pub(crate) fn paint<'a>(
         made = iteration - from;
         if made == 0 {
             (begun, begins) = (now, begins + 1);
+            // One after the other, not one inside of the other.
+            drop(stage.take());
+            let span = trace_span!(target: TRACE, "compute", cores, iterations = end);
+            stage = Some(span.entered());
         } else {
-            parts.meters.stepped(places.len(), working.map_or(Duration::ZERO, |then| now - then));
+            let took = working.map_or(Duration::ZERO, |then| worked(then, now));
+            parts.meters.stepped(places.len(), took);
+            let left = (now - begun) / made * end.saturating_sub(iteration);
+            if is_last && places.end == numbers.len() && left <= LEAD {
+                parts.asker.ask();
+            }
         }
         working = Some(now);
         let iterations = end;
@@ -249,14 +320,15 @@ pub(crate) fn paint<'a>(
         if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let painted = catch_unwind(AssertUnwindSafe(|| painter.paint(models, &pictures, &mut step)));
+    if let Some(then) = working {
+        parts.meters.worked(worked(then, Instant::now()));
+    }
+    drop(stage);
     for warning in painter.warnings.drain(..) {
         for attempt in attempts {
             attempt.span.in_scope(|| tracing::info!(warning));
         }
         drop(parts.events.send(Event::Warning { message: warning }));
-    }
-    if let Some(then) = working {
-        parts.meters.worked(then.elapsed());
     }
     if painted.as_ref().is_ok_and(|results| results.iter().all(Result::is_ok)) {
         let (kind, took) =
@@ -284,6 +356,10 @@ pub(crate) fn paint<'a>(
             pictures.iter().map(|_| Err(failure())).collect()
         }
     }
+}
+
+fn names(attempts: &[&Attempt]) -> String {
+    attempts.iter().map(|attempt| attempt.name()).collect::<Vec<_>>().join(" ")
 }
 
 impl From<PaintError> for Failure {

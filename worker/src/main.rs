@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
@@ -13,10 +13,13 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
 use vqfarm_core::search::Search;
+use vqfarm_service::trace::{self, Trace, traced};
 use vqfarm_service::{logging, settings, shutdown};
 use vqfarm_weights::library::Library;
 use vqfarm_worker::batch_size::Asked;
@@ -91,6 +94,10 @@ struct RenderArgs {
     #[arg(long, value_name = "CELLS", value_delimiter = ',')]
     keep: Vec<u64>,
 
+    /// Write what is done when to this file, in Chrome's trace event format
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
     /// Stop as if interrupted when standard input ends
     #[arg(long)]
     stop_on_eof: bool,
@@ -142,18 +149,27 @@ fn main() -> ExitCode {
     }));
     match command {
         Command::Run(args) => work(*args),
-        Command::Render(args) => alone(|| render(args)),
-        Command::Stitch(args) => alone(|| stitch(args)),
-        Command::Search(args) => alone(|| search(args)),
+        Command::Render(args) => alone(args.trace.clone(), || render(args)),
+        Command::Stitch(args) => alone(None, || stitch(args)),
+        Command::Search(args) => alone(None, || search(args)),
         Command::Bench(args) => measure(&args),
         Command::Probe => tell(),
     }
 }
 
 /// Does what one command asked for, with logs on standard error.
-fn alone(work: impl FnOnce() -> Result<End>) -> ExitCode {
+fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_filter(filter);
+    let (trace, _guard) = match trace.map(|path| start_trace(&path)).transpose() {
+        Ok(started) => started.unzip(),
+        Err(error) => {
+            print(&Event::Error { kind: ErrorKind::Usage, message: format!("{error:#}") });
+            return ExitCode::from(2);
+        }
+    };
+    let trace = trace.map(|trace| trace.with_filter(traced()));
+    tracing_subscriber::registry().with(trace).with(log).init();
     match work() {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
@@ -166,11 +182,25 @@ fn alone(work: impl FnOnce() -> Result<End>) -> ExitCode {
     }
 }
 
+fn start_trace(path: &Path) -> Result<(Trace, trace::Guard)> {
+    let program = format!("vqfarm-worker {}", std::process::id());
+    let started = Trace::start(path, &program);
+    started.with_context(|| format!("--trace: {} cannot be written", path.display()))
+}
+
 fn work(args: RunArgs) -> ExitCode {
     let logs = AttemptLogs::default();
     // Kept whatever is shown.
     let kept = logs.clone().with_filter(LevelFilter::INFO);
-    logging::init_with(&args.log, kept);
+    let (trace, _guard) = match args.trace.as_deref().map(start_trace).transpose() {
+        Ok(started) => started.unzip(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    let trace = trace.map(|trace| trace.with_filter(traced()));
+    logging::init_with(&args.log, kept.and_then(trace));
     let worked = runtime().and_then(|runtime| runtime.block_on(farm::run(args, logs)));
     match worked {
         Ok(()) => ExitCode::SUCCESS,

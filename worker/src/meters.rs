@@ -76,6 +76,11 @@ impl Meters {
         self.steps.load(Ordering::Relaxed)
     }
 
+    /// Time that devices computed so far, all lanes together.
+    pub fn computed(&self) -> Duration {
+        Duration::from_nanos(self.busy.load(Ordering::Relaxed))
+    }
+
     /// A reading to compare with a later one.
     pub fn mark(&self) -> Mark {
         Mark { at: Instant::now(), busy: self.busy.load(Ordering::Relaxed) }

@@ -1,19 +1,21 @@
 //! The models that cells ask for, loaded once and shared by the lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::Device;
+use tracing::trace_span;
 use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_core::speed::Workload;
 use vqfarm_engine::EngineError;
-use vqfarm_engine::models::{ModelWeights, Models};
+use vqfarm_engine::models::{Loaded, ModelWeights, Models};
 use vqfarm_engine::session::Options;
+use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_weights::clip::{self, ClipConfig};
 use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
-use vqfarm_weights::{Model, WeightsError};
+use vqfarm_weights::{Checkpoint, WeightsError};
 
 use crate::budget::Budget;
 use crate::cache::ModelCache;
@@ -99,6 +101,15 @@ impl Source {
         }
     }
 
+    /// Maps what nobody writes to. Files of people's own are read: whoever overwrote one would
+    /// change the pictures or end the process.
+    fn read(&self, path: &Path) -> Result<Checkpoint, WeightsError> {
+        match self {
+            Self::Library(_) => vqfarm_weights::read(path),
+            Self::Cache(_) => vqfarm_weights::map(path),
+        }
+    }
+
     fn perceptor(&self, model: &ModelRef) -> Result<(PathBuf, Option<ClipConfig>), ModelError> {
         match self {
             Self::Library(library) => {
@@ -113,13 +124,16 @@ impl Source {
     }
 }
 
+/// What was loaded for cells that agree.
+type Set = (ModelKey, ModelWeights);
+
 /// The models in one device's memory.
 pub struct Shelf {
     source: Source,
     device: Device,
     options: Options,
     budget: Option<Budget>,
-    kept: Mutex<Vec<(ModelKey, ModelWeights)>>,
+    kept: Mutex<Vec<Set>>,
     /// Names of the kept models; may be asked for while others are being loaded.
     names: Mutex<BTreeSet<String>>,
 }
@@ -174,7 +188,7 @@ impl Shelf {
             kept.push(found);
             return Ok((networks, None));
         }
-        let (weights, warning) = self.load(key)?;
+        let (weights, warning) = self.load(key, &kept)?;
         let networks = weights.build()?.with_options(self.options);
         if kept.len() == KEPT {
             kept.remove(0);
@@ -185,16 +199,35 @@ impl Shelf {
         Ok((networks, warning))
     }
 
-    fn load(&self, key: &ModelKey) -> Result<(ModelWeights, Option<String>), ModelError> {
-        let (path, config) = self.source.generator(&key.generator)?;
-        let generator = vqgan::canonical(vqfarm_weights::read(&path)?, config)?;
-        let mut perceptors: Vec<Model<ClipConfig>> = Vec::new();
-        for model in &key.perceptors {
-            let (path, config) = self.source.perceptor(model)?;
-            perceptors.push(clip::canonical(vqfarm_weights::read(&path)?, config)?);
+    /// Models that are on the device for another set are not loaded once more.
+    fn load(
+        &self,
+        key: &ModelKey,
+        kept: &[Set],
+    ) -> Result<(ModelWeights, Option<String>), ModelError> {
+        let _loading = trace_span!(target: TRACE, "load models").entered();
+        let generator = kept.iter().find(|(known, _)| known.generator == key.generator);
+        let generator = match generator {
+            Some((_, weights)) => weights.generator.share(),
+            None => {
+                let (path, config) = self.source.generator(&key.generator)?;
+                let model = vqgan::canonical(self.source.read(&path)?, config)?;
+                Loaded::new(&model, self.device)?
+            }
+        };
+        let perceptors = key.perceptors.iter().map(|model| self.perceptor(model, kept));
+        let perceptors = perceptors.collect::<Result<_, _>>()?;
+        Ok(ModelWeights::of(generator, perceptors, self.device, key.precision)?)
+    }
+
+    fn perceptor(&self, model: &ModelRef, kept: &[Set]) -> Result<Loaded<ClipConfig>, ModelError> {
+        let all =
+            kept.iter().flat_map(|(key, weights)| key.perceptors.iter().zip(&weights.perceptors));
+        if let Some((_, loaded)) = all.into_iter().find(|(known, _)| *known == model) {
+            return Ok(loaded.share());
         }
-        let perceptors: Vec<_> = perceptors.iter().collect();
-        Ok(ModelWeights::new(&generator, &perceptors, self.device, key.precision)?)
+        let (path, config) = self.source.perceptor(model)?;
+        Ok(Loaded::new(&clip::canonical(self.source.read(&path)?, config)?, self.device)?)
     }
 }
 
@@ -204,4 +237,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn wrong_kind(name: &str, wanted: &'static str, found: &'static str) -> ModelError {
     ModelError::Kind { name: name.to_owned(), wanted, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_models_share_what_they_have_in_common() {
+        let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+        let library = Library::at("/nonexistent", Some(bundled));
+        let shelf = Shelf::new(Source::Library(library), Device::Cpu);
+        for perceptors in [vec!["demo-clip"], vec!["demo-judge", "demo-clip"]] {
+            let settings = RenderSettings {
+                generator: "demo-f8".into(),
+                perceptors: perceptors.into_iter().map(str::to_owned).collect(),
+                ..RenderSettings::default()
+            };
+            shelf.networks(&ModelKey::of(&settings, &BTreeMap::new())).unwrap();
+        }
+        let kept = lock(&shelf.kept);
+        let [(_, one), (_, two)] = &kept[..] else { panic!("{} sets", kept.len()) };
+        let place = |tensors: &BTreeMap<String, tch::Tensor>| {
+            tensors.values().map(|tensor| tensor.data_ptr()).collect::<Vec<_>>()
+        };
+        assert_eq!(place(&one.generator.weights.tensors), place(&two.generator.weights.tensors));
+        let clips = [&one.perceptors[0], &two.perceptors[1]];
+        let [first, second] = clips.map(|loaded| place(&loaded.weights.tensors));
+        assert_eq!(first, second);
+        assert_ne!(place(&two.perceptors[0].weights.tensors), second);
+    }
 }

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::{JoinError, spawn_blocking};
+use tracing::{Instrument, trace_span};
 use vqfarm_core::sweep::Cell;
 use vqfarm_queue::QueueError;
+use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_storage::frame::{self, FrameError, FrameInfo};
 use vqfarm_storage::{CheckError, Found, Put, StoreError, check};
 
@@ -124,11 +126,13 @@ pub async fn publish(
     let info = FrameInfo { stopped, ..info };
     if let Some(saved) = painted.saved.clone() {
         // First: whoever finds the picture finds what it goes on from, too.
-        task.job.store.replace(&saved_key(&task.key), saved).await?;
+        let uploading = trace_span!(target: TRACE, "upload state", bytes = saved.len());
+        task.job.store.replace(&saved_key(&task.key), saved).instrument(uploading).await?;
     }
     let published = put(meters, &task.job, &task.key, info, painted).await?;
     if let (Some(identity), Origin::Rendered { sha256 }) = (task.identity(), &published.origin) {
-        cells.note(&task.job, &task.key, &identity, sha256).await;
+        let noting = trace_span!(target: TRACE, "note cell");
+        cells.note(&task.job, &task.key, &identity, sha256).instrument(noting).await;
     }
     committer.commit(task.attempt.ticket).await?;
     Ok(published)
@@ -184,14 +188,17 @@ pub async fn put(
     painted: Painted,
 ) -> Result<Published, PublishError> {
     let key = key.to_owned();
+    let encoding = trace_span!(target: TRACE, "encode");
     let (bytes, sha256, info) = spawn_blocking(move || {
+        let _encoding = encoding.entered();
         let bytes = frame::encode(&painted.picture, &info)?;
         let sha256 = sha256(&bytes);
         Ok::<_, FrameError>((Bytes::from(bytes), sha256, info))
     })
     .await??;
     let (size, begin) = (bytes.len(), Instant::now());
-    let stored = store(job, &key, bytes).await;
+    let uploading = trace_span!(target: TRACE, "upload", bytes = size);
+    let stored = store(job, &key, bytes).instrument(uploading).await;
     meters.uploaded(size, begin.elapsed(), stored.is_ok());
     let stored = stored?;
     tracing::info!(key, bytes = size, adopted = stored.is_some(), "stored");

@@ -10,10 +10,11 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::Instrument;
+use tracing::{Instrument, trace_span};
 use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_queue::{Failed, Failure as Attempted, Queue, QueueError, WorkerInfo};
+use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::attempt::{Attempt, Held};
 use crate::batch_size::BatchSize;
@@ -23,13 +24,14 @@ use crate::commit::Committer;
 use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
-use crate::lane::{Failure, Finished, FinishedCell, Lane, LaneParts};
+use crate::lane::{Asker, Failure, Finished, FinishedCell, Lane, LaneParts};
 use crate::log::AttemptLogs;
 use crate::meters::Meters;
 use crate::models::Shelf;
 use crate::panic::said;
 use crate::patience::{Patience, Rest};
 use crate::publish::{Origin, PublishError, Published, publish};
+use crate::room::Room;
 use crate::speeds::Speeds;
 use crate::stop::{Brake, Stop};
 
@@ -41,6 +43,11 @@ const BEATS: u32 = 3;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Over at least this long the share of busy time is measured.
 const MEASURE: Duration = Duration::from_secs(10);
+/// Pictures that may wait to be stored: their bytes, and how many, unless two batches of every
+/// lane are more.
+const WAITING: (usize, usize) = (256 << 20, 64);
+/// Frames that are stored at the same time.
+const UPLOADS: usize = 16;
 
 /// What a worker is made of.
 pub struct Worker {
@@ -53,8 +60,8 @@ pub struct Worker {
     pub cores: Option<Arc<Cores>>,
     /// How many cells are leased together.
     pub batch: Arc<BatchSize>,
-    /// Lease the next batch while one is rendered: right for a GPU, which must not wait; on a
-    /// CPU the last cells would queue up behind a busy lane.
+    /// Lease the next batch as soon as one is begun: right for a GPU, which must not wait. On a
+    /// CPU the last cells would queue up behind a busy lane; so it is done shortly before the end.
     pub ahead: bool,
     pub jobs: Jobs,
     /// Where pictures are looked for that were made before.
@@ -93,9 +100,10 @@ impl Worker {
     /// # Errors
     /// The system gives no threads.
     pub async fn run(self, brake: Brake) -> io::Result<()> {
-        let (lanes, room) =
-            (self.shelves.len(), 2 * self.shelves.len() * self.batch.most() as usize);
-        let (finished, results) = mpsc::channel(room);
+        let lanes = self.shelves.len();
+        let (bytes, pictures) = WAITING;
+        let room = Room::new(bytes, pictures.max(2 * lanes * self.batch.most() as usize));
+        let (finished, results) = mpsc::unbounded_channel();
         let (events, told) = mpsc::unbounded_channel();
         let shift = Arc::new(Shift {
             committer: Committer::start(self.queue.clone(), brake.clone()),
@@ -117,9 +125,10 @@ impl Worker {
                 speeds: shift.worker.speeds.clone(),
                 batch: shift.worker.batch.clone(),
                 brake: shift.brake.clone(),
-                ready,
+                asker: Asker::new(ready),
                 events: events.clone(),
                 finished: finished.clone(),
+                room: room.clone(),
             })?;
             threads.push(thread);
             feeders.spawn(shift.clone().feed(work, asked));
@@ -127,7 +136,7 @@ impl Worker {
         drop((events, finished));
 
         let telling = tokio::spawn(shift.clone().tell_all(told));
-        let publishing = tokio::spawn(shift.clone().publish_all(results, room));
+        let publishing = tokio::spawn(shift.clone().publish_all(results, UPLOADS + lanes));
         let beating = tokio::spawn(shift.clone().heartbeats());
         // A feeder ends when the worker stops; with it the lane, after what it has.
         while let Some(ended) = feeders.join_next().await {
@@ -170,11 +179,17 @@ impl Shift {
         }
     }
 
-    async fn publish_all(self: Arc<Self>, mut results: mpsc::Receiver<Finished>, most: usize) {
+    /// Publishes `most` results at the same time; a segment is one for as long as it is made.
+    async fn publish_all(
+        self: Arc<Self>,
+        mut results: mpsc::UnboundedReceiver<Finished>,
+        most: usize,
+    ) {
         let mut running = JoinSet::new();
         while let Some(finished) = results.recv().await {
-            // What has ended needs no keeping; a slow store keeps the lanes waiting.
+            // What has ended needs no keeping.
             while running.try_join_next().is_some() {}
+            tracing::trace!(target: TRACE, counter = "unpublished", value = results.len() + running.len());
             if running.len() >= most {
                 running.join_next().await;
             }
@@ -193,12 +208,14 @@ impl Shift {
             Finished::Cell(cell) => (cell.task.attempt.clone(), cell.task.job.clone()),
             Finished::Segment(segment) => (segment.attempt.clone(), segment.job.clone()),
         };
-        let publishing = AssertUnwindSafe(async {
+        let span = trace_span!(target: TRACE, "publish", to = attempt.name());
+        let publishing = async {
             match finished {
                 Finished::Cell(cell) => self.conclude(*cell, &attempt, &job).await,
                 Finished::Segment(segment) => self.publish_segment(segment).await,
             }
-        });
+        };
+        let publishing = AssertUnwindSafe(publishing.instrument(span));
         // A lease that nobody ends would be kept alive for ever.
         if let Err(panic) = publishing.catch_unwind().await {
             let message = format!("the worker panicked: {}", said(&*panic));
@@ -207,7 +224,8 @@ impl Shift {
     }
 
     async fn conclude(&self, finished: FinishedCell, attempt: &Attempt, job: &OpenJob) {
-        let FinishedCell { task, result, took } = finished;
+        // The room is free when the frame is stored and counts.
+        let FinishedCell { task, result, took, room: _room } = finished;
         let is_frame = task.is_frame();
         match result {
             Ok(_) if attempt.is_unwanted() => self.end(attempt, Some(job), "dropped").await,
@@ -338,7 +356,8 @@ impl Shift {
         let Some(layer) = job.plan.layers.get(usize::from(ticket.task.layer)) else { return };
         let number = layer.number_of(ticket.task.index);
         let key = keys::log(&layer.name, number, ticket.attempt);
-        if let Err(error) = job.store.replace(&key, log.into()).await {
+        let storing = trace_span!(target: TRACE, "store log");
+        if let Err(error) = job.store.replace(&key, log.into()).instrument(storing).await {
             tracing::warn!(%error, "the log of an attempt is lost");
         }
     }
@@ -351,7 +370,9 @@ impl Shift {
         loop {
             let lease = *lasts.borrow_and_update();
             let (info, tickets) = (self.info(), self.held.tickets());
-            let asked = timeout(lease, self.worker.queue.heartbeat(&info, &tickets)).await;
+            let asked = self.worker.queue.heartbeat(&info, &tickets);
+            let beat = trace_span!(target: TRACE, "heartbeat", leases = tickets.len());
+            let asked = timeout(lease, asked).instrument(beat).await;
             let answer = asked.unwrap_or_else(|_| Err(QueueError::Unavailable("no answer".into())));
             let pause = match answer {
                 Ok(answer) => {
@@ -370,7 +391,8 @@ impl Shift {
                 }
             };
             if mark.age() >= MEASURE {
-                self.worker.meters.busy_since(&mark);
+                let busy = self.worker.meters.busy_since(&mark);
+                tracing::trace!(target: TRACE, counter = "busy", value = busy);
                 mark = self.worker.meters.mark();
             }
             tokio::select! {

@@ -31,7 +31,7 @@ use crate::publish::{Origin, PublishError, Stored, look, put};
 use crate::run::Shift;
 
 /// Finished frames that wait to be stored, at most.
-const WAITING: usize = 2;
+const WAITING: usize = 8;
 
 /// A leased segment with all that is needed to make it.
 pub struct Segment {
@@ -177,11 +177,12 @@ pub(crate) fn run<'a>(
         frames: made,
         count: frames.iter().filter(|frame| !frame.is_stored).count(),
     };
-    if parts.finished.blocking_send(Finished::Segment(running)).is_err() {
+    if parts.finished.send(Finished::Segment(running)).is_err() {
         return ControlFlow::Break(());
     }
     let mut momentum = None;
-    for Planned { spec, mut picture, is_stored } in frames {
+    let mut frames = frames.into_iter().peekable();
+    while let Some(Planned { spec, mut picture, is_stored }) = frames.next() {
         // Only the first one is given it.
         picture.momentum = picture.momentum.or(momentum.take());
         let begin = Instant::now();
@@ -194,6 +195,7 @@ pub(crate) fn run<'a>(
                 pictures: vec![(picture, Part::default())],
                 numbers: vec![spec.index],
                 round: None,
+                is_last: frames.peek().is_none(),
             };
             paint(painter, parts, work).pop().unwrap_or(Err(Failure::Unwanted))
         });

@@ -77,6 +77,10 @@ pub struct RenderArgs {
     #[arg(long, value_name = "AMOUNT")]
     memory: Option<Memory>,
 
+    /// Write what is done when to FILE, for `vqfarm trace` and ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
     #[arg(long, value_name = "COMMAND", help = on_end::HELP, long_help = on_end::LONG_HELP)]
     on_end: Option<String>,
 
@@ -153,6 +157,9 @@ fn start(args: &RenderArgs, loaded: &Loaded) -> anyhow::Result<Worker> {
     if let Some(Numbers(cells)) = &args.keep {
         let cells: Vec<String> = cells.iter().map(u64::to_string).collect();
         command.arg("--keep").arg(cells.join(","));
+    }
+    if let Some(trace) = &args.trace {
+        command.arg("--trace").arg(trace);
     }
     if let Some(models) = &args.job.models {
         command.arg("--models").arg(models);

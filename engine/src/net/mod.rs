@@ -11,4 +11,4 @@ mod weights;
 
 pub use clip::Clip;
 pub use vqgan::Vqgan;
-pub use weights::{Arithmetic, Layout, RandomWeights, Weights, to_tensors};
+pub use weights::{Arithmetic, Layout, RandomWeights, SharedTensors, Weights, to_tensors};

@@ -110,5 +110,5 @@ fn transpose(name: &str, tensor: &TensorData) -> Result<TensorData, Reason> {
             bytes.extend_from_slice(&tensor.bytes[at..at + size]);
         }
     }
-    Ok(TensorData { shape: vec![columns, rows], dtype: tensor.dtype, bytes })
+    Ok(TensorData { shape: vec![columns, rows], dtype: tensor.dtype, bytes: bytes.into() })
 }

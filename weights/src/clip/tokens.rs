@@ -56,7 +56,8 @@ pub(super) fn expand(mut state: StateDict, vocab_size: Option<&str>) -> Result<S
         let at = id as usize * len;
         bytes[at..at + len].copy_from_slice(row);
     }
-    state.insert(TABLE, TensorData { shape: vec![vocab_size, width], dtype: rows.dtype, bytes });
+    let (shape, bytes) = (vec![vocab_size, width], bytes.into());
+    state.insert(TABLE, TensorData { shape, dtype: rows.dtype, bytes });
     Ok(state)
 }
 

@@ -120,7 +120,7 @@ fn read_tensor(
         );
         return Err(Reason::tensor(name, problem));
     };
-    let bytes = source.read(name, start + from, bytes)?;
+    let bytes = source.share(name, start + from, bytes)?;
     let shape = entry.shape.iter().map(|&d| d as usize).collect();
     Ok(TensorData { shape, dtype, bytes })
 }

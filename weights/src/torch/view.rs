@@ -189,7 +189,7 @@ impl View {
                 }
             }
         }
-        TensorData { shape: self.shape.clone(), dtype, bytes: out }
+        TensorData { shape: self.shape.clone(), dtype, bytes: out.into() }
     }
 
     fn is_row_major(&self) -> bool {

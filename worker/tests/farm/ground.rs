@@ -161,6 +161,16 @@ impl Ground {
 
     /// One lane, which leases `batch` cells at a time.
     pub fn worker_with(&self, id: &str, batch: u32, cache: PathBuf) -> AtWork {
+        let jobs = Jobs::Stored(StoredJobs::new(self.storage.clone()));
+        self.start(id, batch, cache, jobs, true)
+    }
+
+    /// One lane, which leases one cell at a time, of these jobs; `ahead` as in [`Worker`].
+    pub fn worker_at(&self, jobs: Jobs, ahead: bool) -> AtWork {
+        self.start("one", 1, self.cache(), jobs, ahead)
+    }
+
+    fn start(&self, id: &str, batch: u32, cache: PathBuf, jobs: Jobs, ahead: bool) -> AtWork {
         let cache = Arc::new(ModelCache::new(self.storage.clone(), cache));
         let shelf = Shelf::new(Source::Cache(cache.clone()), tch::Device::Cpu);
         let meters = Arc::new(Meters::new(1));
@@ -177,9 +187,9 @@ impl Ground {
             shelves: vec![Arc::new(shelf)],
             cores: None,
             batch: Arc::new(BatchSize::new(Asked::Fixed(batch))),
-            ahead: true,
+            ahead,
             cells: vqfarm_worker::cells::Cells::Farm(self.storage.clone()),
-            jobs: Jobs::Stored(StoredJobs::new(self.storage.clone())),
+            jobs,
             cache: Some(cache),
             logs: None,
             speeds: Arc::new(vqfarm_worker::speeds::Speeds::new(None)),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod films;
+mod gate;
 mod ground;
 
 use std::collections::BTreeMap;
@@ -60,8 +61,8 @@ async fn two_workers_make_what_a_standalone_render_makes() {
     for key in [keys::CONTACT_SHEET, keys::GALLERY, keys::SCORES] {
         assert!(store.size(key).await.unwrap().is_some(), "{key}");
     }
-    // Two models, fetched once.
-    assert_eq!(std::fs::read_dir(ground.cache()).unwrap().count(), 2);
+    // Two models, fetched once, and what is remembered of each.
+    assert_eq!(std::fs::read_dir(ground.cache()).unwrap().count(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
