@@ -8,9 +8,7 @@ use clap::{Parser, Subcommand};
 use tch::{Device, Kind};
 use vqfarm_core::render::Precision;
 use vqfarm_demo::train::{generator, perceptor, run::Options};
-use vqfarm_demo::{
-    data, export, films, made_up, measure, precision, render, scene::Split, sheet,
-};
+use vqfarm_demo::{data, export, films, made_up, measure, precision, render, scene::Split, sheet};
 
 #[derive(Parser)]
 #[command(version, about = "Draws scenes, trains the demo models on them, measures the models")]

@@ -70,9 +70,15 @@ impl RandomWeights {
             [_] => Tensor::zeros(shape, options),
             _ => {
                 let fan_in: i64 = shape[1..].iter().product();
-                let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
-                self.stream.borrow_mut().fill_normal(&mut values);
-                let values = Tensor::from_slice(&values).reshape(shape).to_device(self.device);
+                let values = match self.device {
+                    // A GPU makes up its own at once.
+                    Device::Cuda(_) => Tensor::randn(&shape, options),
+                    _ => {
+                        let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+                        self.stream.borrow_mut().fill_normal(&mut values);
+                        Tensor::from_slice(&values).reshape(&shape).to_device(self.device)
+                    }
+                };
                 values / (fan_in as f64).sqrt()
             }
         }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vqfarm_core::render::{Cutouts, RenderSettings};
 use vqfarm_engine::model::Perceptor;
-use vqfarm_engine::net::{Clip, RandomWeights, Vqgan, Weights};
-use vqfarm_engine::session::Stage;
+use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights};
+use vqfarm_engine::session::{Options, Stage};
 use vqfarm_engine::{EngineError, Models, Picture, Session, device, flops};
 use vqfarm_weights::memory::{Batch, Networks, Thrift};
 
@@ -51,11 +51,13 @@ pub struct Report {
     /// Iterations that a picture is reckoned with in `images_per_hour`.
     pub image_iterations: u32,
     pub images_per_hour: f64,
+    /// How the loop ran ([`vqfarm_engine::session::Options`]).
+    pub session: String,
     /// Bytes at the worst moment: of the process on a CPU; of the GPU, whoever uses it.
     pub peak_memory: u64,
     /// Bytes that were estimated beforehand.
     pub estimated_memory: u64,
-    /// Of one iteration of the batch.
+    /// Of one iteration of the batch; on a GPU of one that is not repeated as a whole.
     pub stages: BTreeMap<String, f64>,
     /// Floating-point operations that one iteration of one picture takes.
     pub flops_per_iteration: u64,
@@ -110,27 +112,33 @@ fn try_measure(args: &BenchArgs, subject: &Subject) -> Result<Report> {
             thrift
         }
     };
-    let models = made_up(&networks, device, kind)?;
+    let models = made_up(&networks, device, kind)?.with_options(session_options(&args.session)?);
     let pictures: Vec<Picture> =
         (0..subject.batch).map(|seed| Picture::new(settings(args, subject, seed))).collect();
     let mut session = Session::new(&models, &pictures)?;
     session.set_thrift(thrift);
-    let stages = clocked(&mut session, device);
-    for _ in 0..args.warm_up {
-        session.step()?;
+    // Stages of what a GPU repeats as a whole cannot be told apart: it is measured first.
+    let in_stages = (!device.is_cuda()).then(|| clocked(&mut session, device));
+    run(&mut session, args.warm_up.max(least_warm_up(device)), device)?;
+    if let Some(stages) = &in_stages {
+        lock(stages).clear();
     }
-    synchronise(device);
-    lock(&stages).clear();
-    let begin = Instant::now();
-    while !session.done() {
-        session.step()?;
-    }
-    synchronise(device);
-    let seconds = begin.elapsed().as_secs_f64() / f64::from(args.iterations);
+    let seconds = run(&mut session, args.iterations, device)?;
     // Before the rate is measured, which takes memory of its own.
     let peak_memory = memory::peak(device)?;
     if session.losses()?.iter().any(|loss| !loss.total().is_finite()) {
         bail!("the loss is not a number");
+    }
+    let (stages, clocked) = match in_stages {
+        Some(stages) => (stages, args.iterations),
+        None => {
+            let (stages, iterations) = (clocked(&mut session, device), args.iterations.min(5));
+            run(&mut session, iterations, device)?;
+            (stages, iterations)
+        }
+    };
+    for warning in session.warnings() {
+        eprintln!("warning: {warning}");
     }
     drop(session);
     let iterations_per_second = f64::from(subject.batch) / seconds;
@@ -140,7 +148,7 @@ fn try_measure(args: &BenchArgs, subject: &Subject) -> Result<Report> {
     let flops_per_second = flops as f64 * iterations_per_second;
     let matrix_flops_per_second = matrices(device, kind)?;
     let share = |(stage, time): (&Stage, &Duration)| {
-        (name(*stage).to_owned(), time.as_secs_f64() / f64::from(args.iterations))
+        (name(*stage).to_owned(), time.as_secs_f64() / f64::from(clocked))
     };
     let report = Report {
         subject: subject.clone(),
@@ -153,6 +161,7 @@ fn try_measure(args: &BenchArgs, subject: &Subject) -> Result<Report> {
         iterations_per_second,
         image_iterations: args.job_iterations,
         images_per_hour: 3600.0 * iterations_per_second / f64::from(args.job_iterations),
+        session: args.session.clone(),
         peak_memory,
         estimated_memory: networks.estimate(&batch, thrift).total(),
         stages: lock(&stages).iter().map(share).collect(),
@@ -164,12 +173,33 @@ fn try_measure(args: &BenchArgs, subject: &Subject) -> Result<Report> {
     Ok(report)
 }
 
+fn session_options(text: &str) -> Result<Options> {
+    text.parse().map_err(anyhow::Error::msg)
+}
+
+/// Seconds an iteration.
+fn run(session: &mut Session<'_>, iterations: u32, device: Device) -> Result<f64> {
+    synchronise(device);
+    let begin = Instant::now();
+    for _ in 0..iterations {
+        session.step()?;
+    }
+    synchronise(device);
+    Ok(begin.elapsed().as_secs_f64() / f64::from(iterations.max(1)))
+}
+
+/// A GPU's session records an iteration after a few.
+fn least_warm_up(device: Device) -> u32 {
+    if device.is_cuda() { 6 } else { 0 }
+}
+
 fn settings(args: &BenchArgs, subject: &Subject, seed: u32) -> RenderSettings {
     RenderSettings {
         prompt: "a red sun over the sea".into(),
         seed: seed.into(),
         size: [subject.size; 2],
-        iterations: args.iterations + args.warm_up,
+        // Far from the end, where recording would not be worth it.
+        iterations: 1_000_000,
         cutouts: Cutouts { count: args.cutouts, ..Cutouts::default() },
         ..RenderSettings::default()
     }
@@ -210,7 +240,8 @@ fn name(stage: Stage) -> &'static str {
 /// Networks of these sizes: speed does not depend on what the weights say.
 fn made_up(networks: &Networks, device: Device, kind: Kind) -> Result<Models> {
     let weights = RandomWeights::new(1, device);
-    let weights = Weights::random(&weights, kind).fast();
+    let layout = if device.is_cuda() { Layout::Pixels } else { Layout::Planes };
+    let weights = Weights::random(&weights, kind).fast().laid_out(layout);
     let generator = Vqgan::new(&weights, &networks.generator)?;
     let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
     for config in &networks.perceptors {

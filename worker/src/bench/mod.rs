@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use vqfarm_core::render::Precision;
+use vqfarm_engine::session::Options;
 
 use crate::farm::amount;
 use measure::{Outcome, measure};
@@ -81,6 +82,12 @@ pub struct BenchArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     memory: Option<u64>,
 
+    /// Switches of how the loop runs, as in graphs=off,halves=on: ahead, composed, graphs, halves;
+    /// those left out are as a worker has them
+    #[arg(long, value_name = "SWITCHES", default_value = "", hide_default_value = true,
+          value_parser = switches)]
+    session: String,
+
     /// The networks' sizes
     #[arg(long, value_name = "SIZES", default_value = "published")]
     models: Models,
@@ -111,6 +118,10 @@ pub struct Subject {
     pub size: u32,
     pub batch: u32,
     pub precision: Precision,
+}
+
+fn switches(text: &str) -> Result<String, String> {
+    text.parse::<Options>().map(|_| text.to_owned())
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -167,6 +178,7 @@ fn in_a_process(args: &BenchArgs, subject: Subject) -> Result<Outcome> {
     command.args(["--cutouts", &args.cutouts.to_string()]);
     command.args(["--iterations", &args.iterations.to_string()]);
     command.args(["--warm-up", &args.warm_up.to_string()]);
+    command.args(["--session", &args.session]);
     command.args(["--job-iterations", &args.job_iterations.to_string()]);
     for (flag, value) in [
         ("--thrift", args.thrift.to_possible_value()),
