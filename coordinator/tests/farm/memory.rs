@@ -87,8 +87,7 @@ async fn sizes_that_are_none_are_refused_with_the_model() {
             config,
         };
         let part = PutModelRequest { part: Some(Part::Model(model)) };
-        let status =
-            farm.client.clone().put_model(tokio_stream::iter([part])).await.unwrap_err();
+        let status = farm.client.clone().put_model(tokio_stream::iter([part])).await.unwrap_err();
         let refusal = refusal(&status);
         assert_eq!(refusal.reason, Reason::BadRequest);
         assert!(refusal.message.contains(said), "{said}: {}", refusal.message);

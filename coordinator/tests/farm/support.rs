@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use image::RgbImage;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,7 +15,6 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 use vqfarm_coordinator::options::{Cli, Options};
 use vqfarm_coordinator::{Farm, Service};
-use serde_json::{Value, json};
 use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::id::{JobId, ModelName, RequestId, TaskId, WorkerId};
 use vqfarm_core::keys;
