@@ -65,6 +65,8 @@ fn f16_a_task_that_panics_for_want_of_memory_is_put_aside_after_three() {
         "size = [[32, 32], [2048, 2048]]",
         1,
     );
+    // Whatever the worker says that it has, it is to try.
+    let toml = format!("{toml}\n[requires]\ngpu_memory = \"1 MB\"\n");
     // Enough for libtorch and a small picture; the large one wants many times as much. What
     // libtorch then refuses is a panic on the lane, which is logged for those who debug only.
     let limit = "export VQFARM_LOG_LEVEL=info,vqfarm_worker=debug; ulimit -v 1200000";
@@ -78,7 +80,10 @@ fn f16_a_task_that_panics_for_want_of_memory_is_put_aside_after_three() {
     farm.prove(&other);
     let log = one.process.log();
     let panics = log.lines().filter(|line| line.contains("caught panic=panicked at"));
-    assert_eq!(panics.count(), 3, "a panic an attempt: {log}");
+    // The first attempt may find out that the quickest way is too much, too.
+    let panics = panics.count();
+    assert!((3..=4).contains(&panics), "{panics} panics in 3 attempts: {log}");
+    assert!(log.contains("decoder checkpointed"), "more frugally before it fails: {log}");
     assert!(!log.contains("has lost"), "{log}");
 }
 

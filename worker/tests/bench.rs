@@ -10,8 +10,15 @@ const WORKER: &str = env!("CARGO_BIN_EXE_vqfarm-worker");
 const SMALL: [&str; 9] =
     ["bench", "--device", "cpu", "--models", "small", "--cutouts", "8", "--iterations", "2"];
 
+/// Threads that wait for each other sleep, so that a busy machine makes this slow, not endless.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("GOMP_SPINCOUNT", "0");
+    command
+}
+
 fn bench(args: &[&str]) -> Output {
-    Command::new(WORKER).args(SMALL).args(args).output().unwrap()
+    command(WORKER).args(SMALL).args(args).output().unwrap()
 }
 
 fn rows(ran: &Output) -> Vec<Value> {
@@ -76,7 +83,7 @@ fn what_does_not_fit_is_told_and_the_next_one_measured() {
     // The limit is the kernel's, so libtorch's allocator fails for real.
     let script = "ulimit -v 1500000; exec \"$@\"";
     let limited = |json: &[&str]| {
-        let mut command = Command::new("sh");
+        let mut command = command("sh");
         command.args(["-c", script, "sh", WORKER]).args(SMALL);
         command.args(["--size", "2048,32"]).args(json).output().unwrap()
     };

@@ -49,7 +49,8 @@ fn render(out: &Path, limit: &str, cells: u32, side: u32, flags: &[&str]) -> Ran
     command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_vqfarm-worker")]);
     command.args(["render", "--device", "cpu", "--threads", "1", "--models", "/nonexistent"]);
     command.arg("--out").arg(out).args(flags);
-    command.env("RUST_LOG", "vqfarm_worker=debug").env("NO_COLOR", "1");
+    // Threads that wait for each other sleep: other programs may be running.
+    command.env("RUST_LOG", "vqfarm_worker=debug").env("GOMP_SPINCOUNT", "0");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = command.spawn().unwrap();
     writeln!(running.stdin.take().unwrap(), "{job}").unwrap();
@@ -92,13 +93,15 @@ fn a_picture_that_was_refused_memory_is_made_frugally_and_so_are_those_after_it(
     let limited = render(&folder.path().join("limited"), &limit, 2, SIDE, &[]);
     assert_eq!(limited.status, Some(0), "{} {}", limited.told, limited.log);
     // The fault has happened: libtorch was refused memory, once.
-    let refused = limited.log.lines().filter(|line| line.contains("allocate memory"));
+    let refused = limited.log.lines().filter(|line| line.contains("caught"));
+    let refused = refused.filter(|line| line.contains("allocate memory"));
     assert_eq!(refused.count(), 1, "{}", limited.log);
     assert_eq!((limited.begun(WHOLE), limited.begun(FRUGAL)), (1, 2), "{}", limited.log);
     assert_eq!(limited.told.matches("were too much").count(), 1, "said once: {}", limited.told);
     assert!(plenty.frames == limited.frames, "to the bit");
 }
 
-/// A picture that takes some 500 MiB at once, and half of that frugally.
-const SIDE: u32 = 512;
-const LIMIT_KIB: u64 = 1_300_000;
+/// A picture for which the limit, of address space with libtorch's own, is too little when all is
+/// kept (that needs 1,350,000 KiB), and enough for it frugally (1,150,000).
+const SIDE: u32 = 384;
+const LIMIT_KIB: u64 = 1_250_000;

@@ -20,7 +20,7 @@ struct Step {
 }
 
 /// Gradients and temporaries of a step's largest side that are alive on the way back.
-const GRADIENTS: f64 = 4.0;
+const GRADIENTS: f64 = 8.0;
 
 pub(super) fn activations(config: &VqganConfig, size: [f64; 2], decoder: Decoder) -> Activations {
     let steps = steps(config, size);

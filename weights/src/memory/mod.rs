@@ -21,10 +21,10 @@ pub const PROGRAM: u64 = 200 << 20;
 /// As [`PROGRAM`], of the GPU's memory: the context and the libraries' work space.
 pub const PROGRAM_CUDA: u64 = 900 << 20;
 /// What an allocator loses between tensors, as a share of them.
-const LOST: f64 = 0.25;
+const LOST: f64 = 0.15;
 /// Copies of the cutouts that are alive at their worst moment, the way back included: by
 /// measurement, for the augmentations that need most.
-const CUTOUTS: f64 = 26.0;
+const CUTOUTS: f64 = 24.0;
 /// The same of the image itself, in float32 whatever the precision.
 const IMAGES: f64 = 8.0;
 const FLOAT32: f64 = 4.0;
