@@ -116,6 +116,26 @@ mod tests {
     }
 
     #[test]
+    fn a_mapped_tensor_lies_as_libtorch_wants_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let sizes = [("a", 1), ("b", 16), ("c", 3), ("d", 160)];
+        let tensor = |(name, size): (&str, usize)| {
+            (name.to_owned(), TensorData::from_f32(vec![size], &vec![1.0; size]))
+        };
+        let state: StateDict = sizes.into_iter().map(tensor).collect();
+        let file = File::create(&path).unwrap();
+        crate::write_safetensors(file, &BTreeMap::new(), &state).unwrap();
+        let mapped = map(&path).unwrap();
+        assert_eq!(mapped.state, state);
+        for (name, tensor) in &mapped.state {
+            let aligned = tensor.bytes.as_ptr().align_offset(64) == 0;
+            // The first of those of odd sizes is, too.
+            assert_eq!(aligned, name != "c", "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_cut_short_or_empty_is_refused_before_it_is_mapped_for_good() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");

@@ -157,6 +157,7 @@ impl Shift {
                     let tasks = lease.tickets.len();
                     let span = trace_span!(target: TRACE, "prepare", tasks);
                     let order = self.prepare(lease).instrument(span).await;
+                    self.lead.note(begin.elapsed());
                     if order.is_some() {
                         return order;
                     }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,9 +33,8 @@ use crate::stop::{Brake, Stop};
 pub const LANE: &str = "lane-";
 /// Progress is told no more often than this.
 const TELL: Duration = Duration::from_millis(250);
-/// So long before its work is done, by what it measures, a lane asks for more: leasing and preparing
-/// take less, also with a slow store, and no task waits longer for a busy lane.
-const LEAD: Duration = Duration::from_secs(2);
+/// No task waits longer for a lane that is busy.
+const MOST_LEAD: Duration = Duration::from_secs(2);
 
 /// A leased cell or keyframe with all that is needed to make it.
 pub struct Task {
@@ -122,11 +122,29 @@ pub struct LaneParts {
     pub batch: Arc<BatchSize>,
     pub brake: Brake,
     pub asker: Asker,
+    pub lead: Arc<Lead>,
     /// What people should hear of.
     pub events: channel::UnboundedSender<Event>,
     pub finished: channel::UnboundedSender<Finished>,
     /// For pictures until they are stored; shared by the lanes.
     pub room: Room,
+}
+
+/// How long before the end of its work a lane asks for more, so that it need not wait: twice what
+/// leasing and preparing took last. Shared by the lanes.
+#[derive(Debug, Default)]
+pub struct Lead(AtomicU64);
+
+impl Lead {
+    /// Leasing and preparing took so long.
+    pub fn note(&self, took: Duration) {
+        let lead = (2 * took).min(MOST_LEAD);
+        self.0.store(lead.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// Asks for a lane's next order: before the one that it is at is done, so that it never waits.
@@ -304,7 +322,7 @@ pub(crate) fn paint<'a>(
             let took = working.map_or(Duration::ZERO, |then| worked(then, now));
             parts.meters.stepped(places.len(), took);
             let left = (now - begun) / made * end.saturating_sub(iteration);
-            if is_last && places.end == numbers.len() && left <= LEAD {
+            if is_last && places.end == numbers.len() && left <= parts.lead.get() {
                 parts.asker.ask();
             }
         }

@@ -24,7 +24,7 @@ use crate::commit::Committer;
 use crate::cores::Cores;
 use crate::job::OpenJob;
 use crate::jobs::Jobs;
-use crate::lane::{Asker, Failure, Finished, FinishedCell, Lane, LaneParts};
+use crate::lane::{Asker, Failure, Finished, FinishedCell, Lane, LaneParts, Lead};
 use crate::log::AttemptLogs;
 use crate::meters::Meters;
 use crate::models::Shelf;
@@ -91,6 +91,7 @@ pub(crate) struct Shift {
     /// How long a lease lasts.
     pub lasts: watch::Sender<Duration>,
     pub rest: Rest,
+    pub lead: Arc<Lead>,
 }
 
 impl Worker {
@@ -112,6 +113,7 @@ impl Worker {
             held: Held::default(),
             lasts: watch::Sender::new(LEASE),
             rest: Rest::default(),
+            lead: Arc::default(),
         });
         let mut threads = Vec::with_capacity(lanes);
         let mut feeders = JoinSet::new();
@@ -126,6 +128,7 @@ impl Worker {
                 batch: shift.worker.batch.clone(),
                 brake: shift.brake.clone(),
                 asker: Asker::new(ready),
+                lead: shift.lead.clone(),
                 events: events.clone(),
                 finished: finished.clone(),
                 room: room.clone(),

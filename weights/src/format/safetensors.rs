@@ -177,6 +177,10 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
+/// Tensors begin at multiples of this in files that are written here, where their sizes allow it:
+/// libtorch's own memory does, so that it can use a mapped file as it lies.
+const ALIGNED: usize = 64;
+
 /// Writes a safetensors file. Equal content gives equal bytes, so that its hash identifies a model.
 pub fn write(
     mut out: impl Write,
@@ -188,7 +192,10 @@ pub fn write(
         header.insert("__metadata__".into(), serde_json::json!(metadata));
     }
     let mut end = 0;
-    for (name, tensor) in state {
+    // Those that would leave the next one between multiples come last.
+    let mut tensors: Vec<(&String, &TensorData)> = state.iter().collect();
+    tensors.sort_by_key(|(_, tensor)| !tensor.bytes.len().is_multiple_of(ALIGNED));
+    for &(name, tensor) in &tensors {
         let from = end;
         end += tensor.bytes.len();
         let entry = serde_json::json!({
@@ -197,10 +204,9 @@ pub fn write(
         header.insert(name.clone(), entry);
     }
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-    // The tensors start at a multiple of eight.
-    header.resize(header.len().next_multiple_of(8), b' ');
+    header.resize((8 + header.len()).next_multiple_of(ALIGNED) - 8, b' ');
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
-    state.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes))?;
+    tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes))?;
     out.flush()
 }
