@@ -123,8 +123,13 @@ impl ModelWeights {
     /// # Errors
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
-        let layout = if self.device.is_cuda() { Layout::Pixels } else { Layout::Planes };
-        let weights = |tensors| Weights::new(tensors, self.kind).fast().laid_out(layout);
+        let weights = |tensors| {
+            let weights = Weights::new(tensors, self.kind).fast();
+            match self.device.is_cuda() {
+                true => weights.laid_out(Layout::Pixels).folded(),
+                false => weights,
+            }
+        };
         let (config, tensors) = &self.generator;
         let generator = Vqgan::new(&weights(tensors), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();

@@ -216,7 +216,13 @@ mod tests {
     impl Line {
         fn new() -> Self {
             let x = Tensor::ones([3], (Kind::Float, Device::Cpu));
-            Self { x, result: Rc::new(RefCell::new(Tensor::new())), factor: 2.0, steps: 0, fails: false }
+            Self {
+                x,
+                result: Rc::new(RefCell::new(Tensor::new())),
+                factor: 2.0,
+                steps: 0,
+                fails: false,
+            }
         }
 
         fn value(&self) -> f64 {
