@@ -20,16 +20,35 @@ use vqfarm_engine::{Models, Picture, Session, device, flops};
 use vqfarm_weights::clip::{Activation, ClipConfig, VisionLayers};
 use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
 
-/// With the layout of convolutions and whether cuDNN tries all its ways of each. The first is what
-/// the others are compared with.
-const SWITCHES: [(&str, Layout, bool); 7] = [
-    ("ahead=off,composed=off,graphs=off", Layout::Planes, false),
-    ("ahead=off,composed=off,graphs=off", Layout::Pixels, false),
-    ("ahead=off,graphs=off", Layout::Pixels, false),
-    ("graphs=off", Layout::Pixels, false),
-    ("", Layout::Pixels, false),
-    ("", Layout::Pixels, true),
-    ("halves=on", Layout::Pixels, false),
+/// A session's switches, and how the networks are made.
+struct Trial {
+    switches: &'static str,
+    layout: Layout,
+    /// Whether norms are folded into what follows.
+    folded: bool,
+    /// Whether cuDNN tries all its ways of each convolution.
+    tries_all: bool,
+}
+
+const PLAIN: Trial = Trial {
+    switches: "ahead=off,composed=off,graphs=off",
+    layout: Layout::Planes,
+    folded: false,
+    tries_all: false,
+};
+const PIXELS: Trial = Trial { layout: Layout::Pixels, ..PLAIN };
+const FOLDED: Trial = Trial { folded: true, ..PIXELS };
+
+/// Each with one thing more than the one before; the first is what the others are compared with.
+const TRIALS: [Trial; 8] = [
+    PLAIN,
+    PIXELS,
+    FOLDED,
+    Trial { switches: "ahead=off,graphs=off", ..FOLDED },
+    Trial { switches: "graphs=off", ..FOLDED },
+    Trial { switches: "", ..FOLDED },
+    Trial { switches: "", tries_all: true, ..FOLDED },
+    Trial { switches: "halves=on", ..FOLDED },
 ];
 
 /// More than a session makes before it records.
@@ -61,10 +80,10 @@ fn main() -> Result<()> {
     let each = flops::iteration(&vqgan(), &[clip()], [size; 2], settings.cutouts.count);
 
     let mut first: Option<Tensor> = None;
-    for (switches, layout, tries) in SWITCHES {
-        tch::Cuda::cudnn_set_benchmark(tries);
-        let options: Options = switches.parse().map_err(anyhow::Error::msg)?;
-        let models = models(device, kind, layout)?.with_options(options);
+    for trial in TRIALS {
+        tch::Cuda::cudnn_set_benchmark(trial.tries_all);
+        let options: Options = trial.switches.parse().map_err(anyhow::Error::msg)?;
+        let models = models(device, kind, &trial)?.with_options(options);
         let mut session = Session::new(&models, &pictures)?;
         for _ in 0..WARM_UP {
             session.step()?;
@@ -82,9 +101,10 @@ fn main() -> Result<()> {
         println!(
             "{}",
             json!({
-                "switches": switches,
-                "layout": format!("{layout:?}").to_lowercase(),
-                "cudnn_tries_all": tries,
+                "switches": trial.switches,
+                "layout": format!("{:?}", trial.layout).to_lowercase(),
+                "folded": trial.folded,
+                "cudnn_tries_all": trial.tries_all,
                 "size": size,
                 "batch": batch,
                 "precision": precision,
@@ -115,9 +135,12 @@ fn synchronise(device: Device) {
     }
 }
 
-fn models(device: Device, kind: Kind, layout: Layout) -> Result<Models> {
+fn models(device: Device, kind: Kind, trial: &Trial) -> Result<Models> {
     let random = RandomWeights::new(1, device);
-    let weights = || Weights::random(&random, kind).fast().laid_out(layout);
+    let weights = || {
+        let weights = Weights::random(&random, kind).fast().laid_out(trial.layout);
+        if trial.folded { weights.folded() } else { weights }
+    };
     let generator = Box::new(Vqgan::new(&weights(), &vqgan())?);
     Ok(Models::new(generator, vec![Box::new(Clip::new(&weights(), &clip())?)], device))
 }

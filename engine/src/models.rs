@@ -15,7 +15,7 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, Layout, SharedTensors, Vqgan, Weights};
+use crate::net::{Clip, SharedTensors, Vqgan, Weights};
 use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
@@ -174,8 +174,7 @@ impl ModelWeights {
     /// # Errors
     /// The weights do not fit their configuration.
     pub fn build(&self) -> Result<Models> {
-        let layout = if self.device.is_cuda() { Layout::Pixels } else { Layout::Planes };
-        let network = |tensors| Weights::new(tensors, self.kind).fast().laid_out(layout);
+        let network = |tensors| Weights::new(tensors, self.kind).quickest(self.device);
         let Loaded { config, weights } = &self.generator;
         let mut bytes = weights.bytes().to_vec();
         let generator = Vqgan::new(&network(&weights.tensors), config)?;

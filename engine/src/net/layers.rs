@@ -76,19 +76,44 @@ impl GroupNorm {
 
 /// CLIP's normalisation over the last dimension, always computed in float32.
 pub(super) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    width: i64,
+    /// Scale and shift, float32; none when the next layer has them.
+    affine: Option<[Tensor; 2]>,
 }
 
 impl LayerNorm {
     pub fn new(w: &Weights, width: i64) -> Result<Self> {
-        Ok(Self { weight: w.get_f32("weight", &[width])?, bias: w.get_f32("bias", &[width])? })
+        let affine = [w.get_f32("weight", &[width])?, w.get_f32("bias", &[width])?];
+        Ok(Self { width, affine: Some(affine) })
+    }
+
+    /// This and the layer that follows it, which takes over scale and shift if the weights are to
+    /// be folded: libtorch then normalises in one kernel whatever the kind, by float32 statistics.
+    pub fn before(
+        w: &Weights,
+        width: i64,
+        next: impl FnOnce(&Weights) -> Result<Linear>,
+        next_weights: &Weights,
+    ) -> Result<(Self, Linear)> {
+        let norm = Self::new(w, width)?;
+        match norm.affine {
+            Some([scale, shift]) if w.folds() => {
+                let next = next(&next_weights.in_kind(Kind::Float))?;
+                let next = next.after(&scale, &shift).in_kind(w.kind());
+                Ok((Self { width, affine: None }, next))
+            }
+            _ => Ok((norm, next(next_weights)?)),
+        }
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.to_kind(Kind::Float)
-            .layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), 1e-5, true)
-            .to_kind(x.kind())
+        match &self.affine {
+            Some([scale, shift]) => x
+                .to_kind(Kind::Float)
+                .layer_norm([self.width], Some(scale), Some(shift), 1e-5, true)
+                .to_kind(x.kind()),
+            None => x.layer_norm([self.width], None::<Tensor>, None::<Tensor>, 1e-5, true),
+        }
     }
 }
 
@@ -123,6 +148,16 @@ impl Linear {
     /// Its outputs times `factor`.
     pub fn times(self, factor: f64) -> Self {
         Self { weight: self.weight * factor, bias: self.bias * factor, ..self }
+    }
+
+    /// The same outputs for inputs that lack this scale and shift.
+    fn after(self, scale: &Tensor, shift: &Tensor) -> Self {
+        let bias = self.bias + self.weight.mv(shift);
+        Self { weight: self.weight * scale, bias, ..self }
+    }
+
+    fn in_kind(self, kind: Kind) -> Self {
+        Self { weight: self.weight.to_kind(kind), bias: self.bias.to_kind(kind), ..self }
     }
 
     /// The same outputs for inputs that are `factor` times as large.

@@ -38,6 +38,7 @@ pub struct Weights<'a> {
     kind: Kind,
     arithmetic: Arithmetic,
     layout: Layout,
+    folds: bool,
     twice: bool,
 }
 
@@ -100,7 +101,7 @@ impl<'a> Weights<'a> {
     fn of(source: Source<'a>, kind: Kind) -> Self {
         let prefix = String::new();
         let (arithmetic, layout) = (Arithmetic::Original, Layout::Planes);
-        Self { source, prefix, kind, arithmetic, layout, twice: false }
+        Self { source, prefix, kind, arithmetic, layout, folds: false, twice: false }
     }
 
     /// The same weights for a network that computes by [`Arithmetic::Fast`].
@@ -111,6 +112,30 @@ impl<'a> Weights<'a> {
     /// The same weights, those of convolutions laid out so.
     pub fn laid_out(self, layout: Layout) -> Self {
         Self { layout, ..self }
+    }
+
+    /// The same weights, the scale and shift of a transformer's norms folded into the layers that
+    /// follow them.
+    pub fn folded(self) -> Self {
+        Self { folds: true, ..self }
+    }
+
+    /// The same weights for a network whose weights stay as they are, in the way that is quickest
+    /// on a device.
+    pub fn quickest(self, device: Device) -> Self {
+        match device {
+            Device::Cuda(_) => self.fast().laid_out(Layout::Pixels).folded(),
+            _ => self.fast(),
+        }
+    }
+
+    pub(super) fn folds(&self) -> bool {
+        self.folds
+    }
+
+    /// The same weights in another kind.
+    pub(super) fn in_kind(&self, kind: Kind) -> Self {
+        Self { prefix: self.prefix.clone(), kind, ..*self }
     }
 
     /// A convolution's weight [outputs, inputs, h, w] as this network's lie.

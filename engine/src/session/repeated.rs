@@ -134,6 +134,26 @@ fn repeated_iterations_are_those_made_one_by_one() {
 }
 
 #[test]
+fn several_groups_are_repeated_together() {
+    let models = models();
+    let pictures: Vec<Picture> = [1, 2, 3]
+        .map(|seed| {
+            let mut picture = picture(Optimizer::Adam);
+            picture.settings.seed = seed;
+            picture
+        })
+        .into();
+    let mut plain = Session::new(&models, &pictures).unwrap();
+    let mut session = Session::new(&models, &pictures).unwrap();
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    session.repeater = Some(Repeater::new(Box::new(Fake(Rc::clone(&seen)))));
+    to(&mut plain, 12);
+    to(&mut session, 12);
+    assert!(session.latents().equal(&plain.latents()));
+    assert_eq!((session.latents().size()[0], seen.borrow().repeated), (3, 9));
+}
+
+#[test]
 fn a_restored_session_is_recorded_anew() {
     let models = models();
     let picture = picture(Optimizer::Adam);

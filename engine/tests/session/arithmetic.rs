@@ -36,11 +36,11 @@ fn assert_close(what: &str, fast: &[Tensor], original: &[Tensor]) {
 
 type Tensors = BTreeMap<String, Tensor>;
 
-/// The networks of a fixture's weights: fast in both layouts, then the original.
+/// The networks of a fixture's weights: fast, as on a GPU, and the original.
 fn all<N>(tensors: &Tensors, make: impl Fn(&Weights) -> N) -> [N; 3] {
     let weights = || Weights::new(tensors, Kind::Float);
-    let fast = |layout| make(&weights().fast().laid_out(layout));
-    [fast(Layout::Planes), fast(Layout::Pixels), make(&weights())]
+    let on_gpu = weights().fast().laid_out(Layout::Pixels).folded();
+    [make(&weights().fast()), make(&on_gpu), make(&weights())]
 }
 
 #[test]
@@ -50,12 +50,12 @@ fn generators_decode_and_encode_alike() {
     {
         let model = vqfarm_weights::vqgan::canonical(checkpoint(stem), None).unwrap();
         let tensors = to_tensors(&model.state, Device::Cpu).unwrap();
-        let [fast, pixels, original] = all(&tensors, |w| Vqgan::new(w, &model.config).unwrap());
+        let [fast, on_gpu, original] = all(&tensors, |w| Vqgan::new(w, &model.config).unwrap());
         for batch in [1, 3] {
             let z = noise(&[batch, fast.channels(), height, width]);
             let decoded = |net: &Vqgan| there_and_back(&z, |z| net.decode(&net.quantize(z)));
             assert_close(stem, &decoded(&fast), &decoded(&original));
-            assert_close(stem, &decoded(&pixels), &decoded(&original));
+            assert_close(stem, &decoded(&on_gpu), &decoded(&original));
             let f = fast.factor();
             let image = noise(&[batch, 3, height * f, width * f]);
             assert_close(stem, &[fast.prequant(&image)], &[original.prequant(&image)]);
@@ -68,17 +68,18 @@ fn perceptors_see_and_read_alike() {
     for stem in ["clip_vit", "clip_rn"] {
         let model = vqfarm_weights::clip::canonical(checkpoint(stem), None).unwrap();
         let tensors = to_tensors(&model.state, Device::Cpu).unwrap();
-        let [fast, pixels, original] = all(&tensors, |w| Clip::new(w, &model.config).unwrap());
+        let [fast, on_gpu, original] = all(&tensors, |w| Clip::new(w, &model.config).unwrap());
         let side = fast.resolution();
         for batch in [1, 5] {
             let images = noise(&[batch, 3, side, side]);
             let seen = |net: &Clip| there_and_back(&images, |x| net.encode_image(x));
             assert_close(stem, &seen(&fast), &seen(&original));
-            assert_close(stem, &seen(&pixels), &seen(&original));
+            assert_close(stem, &seen(&on_gpu), &seen(&original));
         }
         let tokens = Tensor::arange(2 * model.config.context_length, (Kind::Int64, Device::Cpu));
         let tokens = tokens.view([2, -1]);
         let read = |net: &Clip| net.encode_tokens(&tokens);
         assert_close(stem, &[read(&fast)], &[read(&original)]);
+        assert_close(stem, &[read(&on_gpu)], &[read(&original)]);
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vqfarm_core::render::{Cutouts, RenderSettings};
 use vqfarm_engine::model::Perceptor;
-use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights};
+use vqfarm_engine::net::{Clip, RandomWeights, Vqgan, Weights};
 use vqfarm_engine::session::{Options, Stage};
 use vqfarm_engine::{EngineError, Models, Picture, Session, device, flops};
 use vqfarm_weights::memory::{Batch, Networks, Thrift};
@@ -240,8 +240,7 @@ fn name(stage: Stage) -> &'static str {
 /// Networks of these sizes: speed does not depend on what the weights say.
 fn made_up(networks: &Networks, device: Device, kind: Kind) -> Result<Models> {
     let weights = RandomWeights::new(1, device);
-    let layout = if device.is_cuda() { Layout::Pixels } else { Layout::Planes };
-    let weights = Weights::random(&weights, kind).fast().laid_out(layout);
+    let weights = Weights::random(&weights, kind).quickest(device);
     let generator = Vqgan::new(&weights, &networks.generator)?;
     let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
     for config in &networks.perceptors {

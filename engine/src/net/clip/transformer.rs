@@ -28,17 +28,21 @@ impl ResidualAttentionBlock {
     fn new(w: &Weights, width: i64, heads: i64, activation: Activation) -> Result<Self> {
         let attn = w.at("attn");
         let mlp = w.at("mlp");
-        let mut c_fc = Linear::new(&mlp.at("c_fc"), width, 4 * width)?;
+        let in_proj =
+            |w: &Weights| Linear::named(w, "in_proj_weight", "in_proj_bias", width, 3 * width);
+        let (ln_1, in_proj) = LayerNorm::before(&w.at("ln_1"), width, in_proj, &attn)?;
+        let c_fc = |w: &Weights| Linear::new(w, width, 4 * width);
+        let (ln_2, mut c_fc) = LayerNorm::before(&w.at("ln_2"), width, c_fc, &mlp.at("c_fc"))?;
         let mut c_proj = Linear::new(&mlp.at("c_proj"), 4 * width, width)?;
         if w.arithmetic() == Arithmetic::Fast && activation == Activation::QuickGelu {
             // β·x·σ(βx) is the swish of βx.
             (c_fc, c_proj) = (c_fc.times(BETA), c_proj.after_times(BETA));
         }
         Ok(Self {
-            ln_1: LayerNorm::new(&w.at("ln_1"), width)?,
-            in_proj: Linear::named(&attn, "in_proj_weight", "in_proj_bias", width, 3 * width)?,
+            ln_1,
+            in_proj,
             out_proj: Linear::new(&attn.at("out_proj"), width, width)?,
-            ln_2: LayerNorm::new(&w.at("ln_2"), width)?,
+            ln_2,
             c_fc,
             c_proj,
             heads,
