@@ -133,6 +133,7 @@ install_cuda_headers() {
   rm -rf .libtorch/cuda.new && mkdir -p .libtorch/cuda.new
   for wheel in "$headers"/*.whl; do unpack "$wheel" nvidia/cu13/include/ .libtorch/cuda.new/include; done
   rm -rf .libtorch/cuda && mv .libtorch/cuda.new .libtorch/cuda
+  [ ! -e .libtorch/from ] || touch .libtorch/from # which the build looks at
 }
 
 wheel_torch() {
