@@ -37,6 +37,8 @@ pub(super) struct Group {
     /// The phase of each picture that `targets` were made for, and the targets by perceptor.
     phases: Vec<usize>,
     targets: Vec<Targets>,
+    /// How the memory is used.
+    thrift: Thrift,
     last: Option<Last>,
 }
 
@@ -83,6 +85,7 @@ impl Group {
             start,
             phases: Vec::new(),
             targets: Vec::new(),
+            thrift: Thrift::default(),
             last: None,
         };
         let anew = Momentum::default();
@@ -95,6 +98,10 @@ impl Group {
 
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    pub fn set_thrift(&mut self, thrift: Thrift) {
+        self.thrift = thrift;
     }
 
     pub fn scripts(&self) -> impl Iterator<Item = &Script> {
@@ -112,18 +119,17 @@ impl Group {
         models: &Models,
         eyes: &[Eye],
         iteration: u32,
-        thrift: Thrift,
         clock: &mut dyn FnMut(Stage),
     ) -> Result<()> {
         self.enter_phases(models, iteration)?;
         let z = self.z.detach().set_requires_grad(true);
         let z_q = models.generator.quantize(&z);
-        let decoding = Decoding::new(&*models.generator, z_q, thrift.decoder);
+        let decoding = Decoding::new(&*models.generator, z_q, self.thrift.decoder);
         let image = decoding.raw().detach().clamp(0.0, 1.0).set_requires_grad(true);
         clock(Stage::Synthesise);
 
         let keys: Vec<_> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
-        let prompts = self.look(models, eyes, &image, &keys, thrift, clock);
+        let prompts = self.look(models, eyes, &image, &keys, clock);
         let gradient = masked_gradient(decoding.raw(), &image.grad(), 0.0, 1.0);
         drop(image);
         decoding.backward(gradient);
@@ -148,7 +154,6 @@ impl Group {
         eyes: &[Eye],
         image: &Tensor,
         keys: &[Key],
-        thrift: Thrift,
         clock: &mut dyn FnMut(Stage),
     ) -> Vec<Tensor> {
         let mut losses: Vec<_> = self.targets.iter().map(|_| Tensor::new()).collect();
@@ -157,7 +162,7 @@ impl Group {
             clock(Stage::Cut);
             for view in eye.views() {
                 let targets = &self.targets[view.perceptor];
-                let at_once = thrift.cutouts_at_once;
+                let at_once = self.thrift.cutouts_at_once;
                 losses[view.perceptor] = eye.look(models, view, &mut cut, targets, at_once, clock);
             }
             cut.backward();

@@ -36,7 +36,6 @@ pub struct Session<'m> {
     size: [u32; 2],
     iteration: u32,
     warnings: Vec<String>,
-    thrift: Thrift,
     clock: Option<Clock>,
 }
 
@@ -126,18 +125,7 @@ impl<'m> Session<'m> {
             .collect::<Result<Vec<_>>>()?;
         let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
         warnings.dedup();
-        let thrift = Thrift::default();
-        Ok(Self {
-            models,
-            settings,
-            eyes,
-            groups,
-            size,
-            iteration: 0,
-            warnings,
-            thrift,
-            clock: None,
-        })
+        Ok(Self { models, settings, eyes, groups, size, iteration: 0, warnings, clock: None })
     }
 
     /// One iteration of every picture; none when all are done.
@@ -156,9 +144,7 @@ impl<'m> Session<'m> {
         };
         for group in &mut self.groups {
             let iteration = self.iteration;
-            let thrift = self.thrift;
-            guard(|| group.step(self.models, &self.eyes, iteration, thrift, clock))
-                .and_then(|r| r)?;
+            guard(|| group.step(self.models, &self.eyes, iteration, clock)).and_then(|r| r)?;
         }
         self.iteration += 1;
         Ok(())
@@ -288,7 +274,7 @@ impl<'m> Session<'m> {
 
     /// Computes so frugally from now on; all at once until told otherwise.
     pub fn set_thrift(&mut self, thrift: Thrift) {
-        self.thrift = thrift;
+        self.groups.iter_mut().for_each(|group| group.set_thrift(thrift));
     }
 
     /// Measures the stages of every iteration from now on.
