@@ -121,7 +121,9 @@ impl<'m> Session<'m> {
         let together = if models.device().is_cuda() { pictures.len() } else { 1 };
         let groups = pictures
             .chunks(together)
-            .map(|pictures| Group::new(models, &eyes, &settings, pictures, size))
+            .map(|pictures| {
+                guard(|| Group::new(models, &eyes, &settings, pictures, size)).and_then(|r| r)
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
         warnings.dedup();
