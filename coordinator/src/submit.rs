@@ -260,8 +260,14 @@ impl Farm {
                     key: keys::JOB_RECORD.into(),
                     reason: "it vanished".into(),
                 })?;
+                // The memory may have been estimated from other models that had the names then.
+                let spec = |record: &JobRecord| {
+                    let mut spec = record.spec.clone();
+                    spec.requires.gpu_memory = None;
+                    spec
+                };
                 let same = |a: &JobRecord, b: &JobRecord| {
-                    (&a.spec, &a.user, a.source) == (&b.spec, &b.user, b.source)
+                    (spec(a), &a.user, a.source) == (spec(b), &b.user, b.source)
                 };
                 if same(&first, &record) {
                     return Ok(first);

@@ -7,8 +7,19 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_vqfarm-worker");
-const SMALL: [&str; 9] =
-    ["bench", "--device", "cpu", "--models", "small", "--cutouts", "8", "--iterations", "2"];
+const SMALL: [&str; 11] = [
+    "bench",
+    "--device",
+    "cpu",
+    "--models",
+    "small",
+    "--cutouts",
+    "8",
+    "--iterations",
+    "1",
+    "--warm-up",
+    "1",
+];
 
 /// Threads that wait for each other sleep, so that a busy machine makes this slow, not endless.
 fn command(program: &str) -> Command {
@@ -60,16 +71,9 @@ fn each_combination_is_one_line_whose_numbers_agree() {
 
 #[test]
 fn what_is_estimated_is_a_little_more_than_what_is_taken() {
-    let mut rows = rows(&bench(&["--json", "--size", "64,384", "--iterations", "1"]));
-    rows.extend(self::rows(&bench(&[
-        "--json",
-        "--size",
-        "64,384",
-        "--iterations",
-        "1",
-        "--thrift",
-        "frugal",
-    ])));
+    let sizes = ["--json", "--size", "64,384"];
+    let mut rows = rows(&bench(&sizes));
+    rows.extend(self::rows(&bench(&[&sizes[..], &["--thrift", "frugal"]].concat())));
     for row in &rows {
         let share = number(row, "estimated_memory") / number(row, "peak_memory");
         assert!((1.0..1.5).contains(&share), "{share}: {row}");

@@ -60,6 +60,18 @@ async fn what_the_job_says_itself_wins_and_what_is_not_known_asks_for_nothing() 
 }
 
 #[tokio::test]
+async fn a_submit_that_is_repeated_after_a_model_was_replaced_is_the_same_job() {
+    let farm = sized().await;
+    let asked = request(&of_size(512));
+    let submit = async || farm.client.clone().submit(asked.clone()).await.unwrap().into_inner();
+    let first = submit().await.job.unwrap().id;
+    let mut wider = vqgan();
+    wider["config"]["ch"] = 256.into();
+    farm.add_sized("demo-f8", Role::Generator, Some(wider)).await;
+    assert_eq!(submit().await.job.unwrap().id, first);
+}
+
+#[tokio::test]
 async fn the_largest_pictures_of_a_sweep_count() {
     let farm = sized().await;
     let axis = SWEEP.replace("seed = \"1-4\"", "size = [[64, 64], [2048, 2048], [128, 128]]");

@@ -38,7 +38,7 @@ pub(super) struct Group {
     init_form: InitWeightForm,
     optimizer: Optimizer,
     /// How frugal with memory; what comes out is the same.
-    pub thrift: Thrift,
+    thrift: Thrift,
     /// The phase of each picture that `targets` were made for, and the targets by perceptor.
     phases: Vec<usize>,
     targets: Vec<Targets>,
@@ -129,6 +129,10 @@ impl Group {
 
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    pub fn set_thrift(&mut self, thrift: Thrift) {
+        self.thrift = thrift;
     }
 
     pub fn scripts(&self) -> impl Iterator<Item = &Script> {

@@ -134,7 +134,9 @@ impl<'m> Session<'m> {
         };
         let groups = pictures
             .chunks(together)
-            .map(|pictures| Group::new(models, &eyes, &settings, pictures, size))
+            .map(|pictures| {
+                guard(|| Group::new(models, &eyes, &settings, pictures, size)).and_then(|r| r)
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut warnings: Vec<String> = groups.iter().flat_map(Group::warnings).collect();
         warnings.dedup();
@@ -340,9 +342,7 @@ impl<'m> Session<'m> {
 
     /// Computes so frugally from now on; all at once until told otherwise.
     pub fn set_thrift(&mut self, thrift: Thrift) {
-        for group in &mut self.groups {
-            group.thrift = thrift;
-        }
+        self.groups.iter_mut().for_each(|group| group.set_thrift(thrift));
         if let Some(repeater) = &mut self.repeater {
             repeater.forget();
         }

@@ -1,6 +1,7 @@
 //! One kind of pictures, measured in a process of its own.
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use super::rate::{matrices, synchronise};
 use super::{BenchArgs, Subject, ThriftArg};
 use crate::budget::{Budget, Plan};
 use crate::memory;
+use crate::panic::said;
 
 /// What became of a measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,7 +75,11 @@ pub struct Report {
 /// # Errors
 /// There is no such device, or libtorch fails otherwise than for want of memory.
 pub fn measure(args: &BenchArgs, subject: Subject) -> Result<Outcome> {
-    match try_measure(args, &subject) {
+    // What tch refuses is a panic; it is told in a line, not with libtorch's stack.
+    panic::set_hook(Box::new(|_| ()));
+    let tried = catch_unwind(AssertUnwindSafe(|| try_measure(args, &subject)));
+    let tried = tried.unwrap_or_else(|panic| Err(EngineError::Failed(said(&*panic).into()).into()));
+    match tried {
         Ok(report) => Ok(Outcome::Measured(Box::new(report))),
         Err(error) if wants_memory(&error) => {
             Ok(Outcome::OutOfMemory { subject, out_of_memory: true })
