@@ -33,9 +33,11 @@ dist: build
 	scripts/setup.sh --deploy
 	scripts/dist.sh $(if $(CUDA),--cuda $(CUDA))
 
-# A whole farm in containers on this machine, with CUDA=DIR on its GPUs (docs/deploying.md).
+# A whole farm in containers on this machine, with CUDA=DIR on its GPUs (docs/deploying.md): the
+# coordinator's image is made of the small archive in any case.
 COMPOSE = docker compose -f deploy/compose/compose.yaml $(if $(CUDA),-f deploy/compose/compose.gpu.yaml)
 compose: dist
+	$(if $(CUDA),scripts/dist.sh)
 	deploy/compose/init.sh
 	$(COMPOSE) up --build --detach
 

@@ -79,12 +79,13 @@ fi
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 put() { # put MODE FILE PATH: PATH is where it lies in the end
-  do_it mkdir -p "$root$(dirname "$3")"
-  # Beside it first: a program that runs goes on with the old file.
-  do_it cp "$2" "$root$3.new"
-  do_it chmod "$1" "$root$3.new"
-  do_it mv -f "$root$3.new" "$root$3"
   printf '%s\n' "$3" >> "$new"
+  if [ "$dry" ]; then say "would put $root$3"; return; fi
+  mkdir -p "$root$(dirname "$3")"
+  # Beside it first: a program that runs goes on with the old file.
+  cp "$2" "$root$3.new"
+  chmod "$1" "$root$3.new"
+  mv -f "$root$3.new" "$root$3"
 }
 
 files=$(cd "$here" && find bin lib share -type f | LC_ALL=C sort)

@@ -56,7 +56,7 @@ check "a bare system is made" dist_bare
 in_bare() { in_root "$bare" --ro-bind "$(unpacked)" /mnt --bind "$work/home" /home --setenv HOME /home --unshare-net -- "$@"; }
 mkdir -p "$work/home" && chmod 777 "$work/home"
 dist_dry() {
-  in_bare /mnt/install.sh --dry-run > "$work/dry.log" && grep -q 'would: cp' "$work/dry.log" &&
+  in_bare /mnt/install.sh --dry-run > "$work/dry.log" && grep -q 'would put' "$work/dry.log" &&
     [ -z "$(ls -A "$work/home")" ]
 }
 check "install.sh --dry-run changes nothing" dist_dry

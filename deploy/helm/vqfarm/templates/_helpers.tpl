@@ -50,7 +50,8 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{/* Tasks that a class of workers could have: they ask for none but its tags, and for no more memory.
-     Called with the class; several coordinators tell the same, so the largest counts. */}}
+     Called with the class; several coordinators tell the same, so the largest counts. Nobody asking for
+     anything is 0; nobody measuring is no answer, and the class stays as large as it is. */}}
 {{- define "vqfarm.demand" -}}
 {{- $tags := list }}
 {{- range concat .class.tags (list "ffmpeg") | uniq }}
@@ -66,5 +67,5 @@ capabilities: {drop: [ALL]}
 {{- with .selector }}
 {{- $match = append $match . }}
 {{- end -}}
-sum(max by (tags, gpu_memory_gib) (vqfarm_demand{ {{- join "," $match -}} }))
+sum(max by (tags, gpu_memory_gib) (vqfarm_demand{ {{- join "," $match -}} })) or 0 * max(vqfarm_workers{ {{- .selector -}} })
 {{- end }}
