@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-bullmq bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -52,6 +52,10 @@ bench: build
 # Leases and commits a second with up to 1,000 workers, beside bare calls of the same Redis.
 bench-queue: setup
 	cargo run --release -p vqfarm-queue --example bench
+
+# The queue beside BullMQ, which npm puts into a temporary folder.
+bench-bullmq: setup
+	scripts/bench-bullmq.sh
 
 # A short zoom on real farms of one and two workers, beside what its plan says.
 bench-zoom: build

@@ -71,15 +71,25 @@ pub trait Queue: Send + Sync {
 
     /// Commits several tasks in their order, as many calls of `commit` would, in one go.
     /// The answers are in the same order.
-    async fn commit_all(
-        &self,
-        tickets: &[Ticket],
-    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+    async fn commit_all(&self, tickets: &[Ticket]) -> Result<Commits, QueueError> {
         let mut answers = Vec::with_capacity(tickets.len());
         for ticket in tickets {
             answers.push(self.commit(ticket).await);
         }
         Ok(answers)
+    }
+
+    /// Commits what a worker has done and takes what it does next, as `commit_all` and then
+    /// `lease` would, in one go where the queue can.
+    async fn commit_and_lease(
+        &self,
+        done: &[Ticket],
+        request: &RequestId,
+        worker: &WorkerInfo,
+        most: u32,
+    ) -> Result<(Commits, LeaseAnswer), QueueError> {
+        let committed = self.commit_all(done).await?;
+        Ok((committed, self.lease(request, worker, most).await?))
     }
 
     /// Says that an attempt failed.

@@ -289,7 +289,7 @@ impl RedisQueue {
     fn attempt(&self, command: &mut Cmd, ticket: &Ticket) {
         let TaskId { job, layer, index } = ticket.task;
         command.arg(job.to_string()).arg(layer).arg(millis(self.policy.memory));
-        command.arg(index).arg(encode::proof(ticket));
+        command.arg(index).arg(&encode::proof(ticket));
     }
 
     /// The jobs of one page; the number to go on from, if there may be more.
@@ -351,4 +351,5 @@ fn refused(word: &str, ticket: &Ticket) -> QueueError {
 }
 
 mod calls;
+mod leasing;
 mod watching;

@@ -6,7 +6,7 @@
 -- ARGV[4]  request id
 -- ARGV[5]  for how long answers are remembered, ms
 -- Answers  {'ok'}, {'nojob'}, {'live', <state>}
--- include open clock bitmap job entries settled settle
+-- include open clock bitmap job entries settle settled
 
 if settled('q' .. ARGV[4], ARGV[5]) then return {'ok'} end
 local j = load_job(ARGV[3])
@@ -34,5 +34,5 @@ for i = 1, #fields, 2 do
   end
 end
 call('UNLINK', j.key, P .. 'f:' .. j.id)
-settle({'q' .. ARGV[4], 'forgotten'}, ARGV[5])
+settle('q' .. ARGV[4], 'forgotten', ARGV[5])
 return {'ok'}

@@ -24,7 +24,7 @@ for i = 6, #ARGV, 4 do
   -- As part/job.lua packs them: the 11th number of a job, the first of a layer.
   if found[1] and found[2] and struct.unpack('<d', found[1], 81) == 1 then
     if tonumber(index) < struct.unpack('<d', found[2]) then beat = 'C' end
-  elseif found[3] and string.sub(found[3], 1, 21) == 'L' .. proof then
+  elseif found[3] and string.sub(found[3], 1, 21) == proof then
     beat = 'E'
     leases[#leases + 1] = expires
     leases[#leases + 1] = id .. '/' .. at .. '/' .. index .. ' '
