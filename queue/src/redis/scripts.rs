@@ -60,7 +60,6 @@ static PARTS: &[(&str, &str)] = parts!(
     "choose",
     "clock",
     "commit",
-    "committed",
     "ended",
     "entries",
     "events",
@@ -75,7 +74,9 @@ static PARTS: &[(&str, &str)] = parts!(
     "spare",
     "take",
     "tasks",
-    "wake"
+    "unstored",
+    "wake",
+    "was_committed"
 );
 
 const INCLUDE: &str = "-- include ";

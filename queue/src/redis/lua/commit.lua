@@ -7,8 +7,9 @@
 -- ARGV[5]  for how long answers are remembered, ms
 -- ARGV[6]… index and proof of each task, see part/entries.lua
 -- Answers  {'ok', <a letter for each task, see part/commit.lua>}
--- include open clock events settle committed commit
+-- include open clock events settle unstored commit
 
-local letters = commit(ARGV[3], ARGV[4], ARGV[5], 6)
+local letters, unstored = commit(ARGV[3], ARGV[4], ARGV[5], 6)
+if unstored then store_layer(unstored) end
 publish()
 return {'ok', letters}

@@ -9,9 +9,9 @@
 -- ARGV[14]  for how long answers are remembered, ms
 -- ARGV[15]… index and proof of each task, see part/entries.lua
 -- Answers   {'ok', <a letter for each task, see part/commit.lua>, <as part/lease.lua>...}
--- include open clock events fits settle committed commit lease
+-- include open clock events fits settle unstored commit lease
 
-local letters, numbers = commit(ARGV[12], ARGV[13], ARGV[14], 15)
-local answer = lease(numbers)
+local letters, unstored = commit(ARGV[12], ARGV[13], ARGV[14], 15)
+local answer = lease(unstored)
 publish()
 return {'ok', letters, unpack(answer)}

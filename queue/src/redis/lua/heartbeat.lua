@@ -14,7 +14,7 @@ spare()
 local seat = P .. 'w:' .. ARGV[3]
 local known = call('HMGET', seat, 'seen', 'drain')
 if not known[1] then call('SADD', P .. 'workers', ARGV[3]) end
-call('HSET', seat, 'info', ARGV[4], 'seen', now)
+call('HSET', seat, 'info', ARGV[4], 'seen', now_text)
 local expires = string.format('%.0f', now + ARGV[5])
 local beats, leases = {}, {}
 for i = 6, #ARGV, 4 do

@@ -4,7 +4,7 @@
 -- ARGV[2]   the time, see part/clock.lua
 -- ARGV[3]…  to ARGV[11]: what part/lease.lua takes
 -- Answers   as part/lease.lua
--- include open clock events fits lease
+-- include open clock events fits unstored lease
 
 local answer = lease()
 publish()

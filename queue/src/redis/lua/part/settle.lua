@@ -1,12 +1,13 @@
--- Remembers how calls ended, in hashes that expire as a whole; part/settled.lua looks it up.
+-- Remembers how calls ended, in hashes that expire as a whole; part/settled.lua and
+-- part/was_committed.lua look it up.
 
 -- The hash of now, or of so many before it.
 local function settled_at(memory, age)
   return P .. 's:' .. memory .. '/' .. math.floor(now / memory) - age
 end
 
--- Puts fields there: a list of names, each followed by a value.
-local function keep(fields, memory)
+-- Puts fields there: a list of names, each followed by `<time> <how>`.
+local function settle_all(fields, memory)
   local bucket = settled_at(memory, 0)
   call('HSET', bucket, unpack(fields))
   if farm[4] ~= bucket then
@@ -15,7 +16,7 @@ local function keep(fields, memory)
   end
 end
 
--- How one call ended: `<time> <how>` under its token or request.
+-- How one call ended, under its token or request.
 local function settle(name, how, memory)
-  keep({name, string.format('%.0f ', now) .. how}, memory)
+  settle_all({name, now_text .. ' ' .. how}, memory)
 end
