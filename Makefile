@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-bullmq bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-bullmq bench-coordinator bench-zoom train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -56,6 +56,10 @@ bench-queue: setup
 # The queue beside BullMQ, which npm puts into a temporary folder.
 bench-bullmq: setup
 	scripts/bench-bullmq.sh
+
+# A coordinator with a long history, many watchers and a huge job.
+bench-coordinator: build
+	scripts/bench-coordinator.sh
 
 # A short zoom on real farms of one and two workers, beside what its plan says.
 bench-zoom: build

@@ -125,6 +125,12 @@ pub trait Queue: Send + Sync {
     /// Jobs, the oldest first.
     async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError>;
 
+    /// All jobs' ids, the oldest first. Takes far less than the jobs themselves.
+    async fn job_ids(&self) -> Result<Vec<JobId>, QueueError>;
+
+    /// How many jobs are over, at a cost that does not grow with them.
+    async fn ended(&self) -> Result<Ended, QueueError>;
+
     /// The job's tasks that are leased, delayed or failed, in the order of their numbers.
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError>;
 

@@ -374,6 +374,12 @@ impl Pair {
     async fn compare(&mut self) -> Checked {
         let jobs = self.memory.jobs(Jobs::All).await;
         self.same(jobs.clone(), self.redis.jobs(Jobs::All).await)?;
+        self.same(self.memory.job_ids().await, self.redis.job_ids().await)?;
+        self.same(self.memory.ended().await, self.redis.ended().await)?;
+        for state in [JobState::Running, JobState::Done, JobState::Failed, JobState::Cancelled] {
+            let which = Jobs::InState(state, 2);
+            self.same(self.memory.jobs(which).await, self.redis.jobs(which).await)?;
+        }
         for job in jobs.expect("jobs") {
             let all = Tasks::default();
             self.same(

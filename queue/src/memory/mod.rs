@@ -206,6 +206,15 @@ impl Queue for MemoryQueue {
         self.with(|state, _| Ok(state.jobs(which)))
     }
 
+    async fn job_ids(&self) -> Result<Vec<JobId>, QueueError> {
+        let jobs = self.jobs(Jobs::All).await?;
+        Ok(jobs.into_iter().map(|job| job.job).collect())
+    }
+
+    async fn ended(&self) -> Result<Ended, QueueError> {
+        self.with(|state, _| Ok(state.ended()))
+    }
+
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {
         self.with(|state, _| Ok(state.job(job)?.tasks(which)))
     }

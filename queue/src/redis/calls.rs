@@ -270,12 +270,29 @@ impl Queue for RedisQueue {
     }
 
     async fn job(&self, job: JobId) -> Result<JobSnapshot, QueueError> {
-        let mut found = self.page("one", &job.to_string(), 1).await?;
+        let mut found = self.page(("one", ""), &job.to_string(), 1).await?;
         found.pop().map(|(_, job)| job).ok_or(QueueError::NoSuchJob(job))
     }
 
     async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
         self.all_jobs(which).await
+    }
+
+    async fn job_ids(&self) -> Result<Vec<JobId>, QueueError> {
+        self.all_job_ids().await
+    }
+
+    async fn ended(&self) -> Result<Ended, QueueError> {
+        let count = async |state| {
+            let key = format!("{}{}", self.prefix, encode::over(state));
+            let count = decode::int(&self.link.ask(cmd("ZCARD").arg(key)).await?)?;
+            u64::try_from(count).map_err(|_| unexpected("no number of jobs"))
+        };
+        Ok(Ended {
+            done: count(JobState::Done).await?,
+            failed: count(JobState::Failed).await?,
+            cancelled: count(JobState::Cancelled).await?,
+        })
     }
 
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {

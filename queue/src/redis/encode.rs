@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use vqfarm_core::id::{JobName, UserName};
 use vqfarm_core::plan::Dependency;
 
-use crate::{LayerSpec, MOST_LEASED, Needs, QueueError, Standing, Submission, Ticket, WorkerInfo};
+use crate::{
+    JobState, LayerSpec, MOST_LEASED, Needs, QueueError, Standing, Submission, Ticket, WorkerInfo,
+};
 
 /// Task numbers in one chunk of a bitmap; `part/bitmap.lua` says the same.
 const CHUNK: u64 = 65_536;
@@ -23,6 +25,23 @@ pub(super) struct Spec {
 
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, QueueError> {
     serde_json::to_string(value).map_err(|error| QueueError::Invalid(error.to_string()))
+}
+
+/// A job's state as `part/job.lua` counts them.
+fn state(state: JobState) -> u8 {
+    match state {
+        JobState::Waiting => 0,
+        JobState::Running => 1,
+        JobState::Paused => 2,
+        JobState::Done => 3,
+        JobState::Failed => 4,
+        JobState::Cancelled => 5,
+    }
+}
+
+/// The set of the jobs that are over and ended so.
+pub(super) fn over(how: JobState) -> String {
+    format!("over:{}", state(how))
 }
 
 /// How the entry of a task that is leased with this ticket begins; `part/entries.lua` says the

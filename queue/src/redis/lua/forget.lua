@@ -13,6 +13,7 @@ local j = load_job(ARGV[3])
 if not j then return {'nojob'} end
 if j.state < 3 then return {'live', j.state} end
 call('ZREM', P .. 'jobs', j.id)
+call('ZREM', P .. 'over:' .. j.state, j.id)
 call('HDEL', P .. 'requests', call('HGET', j.key, 'request'))
 for at = 0, j.size - 1 do
   local l = layer(j, at)

@@ -88,6 +88,9 @@ local function settle_state(j)
   else state = j.started end
   if state == j.state then return end
   local was, over = j.state >= 3, state >= 3
+  -- The index of jobs that are over, by how they ended.
+  if was then call('ZREM', P .. 'over:' .. j.state, j.id) end
+  if over then call('ZADD', P .. 'over:' .. state, j.number, j.id) end
   j.state = state
   j.finished = over and now or 0
   if was ~= over then
