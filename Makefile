@@ -1,5 +1,7 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint bench bench-queue bench-zoom measure-worker measure-start train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint \
+  bench bench-queue bench-bullmq bench-coordinator bench-zoom \
+  measure-worker measure-start measure-gpu measure-precision train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -69,6 +71,14 @@ bench: build
 # Leases and commits a second with up to 1,000 workers, beside bare calls of the same Redis.
 bench-queue: setup
 	cargo run --release -p vqfarm-queue --example bench
+
+# The queue beside BullMQ, which npm puts into a temporary folder.
+bench-bullmq: setup
+	scripts/bench-bullmq.sh
+
+# A coordinator with a long history, many watchers and a huge job.
+bench-coordinator: build
+	scripts/bench-coordinator.sh
 
 # A short zoom on real farms of one and two workers, beside what its plan says.
 bench-zoom: build

@@ -65,15 +65,15 @@ impl Farm {
             return Err(Error::refused(Reason::BadRequest, message));
         }
         let wanted = text.to_ascii_lowercase();
-        let mut fitting = self.queue.jobs(Jobs::All).await?.into_iter().filter(|job| {
-            let id = job.job.to_string();
+        let mut fitting = self.queue.job_ids().await?.into_iter().filter(|job| {
+            let id = job.to_string();
             id.ends_with(&wanted) || id.starts_with(&wanted)
         });
         match (fitting.next(), fitting.next()) {
-            (Some(job), None) => Ok(job.job),
+            (Some(job), None) => Ok(job),
             (None, _) => Err(Error::refused(Reason::NotFound, format!("no job {text}"))),
             (Some(a), Some(b)) => {
-                let (a, b) = (a.job.short(), b.job.short());
+                let (a, b) = (a.short(), b.short());
                 let message = format!("{text} fits several jobs, among them {a} and {b}");
                 Err(Error::refused(Reason::Ambiguous, message))
             }

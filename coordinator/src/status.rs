@@ -14,8 +14,9 @@ use crate::error::{Error, Result};
 use crate::farm::Farm;
 use crate::why::{Kind, Reason, first_line};
 
-/// Failed tasks that are looked at to group them.
+/// Failed tasks that are looked at to group them, and jobs that are over and have some.
 const FAILED: u32 = 1000;
+const FAILED_JOBS: u32 = 50;
 /// Groups of failures that are told.
 const GROUPS: usize = 5;
 
@@ -135,15 +136,20 @@ impl Farm {
     }
 
     async fn status_of_queue(&self) -> Result<Status> {
-        let jobs = self.queue.jobs(Jobs::All).await?;
+        // Of the jobs that are over only numbers are needed, and the last that failed.
+        let jobs = self.queue.jobs(Jobs::Live).await?;
+        let ended = self.queue.ended().await?;
         let workers = self.queue.workers().await?;
-        let mut by_state = BTreeMap::new();
+        let mut by_state = BTreeMap::from([
+            (word(JobState::Done), ended.done),
+            (word(JobState::Failed), ended.failed),
+            (word(JobState::Cancelled), ended.cancelled),
+        ]);
+        by_state.retain(|_, count| *count > 0);
         let mut tasks = TaskCounts::default();
         for job in &jobs {
             *by_state.entry(word(job.state)).or_default() += 1;
-            if !job.state.is_final() {
-                tasks += job.total();
-            }
+            tasks += job.total();
         }
         let groups = self.groups(&workers);
         let alive = groups.iter().filter(|group| group.activity != Activity::Lost);
@@ -196,12 +202,12 @@ impl Farm {
         &self,
         jobs: &[JobSnapshot],
     ) -> Result<Option<(JobSnapshot, Vec<Reason>)>> {
-        let live = || jobs.iter().filter(|job| !job.state.is_final());
         let stands = |job: &&JobSnapshot| {
             let total = job.total();
             total.leased == 0 && total.waiting() > 0
         };
-        let oldest = live().find(stands).or_else(|| live().find(|job| job.total().ready > 0));
+        let waits = |job: &&JobSnapshot| job.total().ready > 0;
+        let oldest = jobs.iter().find(stands).or_else(|| jobs.iter().find(waits));
         let Some(job) = oldest else { return Ok(None) };
         let mut reasons = self.why(job).await?;
         // What keeps tasks from starting, not what follows from that.
@@ -209,16 +215,16 @@ impl Farm {
         Ok(Some((job.clone(), reasons)))
     }
 
-    /// What tasks failed of, the most frequent first.
-    async fn failures(&self, jobs: &[JobSnapshot]) -> Result<Vec<Failures>> {
+    /// What tasks of live and of failed jobs failed of, the most frequent first.
+    async fn failures(&self, live: &[JobSnapshot]) -> Result<Vec<Failures>> {
+        let mut jobs = self.queue.jobs(Jobs::InState(JobState::Failed, FAILED_JOBS)).await?;
+        jobs.extend(live.iter().filter(|job| job.total().failed > 0).cloned());
+        jobs.sort_by_key(|job| job.submitted);
+
         let mut groups: BTreeMap<String, Failures> = BTreeMap::new();
         let mut left = FAILED;
         // Recent jobs tell more.
-        let failing = jobs
-            .iter()
-            .rev()
-            .filter(|job| job.state != JobState::Cancelled && job.total().failed > 0);
-        for job in failing {
+        for job in jobs.iter().rev() {
             let which = Tasks { most: left, only: Some(TaskKind::Failed), ..Tasks::default() };
             let tasks = self.queue.tasks(job.job, &which).await?;
             left = left.saturating_sub(tasks.len() as u32);

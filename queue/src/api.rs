@@ -172,6 +172,9 @@ pub enum Committed {
     Before,
 }
 
+/// The answers to several commits, in their order.
+pub type Commits = Vec<Result<Committed, QueueError>>;
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

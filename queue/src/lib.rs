@@ -71,15 +71,25 @@ pub trait Queue: Send + Sync {
 
     /// Commits several tasks in their order, as many calls of `commit` would, in one go.
     /// The answers are in the same order.
-    async fn commit_all(
-        &self,
-        tickets: &[Ticket],
-    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+    async fn commit_all(&self, tickets: &[Ticket]) -> Result<Commits, QueueError> {
         let mut answers = Vec::with_capacity(tickets.len());
         for ticket in tickets {
             answers.push(self.commit(ticket).await);
         }
         Ok(answers)
+    }
+
+    /// Commits what a worker has done and takes what it does next, as `commit_all` and then
+    /// `lease` would, in one go where the queue can.
+    async fn commit_and_lease(
+        &self,
+        done: &[Ticket],
+        request: &RequestId,
+        worker: &WorkerInfo,
+        most: u32,
+    ) -> Result<(Commits, LeaseAnswer), QueueError> {
+        let committed = self.commit_all(done).await?;
+        Ok((committed, self.lease(request, worker, most).await?))
     }
 
     /// Says that an attempt failed.
@@ -114,6 +124,12 @@ pub trait Queue: Send + Sync {
 
     /// Jobs, the oldest first.
     async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError>;
+
+    /// All jobs' ids, the oldest first. Takes far less than the jobs themselves.
+    async fn job_ids(&self) -> Result<Vec<JobId>, QueueError>;
+
+    /// How many jobs are over, at a cost that does not grow with them.
+    async fn ended(&self) -> Result<Ended, QueueError>;
 
     /// The job's tasks that are leased, delayed or failed, in the order of their numbers.
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError>;

@@ -18,6 +18,16 @@ pub enum Jobs {
     Live,
     /// So many of those submitted last.
     Newest(u32),
+    /// So many of those submitted last that are in this state.
+    InState(JobState, u32),
+}
+
+/// How many jobs are over, by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub done: u64,
+    pub failed: u64,
+    pub cancelled: u64,
 }
 
 /// Which of a job's tasks to tell of.

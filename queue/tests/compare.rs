@@ -42,6 +42,8 @@ enum Op {
     LeaseAgain,
     Commit(usize),
     CommitAll(Vec<usize>),
+    CommitAndLease { picks: Vec<usize>, worker: u8, most: u32 },
+    CommitAndLeaseAgain,
     Fail(usize, bool),
     Release(usize),
     Heartbeat(u8, Vec<usize>),
@@ -86,6 +88,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::LeaseAgain),
         8 => pick().prop_map(Op::Commit),
         4 => picks().prop_map(Op::CommitAll),
+        8 => (prop::collection::vec(0usize..64, 0..5), 0u8..4, 1u32..5)
+            .prop_map(|(picks, worker, most)| Op::CommitAndLease { picks, worker, most }),
+        1 => Just(Op::CommitAndLeaseAgain),
         4 => (pick(), prop::bool::weighted(0.8)).prop_map(|(pick, retryable)| Op::Fail(pick, retryable)),
         2 => pick().prop_map(Op::Release),
         2 => (0u8..4, picks()).prop_map(|(worker, picks)| Op::Heartbeat(worker, picks)),
@@ -115,6 +120,8 @@ struct Pair {
     /// Every ticket that was given, by memory and by Redis.
     tickets: Vec<(Ticket, Ticket)>,
     last_lease: Option<(RequestId, WorkerInfo)>,
+    /// What the last call that leased had committed.
+    last_done: Vec<(Ticket, Ticket)>,
     events: (broadcast::Receiver<Event>, broadcast::Receiver<Event>),
 }
 
@@ -132,7 +139,8 @@ impl Pair {
         redis.open().await.expect("opened");
         let events = (memory.events(), redis.events());
         let (jobs, tickets) = (Vec::new(), Vec::new());
-        Self { memory, redis, farm, clock, jobs, tickets, last_lease: None, events }
+        let (last_lease, last_done) = (None, Vec::new());
+        Self { memory, redis, farm, clock, jobs, tickets, last_lease, last_done, events }
     }
 
     fn job(&self, pick: usize) -> JobId {
@@ -187,20 +195,42 @@ impl Pair {
     }
 
     async fn lease(&mut self, request: RequestId, info: WorkerInfo, most: u32) -> Checked {
-        let (memory, redis) = (
-            self.memory.lease(&request, &info, most).await,
-            self.redis.lease(&request, &info, most).await,
-        );
-        if let (Ok(LeaseAnswer::Work(ours)), Ok(LeaseAnswer::Work(theirs))) = (&memory, &redis) {
+        let memory = self.memory.lease(&request, &info, most).await;
+        let redis = self.redis.lease(&request, &info, most).await;
+        self.note(&memory, &redis)?;
+        self.last_lease = Some((request, info));
+        self.same(memory.map(unseen), redis.map(unseen))
+    }
+
+    async fn commit_and_lease(
+        &mut self,
+        done: Vec<(Ticket, Ticket)>,
+        (request, info): (RequestId, WorkerInfo),
+        most: u32,
+    ) -> Checked {
+        let (ours, theirs): (Vec<_>, Vec<_>) = done.iter().copied().unzip();
+        let memory = self.memory.commit_and_lease(&ours, &request, &info, most).await;
+        let redis = self.redis.commit_and_lease(&theirs, &request, &info, most).await;
+        let leased = |answer: &Result<(Commits, LeaseAnswer), QueueError>| {
+            answer.clone().map(|(_, leased)| leased)
+        };
+        self.note(&leased(&memory), &leased(&redis))?;
+        (self.last_lease, self.last_done) = (Some((request, info)), done);
+        let unseen = |(commits, leased)| (commits, unseen(leased));
+        self.same(memory.map(unseen), redis.map(unseen))
+    }
+
+    /// Keeps the tickets that were given.
+    fn note(
+        &mut self,
+        memory: &Result<LeaseAnswer, QueueError>,
+        redis: &Result<LeaseAnswer, QueueError>,
+    ) -> Checked {
+        if let (Ok(LeaseAnswer::Work(ours)), Ok(LeaseAnswer::Work(theirs))) = (memory, redis) {
             prop_assert_eq!(ours.tickets.len(), theirs.tickets.len());
             self.tickets.extend(ours.tickets.iter().copied().zip(theirs.tickets.iter().copied()));
         }
-        let unseen = |answer| match answer {
-            Ok(LeaseAnswer::Nothing { due_in, .. }) => Ok(LeaseAnswer::Nothing { seen: 0, due_in }),
-            other => other,
-        };
-        self.last_lease = Some((request, info));
-        self.same(unseen(memory), unseen(redis))
+        Ok(())
     }
 
     async fn lose(&mut self, standings: &[u8]) -> Checked {
@@ -260,6 +290,14 @@ impl Pair {
                 let (ours, theirs): (Vec<_>, Vec<_>) = tickets.unzip();
                 self.same(self.memory.commit_all(&ours).await, self.redis.commit_all(&theirs).await)
             }
+            Op::CommitAndLease { picks, worker, most } => {
+                let done = picks.iter().filter_map(|pick| self.ticket(*pick)).collect();
+                self.commit_and_lease(done, (RequestId::generate(), info(*worker)), *most).await
+            }
+            Op::CommitAndLeaseAgain => match self.last_lease.clone() {
+                Some(asked) => self.commit_and_lease(self.last_done.clone(), asked, 3).await,
+                None => Ok(()),
+            },
             Op::Fail(pick, retryable) => {
                 let Some((ours, theirs)) = self.ticket(*pick) else { return Ok(()) };
                 let failure = Failure { message: "no: luck 3 5".into(), retryable: *retryable };
@@ -336,6 +374,12 @@ impl Pair {
     async fn compare(&mut self) -> Checked {
         let jobs = self.memory.jobs(Jobs::All).await;
         self.same(jobs.clone(), self.redis.jobs(Jobs::All).await)?;
+        self.same(self.memory.job_ids().await, self.redis.job_ids().await)?;
+        self.same(self.memory.ended().await, self.redis.ended().await)?;
+        for state in [JobState::Running, JobState::Done, JobState::Failed, JobState::Cancelled] {
+            let which = Jobs::InState(state, 2);
+            self.same(self.memory.jobs(which).await, self.redis.jobs(which).await)?;
+        }
         for job in jobs.expect("jobs") {
             let all = Tasks::default();
             self.same(
@@ -367,6 +411,14 @@ impl Pair {
         found.sort();
         prop_assert_eq!(expected, found);
         Ok(())
+    }
+}
+
+/// An answer without the count of what was seen, which each queue keeps for itself.
+fn unseen(answer: LeaseAnswer) -> LeaseAnswer {
+    match answer {
+        LeaseAnswer::Nothing { due_in, .. } => LeaseAnswer::Nothing { seen: 0, due_in },
+        other => other,
     }
 }
 

@@ -17,6 +17,7 @@ enum Op {
     Submit { layers: Vec<Dependency>, tasks: u64, user: u8, stored: u64 },
     Lease { worker: u8, most: u32 },
     Commit(usize),
+    CommitAndLease { pick: usize, worker: u8, most: u32 },
     Fail(usize, bool),
     Release(usize),
     Heartbeat(usize),
@@ -40,6 +41,8 @@ fn op() -> impl Strategy<Value = Op> {
         }),
         8 => (0u8..4, 1u32..4).prop_map(|(worker, most)| Op::Lease { worker, most }),
         8 => pick.clone().prop_map(Op::Commit),
+        8 => (pick.clone(), 0u8..4, 1u32..4)
+            .prop_map(|(pick, worker, most)| Op::CommitAndLease { pick, worker, most }),
         3 => (pick.clone(), any::<bool>()).prop_map(|(ticket, retryable)| Op::Fail(ticket, retryable)),
         2 => pick.clone().prop_map(Op::Release),
         2 => pick.clone().prop_map(Op::Heartbeat),
@@ -144,7 +147,12 @@ impl Model {
     async fn lease(&mut self, worker: u8, most: u32) -> usize {
         let info = info(worker);
         let answer = self.queue.lease(&RequestId::generate(), &info, most).await;
-        let Ok(LeaseAnswer::Work(lease)) = answer else { return 0 };
+        self.leased(answer.expect("an answer"), most)
+    }
+
+    /// Checks what was leased; answers how many tasks.
+    fn leased(&mut self, answer: LeaseAnswer, most: u32) -> usize {
+        let LeaseAnswer::Work(lease) = answer else { return 0 };
         assert!((1..=most as usize).contains(&lease.tickets.len()));
         let first = lease.tickets[0].task;
         assert!(!self.stopped.contains(&first.job) && !self.cancelled.contains(&first.job));
@@ -169,6 +177,11 @@ impl Model {
 
     async fn commit(&mut self, ticket: Ticket) {
         let answer = self.queue.commit(&ticket).await;
+        self.committed(ticket, answer);
+    }
+
+    /// Checks what a commit was answered.
+    fn committed(&mut self, ticket: Ticket, answer: Result<Committed, QueueError>) {
         if self.committed.contains(&ticket.token) {
             // The memory of answers is bounded; what it forgot is stale, never counted twice.
             assert!(matches!(answer, Ok(Committed::Before) | Err(_)), "{answer:?}");
@@ -196,6 +209,17 @@ impl Model {
                 if let Some(ticket) = self.ticket(*pick) {
                     self.commit(ticket).await;
                 }
+            }
+            Op::CommitAndLease { pick, worker, most } => {
+                let done: Vec<Ticket> = self.ticket(*pick).into_iter().collect();
+                let (request, info) = (RequestId::generate(), info(*worker));
+                let answer = self.queue.commit_and_lease(&done, &request, &info, *most).await;
+                let (commits, leased) = answer.expect("an answer");
+                assert_eq!(commits.len(), done.len());
+                for (ticket, commit) in done.into_iter().zip(commits) {
+                    self.committed(ticket, commit);
+                }
+                self.leased(leased, *most);
             }
             Op::Fail(pick, retryable) => {
                 let Some(ticket) = self.ticket(*pick) else { return };

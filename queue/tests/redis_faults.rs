@@ -114,7 +114,10 @@ async fn a_full_server_takes_no_jobs_and_keeps_what_runs() {
     queue.release(&tickets[2]).await.expect("released");
     assert_eq!(queue.reap().await, Ok(Reaped::default()));
     assert_eq!(queue.retry(id, &Retry::Failed).await, Ok(1));
-    tickets.extend(lease(&queue, "w", 20).await);
+    tickets.extend(lease(&queue, "w", 2).await);
+    let turn = queue.commit_and_lease(&tickets[3..4], &RequestId::generate(), &info("w"), 20).await;
+    let Ok((commits, LeaseAnswer::Work(_))) = turn else { panic!("{turn:?}") };
+    assert_eq!(commits, [Ok(Committed::Now)]);
     queue.pause(id).await.expect("paused");
     queue.resume(id).await.expect("resumed");
     queue.set_priority(id, 7).await.expect("set");
@@ -180,6 +183,11 @@ async fn a_lost_answer_is_asked_for_again() {
     // The server shall know the scripts, so that it is their answers that are lost.
     let warm = queue.submit(&job(9, 1)).await.expect("submitted");
     assert_eq!(queue.commit(&lease(&queue, "w", 1).await[0]).await, Ok(Committed::Now));
+    let stitch = lease(&queue, "w", 1).await;
+    let turn = queue.commit_and_lease(&stitch, &RequestId::generate(), &info("w"), 1).await;
+    assert!(matches!(turn, Ok((_, LeaseAnswer::Nothing { .. }))), "{turn:?}");
+    let over = Retry::Tasks { layer: 1, indices: vec![0] };
+    assert_eq!(queue.retry(warm, &over).await, Ok(1));
     assert_eq!(queue.retry(warm, &Retry::Failed).await, Ok(0));
     queue.cancel(warm).await.expect("cancelled");
     queue.forget(warm).await.expect("forgotten");
@@ -203,6 +211,16 @@ async fn a_lost_answer_is_asked_for_again() {
         proxy.wait_until_fired(1);
     }
     assert_eq!(state(&queue, id).await, (JobState::Running, 2, 0));
+
+    let done = lease(&queue, "w", 2).await;
+    let request = RequestId::generate();
+    proxy.set(Fault::LoseAnswer(request.as_str().as_bytes().to_vec()));
+    let turn = queue.commit_and_lease(&done, &request, &info("w"), 1).await;
+    proxy.wait_until_fired(1);
+    let Ok((commits, LeaseAnswer::Work(last))) = turn else { panic!("{turn:?}") };
+    assert_eq!(commits, vec![Ok(Committed::Before); 2], "it was done already");
+    assert_eq!(state(&queue, id).await, (JobState::Running, 4, 1), "leased once");
+    queue.release(&last.tickets[0]).await.expect("released");
     let over = Retry::Tasks { layer: 0, indices: vec![0, 1] };
     proxy.set(Fault::LoseAnswer(id.to_string().into_bytes()));
     assert_eq!(queue.retry(id, &over).await, Ok(2), "counted once");

@@ -90,12 +90,12 @@ impl Grpc {
                 Error::refused(Reason::BadRequest, format!("{word:?} is no state of a job"))
             })?),
         };
-        let unfiltered = asked.user.is_empty() && state.is_none();
-        // A first page without a filter does not need all jobs.
-        let which = match (asked.live, first && unfiltered) {
-            (true, _) => Jobs::Live,
-            (false, true) => Jobs::Newest(size + 1),
-            (false, false) => Jobs::All,
+        // A first page of all users' jobs does not need all jobs.
+        let which = match (asked.live, first && asked.user.is_empty(), state) {
+            (true, _, _) => Jobs::Live,
+            (false, true, None) => Jobs::Newest(size + 1),
+            (false, true, Some(state)) => Jobs::InState(state, size + 1),
+            (false, false, _) => Jobs::All,
         };
         let mut jobs = self.farm.queue.jobs(which).await.map_err(Error::from)?;
         jobs.sort_by_key(|job| std::cmp::Reverse((job.submitted, job.job)));

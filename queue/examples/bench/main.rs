@@ -1,11 +1,13 @@
 //! How fast the queue in Redis is, beside what the same server does of bare calls.
 //!
 //!     cargo run --release -p vqfarm-queue --example bench -- [--json] [--seconds 3]
-//!         [--only rates,submits,growth,idle]
+//!         [--only rates,submits,growth,idle] [--bullmq SCRIPT]
 //!
 //! Starts a private `redis-server`. Simulated workers run in several processes, each worker
-//! with a connection of its own, and do nothing but lease and commit.
+//! with a connection of its own, and do nothing but lease and commit. With `--bullmq` nothing is
+//! measured but one process beside BullMQ's; `scripts/bench-bullmq.sh` installs that.
 
+mod bullmq;
 mod measure;
 mod process;
 mod report;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use vqfarm_testing::redis::RedisServer;
 
+use self::bullmq::Beside;
 use self::measure::{Grows, Idle, Rate, Submit};
 
 /// What a worker process is started with, so that it knows what it is.
@@ -27,6 +30,7 @@ struct Results {
     submits: Vec<Submit>,
     grows: Vec<Grows>,
     idle: Option<Idle>,
+    beside: Option<Beside>,
 }
 
 fn main() {
@@ -41,14 +45,20 @@ fn main() {
         return runtime.block_on(process::run(&order));
     }
     if arguments.iter().any(|argument| argument == "--help") {
-        println!("bench [--json] [--seconds S] [--only rates,submits,growth,idle]");
+        println!(
+            "bench [--json] [--seconds S] [--only rates,submits,growth,idle] [--bullmq SCRIPT]"
+        );
         return;
     }
     let seconds = value("--seconds").and_then(|text| text.parse().ok()).unwrap_or(3.0);
     let length = Duration::from_secs_f64(seconds);
     let only = value("--only");
-    let wanted = |part: &str| only.as_ref().is_none_or(|only| only.split(',').any(|p| p == part));
-    let results = runtime.block_on(all(length, wanted));
+    let script = value("--bullmq");
+    let wanted = |part: &str| match &only {
+        Some(only) => only.split(',').any(|p| p == part),
+        None => script.is_none(),
+    };
+    let results = runtime.block_on(all(length, wanted, script.as_deref()));
     if arguments.iter().any(|argument| argument == "--json") {
         println!("{}", serde_json::to_string_pretty(&results).expect("JSON"));
     } else {
@@ -56,7 +66,7 @@ fn main() {
     }
 }
 
-async fn all(length: Duration, wanted: impl Fn(&str) -> bool) -> Results {
+async fn all(length: Duration, wanted: impl Fn(&str) -> bool, bullmq: Option<&str>) -> Results {
     let server = RedisServer::start().ask(&["INFO", "server"]);
     let version = server.lines().find_map(|line| line.strip_prefix("redis_version:"));
     let mut results = Results {
@@ -66,7 +76,11 @@ async fn all(length: Duration, wanted: impl Fn(&str) -> bool) -> Results {
         submits: Vec::new(),
         grows: Vec::new(),
         idle: None,
+        beside: None,
     };
+    if let Some(script) = bullmq {
+        results.beside = Some(bullmq::beside(script, length).await);
+    }
     if wanted("rates") {
         for (workers, most) in [(1, 1), (1, 8), (100, 1), (100, 8), (1_000, 1), (1_000, 8)] {
             eprintln!("{workers} workers, leases of {most}…");

@@ -202,7 +202,7 @@ pub async fn idle(workers: u32, length: Duration) -> Idle {
     }
 }
 
-async fn open(server: &RedisServer) -> RedisQueue {
+pub async fn open(server: &RedisServer) -> RedisQueue {
     let farm = FarmName::default();
     let queue = RedisQueue::connect(&server.url(), &farm, Policy::default()).await;
     let queue = queue.expect("connected");
@@ -221,7 +221,7 @@ fn worker(name: &str) -> WorkerInfo {
 }
 
 /// A sweep as the planner makes them.
-fn job(number: u128, tasks: u64) -> Submission {
+pub fn job(number: u128, tasks: u64) -> Submission {
     let models = ["imagenet-f16-16384".to_owned(), "ViT-B/32".to_owned()].into();
     let needs = Needs { memory: 8 << 30, models, ..Needs::default() };
     let layer = |name: &str, tasks, dependency, needs| LayerSpec {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub enum Work {
     Bare,
     /// Leases of so many tasks, and commits.
     Tasks(u32),
+    /// As `Tasks`, but a commit and the next lease are one call, and all workers of a process
+    /// share a connection.
+    Turns(u32),
     /// Waiting for work that does not come.
     Idle,
 }
@@ -105,21 +109,15 @@ fn start(order: &Order) -> Child {
 pub async fn run(order: &str) {
     let order: Order = serde_json::from_str(order).expect("an order");
     let mut workers = Vec::new();
+    let shared = match order.work {
+        Work::Turns(_) => Some(connect(&order.url).await),
+        _ => None,
+    };
     for number in order.first..order.first + order.workers {
-        let worker = match order.work {
-            Work::Bare => Worker::Bare(bare(&order.url).await),
-            _ => {
-                let farm = FarmName::default();
-                let minute = Duration::from_secs(60);
-                let patient = RedisOptions {
-                    call: minute,
-                    answer: minute,
-                    connect: minute,
-                    ..RedisOptions::default()
-                };
-                let queue = RedisQueue::connect_with(&order.url, &farm, patient).await;
-                Worker::Queue(queue.expect("connected"), info(number))
-            }
+        let worker = match (order.work, &shared) {
+            (Work::Bare, _) => Worker::Bare(bare(&order.url).await),
+            (_, Some(queue)) => Worker::Queue(queue.clone(), info(number)),
+            (_, None) => Worker::Queue(connect(&order.url).await, info(number)),
         };
         workers.push(worker);
     }
@@ -148,9 +146,17 @@ pub async fn run(order: &str) {
     println!("{}", serde_json::to_string(&all).expect("JSON"));
 }
 
+async fn connect(url: &str) -> Arc<RedisQueue> {
+    // A busy machine may be slow; that is what is measured.
+    let minute = Duration::from_secs(60);
+    let patient =
+        RedisOptions { call: minute, answer: minute, connect: minute, ..RedisOptions::default() };
+    let queue = RedisQueue::connect_with(url, &FarmName::default(), patient).await;
+    Arc::new(queue.expect("connected"))
+}
+
 async fn bare(url: &str) -> (redis::aio::MultiplexedConnection, String) {
     let client = redis::Client::open(url).expect("an address");
-    // A busy machine may be slow; that is what is measured.
     let patient = redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(Duration::from_secs(60)))
         .set_response_timeout(Some(Duration::from_secs(60)));
@@ -174,7 +180,7 @@ fn info(number: u32) -> WorkerInfo {
 
 enum Worker {
     Bare((redis::aio::MultiplexedConnection, String)),
-    Queue(RedisQueue, WorkerInfo),
+    Queue(Arc<RedisQueue>, WorkerInfo),
 }
 
 impl Worker {
@@ -193,6 +199,7 @@ impl Worker {
             (Self::Queue(queue, info), Work::Tasks(most)) => {
                 lease_and_commit(&queue, &info, most, end).await
             }
+            (Self::Queue(queue, info), Work::Turns(most)) => turns(&queue, &info, most, end).await,
             (Self::Queue(queue, info), _) => {
                 while Instant::now() < end {
                     wait(&queue, &info, end).await;
@@ -218,6 +225,30 @@ async fn lease_and_commit(queue: &RedisQueue, info: &WorkerInfo, most: u32, end:
         done.commit_us.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     done
+}
+
+async fn turns(queue: &RedisQueue, info: &WorkerInfo, most: u32, end: Instant) -> Done {
+    let mut done = Done::default();
+    let mut tickets = Vec::new();
+    loop {
+        if Instant::now() >= end {
+            // Another worker's turn finds nothing half done.
+            for committed in queue.commit_all(&tickets).await.expect("an answer") {
+                committed.expect("committed");
+                done.count += 1;
+            }
+            return done;
+        }
+        let request = RequestId::generate();
+        let turn = queue.commit_and_lease(&tickets, &request, info, most).await;
+        let (commits, answer) = turn.expect("an answer");
+        for committed in commits {
+            committed.expect("committed");
+            done.count += 1;
+        }
+        let LeaseAnswer::Work(lease) = answer else { panic!("there is work: {answer:?}") };
+        tickets = lease.tickets;
+    }
 }
 
 async fn wait(queue: &RedisQueue, info: &WorkerInfo, end: Instant) {

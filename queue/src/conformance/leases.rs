@@ -143,3 +143,73 @@ pub async fn commits_count_for_their_own_tasks_in_any_order(s: &Subject<'_>) {
     assert_eq!(s.queue.commit(&tickets[4]).await, Ok(Committed::Now));
     assert_eq!(ready().await, 2, "4 and 5 have");
 }
+
+pub async fn a_commit_and_the_next_lease_are_one_call(s: &Subject<'_>) {
+    let id = s.submit(1, "ann", &[(4, Independent), (1, All)]).await;
+    let worker = info("w");
+    let turn = async |done: &[Ticket], request: &RequestId| {
+        s.queue.commit_and_lease(done, request, &worker, 2).await.expect("an answer")
+    };
+    let tickets = |answer: LeaseAnswer| match answer {
+        LeaseAnswer::Work(lease) => lease.tickets,
+        other => panic!("there is work: {other:?}"),
+    };
+    let (commits, answer) = turn(&[], &RequestId::generate()).await;
+    let first = tickets(answer);
+    assert_eq!((commits, indices(&first)), (vec![], vec![0, 1]));
+
+    // A client that lost the answer asks again: nothing is committed or leased twice.
+    let request = RequestId::generate();
+    let (commits, answer) = turn(&first, &request).await;
+    let second = tickets(answer);
+    assert_eq!((commits, indices(&second)), (vec![Ok(Committed::Now); 2], vec![2, 3]));
+    let (commits, answer) = turn(&first, &request).await;
+    assert_eq!((commits, tickets(answer)), (vec![Ok(Committed::Before); 2], second.clone()));
+    assert_eq!(s.layer(id, 0).await.leased, 2);
+
+    // What is refused keeps no worker from its work; what a commit opens can be leased at once.
+    let forged = Ticket { attempt: 2, ..second[0] };
+    let done = [forged, second[0], second[1]];
+    let (commits, answer) = turn(&done, &RequestId::generate()).await;
+    let stale = Err(QueueError::Stale(forged));
+    assert_eq!(commits, [stale, Ok(Committed::Now), Ok(Committed::Now)]);
+    let last = tickets(answer);
+    assert_eq!(last[0].task, TaskId { job: id, layer: 1, index: 0 });
+
+    // Tasks of several layers and jobs; nothing more to do.
+    let other = s.submit(2, "ann", &[(1, Independent)]).await;
+    let done = [last, s.lease("w", 1).await].concat();
+    let (commits, answer) = turn(&done, &RequestId::generate()).await;
+    assert_eq!(commits, [const { Ok(Committed::Now) }; 2]);
+    let LeaseAnswer::Nothing { seen, due_in: None } = answer else { panic!("{answer:?}") };
+    assert_eq!((s.state(id).await, s.state(other).await), (JobState::Done, JobState::Done));
+    // It has seen its own commits: only what comes now wakes it.
+    let long = Duration::from_secs(600);
+    let (woken, _) =
+        tokio::join!(s.queue.wait_for_work(seen, long), s.submit(3, "ann", &[(1, Independent)]));
+    woken.expect("woken");
+
+    let task = s.lease("w", 1).await;
+    s.queue.drain(&worker.id, true).await.expect("draining");
+    let (commits, answer) = turn(&task, &RequestId::generate()).await;
+    assert_eq!((commits, answer), (vec![Ok(Committed::Now)], LeaseAnswer::Drain));
+}
+
+pub async fn pauses_that_are_over_are_seen_by_a_commit(s: &Subject<'_>) {
+    s.submit(1, "ann", &[(2, Independent)]).await;
+    let tickets = s.lease("w", 2).await;
+    let Failed::Retry(until) = s.fail(&tickets[0]).await else { panic!("it may be tried again") };
+    let worker = info("w");
+    let turn = async |done: &[Ticket]| {
+        let request = RequestId::generate();
+        s.queue.commit_and_lease(done, &request, &worker, 1).await.expect("an answer")
+    };
+    let (_, answer) = turn(&[]).await;
+    let LeaseAnswer::Nothing { due_in: Some(due), .. } = answer else { panic!("{answer:?}") };
+    assert!(until > Timestamp(0) && due > Duration::ZERO);
+    (s.advance)(due);
+    let (commits, answer) = turn(&tickets[1..]).await;
+    assert_eq!(commits, [Ok(Committed::Now)]);
+    let LeaseAnswer::Work(lease) = answer else { panic!("{answer:?}") };
+    assert_eq!((lease.tickets[0].task, lease.tickets[0].attempt), (tickets[0].task, 2));
+}

@@ -64,6 +64,7 @@ macro_rules! conformance_tests {
             age_decides_last, workers_get_only_what_fits, paused_jobs_give_no_work,
             cancelled_jobs_are_over, cancel_and_commit_leave_one_state, draining_workers_get_no_work,
             unknown_names_are_refused, events_tell_what_happens, several_commits_are_one_call,
+            a_commit_and_the_next_lease_are_one_call, pauses_that_are_over_are_seen_by_a_commit,
             commits_count_for_their_own_tasks_in_any_order, a_forgotten_job_leaves_nothing_behind,
             a_queue_without_its_memory_is_closed, lost_jobs_are_restored,
             jobs_that_are_over_can_be_forgotten, silent_workers_are_forgotten,

@@ -104,6 +104,23 @@ pub async fn jobs_are_listed_by_age(s: &Subject<'_>) {
     s.queue.cancel(ids[1]).await.expect("cancelled");
     assert_eq!(listed(Jobs::Live).await, [ids[0], ids[2]]);
     assert_eq!(listed(Jobs::All).await, ids);
+    assert_eq!(listed(Jobs::InState(JobState::Waiting, 9)).await, [ids[0], ids[2]]);
+    assert_eq!(listed(Jobs::InState(JobState::Waiting, 1)).await, [ids[2]]);
+    let ticket = s.lease("w", 1).await[0];
+    s.commit(&ticket).await;
+    assert_eq!(ticket.task.job, ids[0]);
+    assert_eq!(listed(Jobs::InState(JobState::Done, 9)).await, [ids[0]]);
+    assert_eq!(listed(Jobs::InState(JobState::Cancelled, 9)).await, [ids[1]]);
+    assert_eq!(s.queue.job_ids().await, Ok(ids.to_vec()));
+    let ended = async || s.queue.ended().await.expect("how many");
+    assert_eq!(ended().await, Ended { done: 1, failed: 0, cancelled: 1 });
+    // What is done over is over no more; what is forgotten is not counted.
+    let again = Retry::Tasks { layer: 0, indices: vec![0] };
+    assert_eq!(s.queue.retry(ids[0], &again).await, Ok(1));
+    assert_eq!(ended().await, Ended { done: 0, failed: 0, cancelled: 1 });
+    s.queue.forget(ids[1]).await.expect("forgotten");
+    assert_eq!(ended().await, Ended::default());
+    assert_eq!(s.queue.job_ids().await, Ok(vec![ids[0], ids[2]]));
     let all = s.queue.jobs(Jobs::All).await.expect("jobs");
     for snapshot in all {
         assert_eq!(s.queue.job(snapshot.job).await, Ok(snapshot));

@@ -133,12 +133,25 @@ impl Queue for MemoryQueue {
         self.change(|state, now| state.commit(ticket, now))
     }
 
-    async fn commit_all(
-        &self,
-        tickets: &[Ticket],
-    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+    async fn commit_all(&self, tickets: &[Ticket]) -> Result<Commits, QueueError> {
         self.change(|state, now| {
             Ok(tickets.iter().map(|ticket| state.commit(ticket, now)).collect())
+        })
+    }
+
+    async fn commit_and_lease(
+        &self,
+        done: &[Ticket],
+        request: &RequestId,
+        worker: &WorkerInfo,
+        most: u32,
+    ) -> Result<(Commits, LeaseAnswer), QueueError> {
+        self.change(|state, now| {
+            let committed = done.iter().map(|ticket| state.commit(ticket, now)).collect();
+            // What the commits open is seen by this very lease.
+            let seen = *self.work.borrow() + u64::from(state.opened);
+            let most = most.clamp(1, MOST_LEASED);
+            Ok((committed, state.lease(request, worker, most, seen, now)))
         })
     }
 
@@ -191,6 +204,15 @@ impl Queue for MemoryQueue {
 
     async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
         self.with(|state, _| Ok(state.jobs(which)))
+    }
+
+    async fn job_ids(&self) -> Result<Vec<JobId>, QueueError> {
+        let jobs = self.jobs(Jobs::All).await?;
+        Ok(jobs.into_iter().map(|job| job.job).collect())
+    }
+
+    async fn ended(&self) -> Result<Ended, QueueError> {
+        self.with(|state, _| Ok(state.ended()))
     }
 
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {

@@ -468,12 +468,26 @@ impl State {
         match which {
             Jobs::All => (),
             Jobs::Live => jobs.retain(|job| !job.snapshot.state.is_final()),
-            Jobs::Newest(most) => {
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                jobs.drain(..jobs.len().saturating_sub(most));
+            Jobs::Newest(most) => keep_last(&mut jobs, most),
+            Jobs::InState(state, most) => {
+                jobs.retain(|job| job.snapshot.state == state);
+                keep_last(&mut jobs, most);
             }
         }
         jobs.into_iter().map(Job::snapshot).collect()
+    }
+
+    pub fn ended(&self) -> Ended {
+        let mut ended = Ended::default();
+        for job in self.jobs.values() {
+            match job.snapshot.state {
+                JobState::Done => ended.done += 1,
+                JobState::Failed => ended.failed += 1,
+                JobState::Cancelled => ended.cancelled += 1,
+                JobState::Waiting | JobState::Running | JobState::Paused => (),
+            }
+        }
+        ended
     }
 
     pub fn workers(&self, now: Timestamp) -> Vec<WorkerSnapshot> {
@@ -491,6 +505,11 @@ impl State {
         let known = self.workers.values();
         known.filter(|worker| now.since(worker.last_seen) < FORGET_WORKER).map(snapshot).collect()
     }
+}
+
+fn keep_last(jobs: &mut Vec<&Job>, most: u32) {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    jobs.drain(..jobs.len().saturating_sub(most));
 }
 
 fn fits(layer: &Layer, info: &WorkerInfo) -> bool {

@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 
+use super::leasing::{Asked, batches, committed};
 use super::*;
 
 #[async_trait]
@@ -56,31 +57,10 @@ impl Queue for RedisQueue {
         worker: &WorkerInfo,
         most: u32,
     ) -> Result<LeaseAnswer, QueueError> {
-        let most = most.clamp(1, MOST_LEASED);
-        let tokens: String = (0..most).map(|_| Token(rand::random()).to_string()).collect();
-        let fill = |command: &mut Cmd| {
-            command.arg(request.as_str());
-            encode::worker(command, worker)?;
-            command.arg(most).arg(&tokens).arg(millis(self.policy.lease));
-            Ok(())
-        };
-        let (mut word, mut answer) = self.tell(&scripts::LEASE, fill).await?;
-        while word == "due" {
-            self.tell(&scripts::END_PAUSES, |_| Ok(())).await?;
-            (word, answer) = self.tell(&scripts::LEASE, fill).await?;
-        }
-        match (word.as_str(), &answer[1..]) {
-            ("work", [lease]) => {
-                let lease = decode::lease(decode::text(lease)?)?;
-                Ok(LeaseAnswer::Work(Lease { lasts: self.policy.lease, ..lease }))
-            }
-            ("nothing", [seen, wait]) => Ok(LeaseAnswer::Nothing {
-                seen: u64::try_from(decode::int(seen)?).unwrap_or(0),
-                due_in: u64::try_from(decode::int(wait)?).ok().map(Duration::from_millis),
-            }),
-            ("drain", _) => Ok(LeaseAnswer::Drain),
-            (other, _) => Err(unexpected(other)),
-        }
+        let asked = Asked::new(request, worker, most);
+        let fill = |command: &mut Cmd| self.lease_arguments(command, &asked);
+        let answer = self.run(&scripts::LEASE, fill).await?;
+        self.leased(&answer, &asked).await
     }
 
     async fn wait_for_work(&self, seen: u64, at_most: Duration) -> Result<(), QueueError> {
@@ -103,7 +83,7 @@ impl Queue for RedisQueue {
                 command.arg(millis(self.policy.lease));
                 for ticket in batch {
                     let TaskId { job, layer, index } = ticket.task;
-                    command.arg(job.to_string()).arg(layer).arg(index).arg(encode::proof(ticket));
+                    command.arg(job.to_string()).arg(layer).arg(index).arg(&encode::proof(ticket));
                 }
                 Ok(())
             };
@@ -133,36 +113,41 @@ impl Queue for RedisQueue {
         answers.pop().unwrap_or_else(|| Err(unexpected("no answer to a commit")))
     }
 
-    async fn commit_all(
-        &self,
-        tickets: &[Ticket],
-    ) -> Result<Vec<Result<Committed, QueueError>>, QueueError> {
+    async fn commit_all(&self, tickets: &[Ticket]) -> Result<Commits, QueueError> {
         let mut answers = Vec::with_capacity(tickets.len());
-        let same_layer =
-            |a: &Ticket, b: &Ticket| (a.task.job, a.task.layer) == (b.task.job, b.task.layer);
-        let batches = tickets.chunk_by(same_layer).flat_map(|layer| layer.chunks(BATCH));
-        for batch in batches {
-            let TaskId { job, layer, .. } = batch[0].task;
+        for batch in batches(tickets) {
             let fill = |command: &mut Cmd| {
-                command.arg(job.to_string()).arg(layer).arg(millis(self.policy.memory));
-                for ticket in batch {
-                    command.arg(ticket.task.index).arg(encode::proof(ticket));
-                }
+                self.commit_arguments(command, batch);
                 Ok(())
             };
-            let (_, words) = self.tell(&scripts::COMMIT, fill).await?;
-            if words.len() != batch.len() + 1 {
-                return Err(unexpected("commits of other tasks"));
-            }
-            for (ticket, word) in batch.iter().zip(&words[1..]) {
-                answers.push(match decode::text(word)? {
-                    "now" => Ok(Committed::Now),
-                    "before" => Ok(Committed::Before),
-                    word => Err(refused(word, ticket)),
-                });
-            }
+            let (_, answer) = self.tell(&scripts::COMMIT, fill).await?;
+            committed(answer.get(1), batch, &mut answers)?;
         }
         Ok(answers)
+    }
+
+    async fn commit_and_lease(
+        &self,
+        done: &[Ticket],
+        request: &RequestId,
+        worker: &WorkerInfo,
+        most: u32,
+    ) -> Result<(Commits, LeaseAnswer), QueueError> {
+        let Some(last) = batches(done).last() else {
+            return Ok((Vec::new(), self.lease(request, worker, most).await?));
+        };
+        // Those before need calls of their own.
+        let mut answers = self.commit_all(&done[..done.len() - last.len()]).await?;
+        let asked = Asked::new(request, worker, most);
+        let fill = |command: &mut Cmd| {
+            self.lease_arguments(command, &asked)?;
+            self.commit_arguments(command, last);
+            Ok(())
+        };
+        let (_, answer) = self.tell(&scripts::COMMIT_AND_LEASE, fill).await?;
+        committed(answer.get(1), last, &mut answers)?;
+        let leased = self.leased(answer.get(2..).unwrap_or_default(), &asked).await?;
+        Ok((answers, leased))
     }
 
     async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError> {
@@ -285,12 +270,29 @@ impl Queue for RedisQueue {
     }
 
     async fn job(&self, job: JobId) -> Result<JobSnapshot, QueueError> {
-        let mut found = self.page("one", &job.to_string(), 1).await?;
+        let mut found = self.page(("one", ""), &job.to_string(), 1).await?;
         found.pop().map(|(_, job)| job).ok_or(QueueError::NoSuchJob(job))
     }
 
     async fn jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
         self.all_jobs(which).await
+    }
+
+    async fn job_ids(&self) -> Result<Vec<JobId>, QueueError> {
+        self.all_job_ids().await
+    }
+
+    async fn ended(&self) -> Result<Ended, QueueError> {
+        let count = async |state| {
+            let key = format!("{}{}", self.prefix, encode::over(state));
+            let count = decode::int(&self.link.ask(cmd("ZCARD").arg(key)).await?)?;
+            u64::try_from(count).map_err(|_| unexpected("no number of jobs"))
+        };
+        Ok(Ended {
+            done: count(JobState::Done).await?,
+            failed: count(JobState::Failed).await?,
+            cancelled: count(JobState::Cancelled).await?,
+        })
     }
 
     async fn tasks(&self, job: JobId, which: &Tasks) -> Result<Vec<TaskSnapshot>, QueueError> {

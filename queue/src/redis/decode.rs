@@ -7,6 +7,7 @@ use vqfarm_core::clock::Timestamp;
 use vqfarm_core::id::{JobId, TaskId, WorkerId};
 use vqfarm_core::plan::Dependency;
 
+use super::BATCH;
 use super::encode::Spec;
 use crate::*;
 
@@ -83,20 +84,25 @@ pub(super) fn state(code: i64) -> Result<JobState, QueueError> {
     })
 }
 
-/// `<job> <layer> <first> <expires> <attempt>,<attempt> <tokens>`
+/// `<job> <layer> <first> <expires> <attempt of all, or of each, with commas> <tokens>`
 pub(super) fn lease(answer: &str) -> Result<Lease, QueueError> {
     let parts: Vec<&str> = answer.split(' ').collect();
     let [job, layer, first, expires, attempts, tokens] = parts[..] else {
         return Err(odd("not a lease", answer));
     };
     let (job, layer, first): (JobId, u8, u64) = (parse(job)?, parse(layer)?, parse(first)?);
-    let mut tickets = Vec::new();
-    for (at, attempt) in attempts.split(',').enumerate() {
+    let attempts = attempts.split(',').map(parse).collect::<Result<Vec<u32>, _>>()?;
+    let count = tokens.len() / 16;
+    if attempts.len() != 1 && attempts.len() != count {
+        return Err(odd("not a lease", answer));
+    }
+    let mut tickets = Vec::with_capacity(count);
+    for (at, attempt) in attempts.into_iter().cycle().take(count).enumerate() {
         let token = tokens.get(16 * at..16 * at + 16);
         let token = token.and_then(|token| u64::from_str_radix(token, 16).ok());
         let token = Token(token.ok_or_else(|| odd("not a token", tokens))?);
         let task = TaskId { job, layer, index: first + at as u64 };
-        tickets.push(Ticket { task, attempt: parse(attempt)?, token });
+        tickets.push(Ticket { task, attempt, token });
     }
     // The caller knows how long its leases last.
     Ok(Lease { tickets, expires: Timestamp(parse(expires)?), lasts: Default::default() })
@@ -222,8 +228,8 @@ fn read_event(event: &str, events: &mut Vec<Event>) -> Result<(), QueueError> {
         }
         ["C", job, layer, indices] => {
             let (job, layer) = (parse(job)?, parse(layer)?);
-            for index in indices.split(',') {
-                events.push(Event::Committed(TaskId { job, layer, index: parse(index)? }));
+            for index in self::indices(indices)? {
+                events.push(Event::Committed(TaskId { job, layer, index }));
             }
         }
         ["F", job, layer, index, outcome, message] => events.push(Event::Failed {
@@ -244,6 +250,16 @@ fn read_event(event: &str, events: &mut Vec<Event>) -> Result<(), QueueError> {
     Ok(())
 }
 
+/// `<first>+<count>`, or each with commas.
+fn indices(text: &str) -> Result<Vec<u64>, QueueError> {
+    let Some((first, count)) = text.split_once('+') else {
+        return text.split(',').map(parse).collect();
+    };
+    let (first, count): (u64, u64) = (parse(first)?, parse(count)?);
+    let end = first.checked_add(count.min(BATCH as u64));
+    Ok((first..end.ok_or_else(|| odd("no tasks", text))?).collect())
+}
+
 pub(super) fn failed(outcome: &str) -> Result<Failed, QueueError> {
     match outcome {
         "Q" => Ok(Failed::Quarantined),
@@ -261,7 +277,8 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_an_error_and_no_panic() {
-        for bad in ["", "x", "1 2", "a b c d e f", "00 0 0 0 1 zz"] {
+        for bad in ["", "x", "1 2", "a b c d e f", "00 0 0 0 1 zz", "00 0 0 0 1,1 0123456789abcdef"]
+        {
             assert!(matches!(lease(bad), Err(QueueError::Corrupt(_))), "{bad:?}");
         }
         for bad in [&b""[..], b"L", b"X0000", &[b'L'; 34], &[b'L'; 40]] {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use vqfarm_core::id::{JobName, UserName};
 use vqfarm_core::plan::Dependency;
 
-use crate::{LayerSpec, Needs, QueueError, Standing, Submission, Ticket, WorkerInfo};
+use crate::{
+    JobState, LayerSpec, MOST_LEASED, Needs, QueueError, Standing, Submission, Ticket, WorkerInfo,
+};
 
 /// Task numbers in one chunk of a bitmap; `part/bitmap.lua` says the same.
 const CHUNK: u64 = 65_536;
@@ -25,11 +27,47 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<String, QueueError> {
     serde_json::to_string(value).map_err(|error| QueueError::Invalid(error.to_string()))
 }
 
-/// Token and attempt, as entries begin with them.
-pub(super) fn proof(ticket: &Ticket) -> Vec<u8> {
-    let mut proof = ticket.token.to_string().into_bytes();
-    proof.extend(ticket.attempt.to_le_bytes());
+/// A job's state as `part/job.lua` counts them.
+fn state(state: JobState) -> u8 {
+    match state {
+        JobState::Waiting => 0,
+        JobState::Running => 1,
+        JobState::Paused => 2,
+        JobState::Done => 3,
+        JobState::Failed => 4,
+        JobState::Cancelled => 5,
+    }
+}
+
+/// The set of the jobs that are over and ended so.
+pub(super) fn over(how: JobState) -> String {
+    format!("over:{}", state(how))
+}
+
+/// How the entry of a task that is leased with this ticket begins; `part/entries.lua` says the
+/// same.
+pub(super) fn proof(ticket: &Ticket) -> [u8; 21] {
+    let mut proof = [b'L'; 21];
+    write_hex(&mut proof[1..17], ticket.token.0);
+    proof[17..].copy_from_slice(&ticket.attempt.to_le_bytes());
     proof
+}
+
+/// Tokens of a lease, one after the other. They differ in their last three digits only, so that
+/// what is remembered of them is short; `part/committed.lua` says the same.
+pub(super) fn tokens(random: u64, most: u32) -> Vec<u8> {
+    const { assert!(MOST_LEASED <= 1 << 12) };
+    let mut tokens = vec![0; 16 * most as usize];
+    for (number, token) in (0..).zip(tokens.chunks_exact_mut(16)) {
+        write_hex(token, random & !0xfff | number);
+    }
+    tokens
+}
+
+fn write_hex(digits: &mut [u8], number: u64) {
+    for (at, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
+    }
 }
 
 /// `,a,b,`: each name stands between two separators.

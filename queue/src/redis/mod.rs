@@ -6,9 +6,9 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `farm` | epoch, count of wakes, earliest due time, number of the last job |
+//! | `farm` | epoch, count of wakes, earliest due time, number of the last job, whose turn it is |
 //! | `requests` | job by the request id of its submit |
-//! | `jobs`, `live` | all jobs and those that are not over, by number |
+//! | `jobs`, `live`, `over:<state>` | all jobs, those that are not over, and those that are, by number |
 //! | `j:<job>` | the job's numbers, one field a layer, one field a task that was leased and is not done |
 //! | `b:<job>/<layer>/<d or r><chunk>` | bitmaps of done tasks and of tasks that are ready (again) |
 //! | `f:<job>` | tasks that failed for good |
@@ -289,19 +289,19 @@ impl RedisQueue {
     fn attempt(&self, command: &mut Cmd, ticket: &Ticket) {
         let TaskId { job, layer, index } = ticket.task;
         command.arg(job.to_string()).arg(layer).arg(millis(self.policy.memory));
-        command.arg(index).arg(encode::proof(ticket));
+        command.arg(index).arg(&encode::proof(ticket));
     }
 
     /// The jobs of one page; the number to go on from, if there may be more.
     async fn page(
         &self,
-        mode: &str,
+        (order, set): (&str, &str),
         from: &str,
         most: u32,
     ) -> Result<Vec<(i64, JobSnapshot)>, QueueError> {
         let answer = self
             .read(&scripts::JOBS, |command| {
-                command.arg(mode).arg(from).arg(most);
+                command.arg(order).arg(from).arg(most).arg(set);
             })
             .await?;
         answer.into_iter().map(decode::job).collect()
@@ -351,4 +351,5 @@ fn refused(word: &str, ticket: &Ticket) -> QueueError {
 }
 
 mod calls;
+mod leasing;
 mod watching;

@@ -6,6 +6,8 @@ use std::num::NonZero;
 use super::decode::Entry;
 use super::*;
 
+/// Ids of jobs in one answer.
+const IDS: usize = 10_000;
 /// Tasks in one piece of a bitmap, as `lua/part/bitmap.lua` cuts them.
 const CHUNK: u64 = 65_536;
 
@@ -29,16 +31,24 @@ fn count_bits(bits: &[u8], first: u64, each: NonZero<u64>, parts: &mut [u64]) {
 
 impl RedisQueue {
     pub(super) async fn all_jobs(&self, which: Jobs) -> Result<Vec<JobSnapshot>, QueueError> {
-        let (mode, most) = match which {
-            Jobs::All => ("all", usize::MAX),
-            Jobs::Live => ("live", usize::MAX),
-            Jobs::Newest(most) => ("newest", usize::try_from(most).unwrap_or(usize::MAX)),
+        let (order, set, most) = match which {
+            Jobs::All => ("first", "jobs".to_owned(), u32::MAX),
+            Jobs::Live => ("first", "live".into(), u32::MAX),
+            Jobs::Newest(most) => ("last", "jobs".into(), most),
+            Jobs::InState(state, most) if state.is_final() => ("last", encode::over(state), most),
+            Jobs::InState(state, most) => {
+                let mut jobs = Box::pin(self.all_jobs(Jobs::Live)).await?;
+                jobs.retain(|job| job.state == state);
+                jobs.drain(..jobs.len().saturating_sub(most as usize));
+                return Ok(jobs);
+            }
         };
+        let most = most as usize;
         let mut jobs = BTreeMap::new();
         let mut from = String::new();
         while jobs.len() < most {
             let left = u32::try_from(most - jobs.len()).unwrap_or(u32::MAX).min(PAGE);
-            let page = self.page(mode, &from, left).await?;
+            let page = self.page((order, &set), &from, left).await?;
             let Some((last, _)) = page.last() else { break };
             from = last.to_string();
             let full = page.len() == left as usize;
@@ -48,6 +58,24 @@ impl RedisQueue {
             }
         }
         Ok(jobs.into_values().collect())
+    }
+
+    pub(super) async fn all_job_ids(&self) -> Result<Vec<JobId>, QueueError> {
+        let mut ids = Vec::new();
+        let mut from = "-inf".to_owned();
+        loop {
+            let mut command = cmd("ZRANGEBYSCORE");
+            command.arg(format!("{}jobs", self.prefix)).arg(&from).arg("+inf").arg("WITHSCORES");
+            command.arg("LIMIT").arg(0).arg(IDS);
+            let page = decode::list(self.link.ask(&command).await?)?;
+            for pair in page.chunks_exact(2) {
+                ids.push(decode::parse(decode::text(&pair[0])?)?);
+            }
+            match page.last() {
+                Some(last) if page.len() == 2 * IDS => from = format!("({}", decode::text(last)?),
+                _ => return Ok(ids),
+            }
+        }
     }
 
     pub(super) async fn some_tasks(

@@ -94,6 +94,10 @@ pub async fn do_everything(queue: &RedisQueue) {
     let failure = Failure { message: "no luck".into(), retryable: false };
     assert_eq!(queue.fail(&tickets[14], &failure).await, Ok(Failed::Quarantined));
     queue.release(&tickets[15]).await.expect("released");
+    let turn = queue.commit_and_lease(&tickets[..1], &RequestId::generate(), &info("w"), 1).await;
+    let Ok((commits, LeaseAnswer::Work(again))) = turn else { panic!("{turn:?}") };
+    assert_eq!(commits, [Ok(Committed::Before)]);
+    queue.release(&again.tickets[0]).await.expect("released");
     assert_eq!(queue.tasks(id, &Tasks::default()).await.expect("tasks").len(), 1);
     assert_eq!(queue.retry(id, &Retry::Failed).await, Ok(1));
     let again = Retry::Tasks { layer: 0, indices: vec![3] };

@@ -6,16 +6,16 @@
 -- ARGV[4]  layer
 -- ARGV[5]  for how long answers are remembered, ms
 -- ARGV[6]  index
--- ARGV[7]  proof: token and attempt as 4 bytes, little end first
+-- ARGV[7]  proof, see part/entries.lua
 -- ARGV[8]  message
 -- ARGV[9]  '1' when another attempt may succeed
 -- ARGV[10] attempts that may fail
 -- ARGV[11] pause after the first failed attempt, ms
 -- Answers  {'ok', <ms of the next attempt, or 'Q' for quarantined>}, {'nojob'}, {'notask'},
 --          {'cancelled'}, {'stale'}
--- include open clock events wake job offers entries settled settle running ended
+-- include open clock events wake job offers entries settle settled running ended
 
-local token = string.sub(ARGV[7], 1, 16)
+local token = string.sub(ARGV[7], 2, 17)
 local how = settled(token, ARGV[5])
 if how and string.sub(how, 1, 1) == 'f' then
   return {'ok', string.sub(how, 2)}
@@ -28,6 +28,6 @@ local outcome = end_attempt(j, l, tonumber(ARGV[6]), entry, {
 })
 settle_state(j)
 store_job(j)
-settle({token, 'f' .. outcome}, ARGV[5])
+settle(token, 'f' .. outcome, ARGV[5])
 publish()
 return {'ok', outcome}

@@ -6,13 +6,14 @@
 -- ARGV[4]  request id
 -- ARGV[5]  for how long answers are remembered, ms
 -- Answers  {'ok'}, {'nojob'}, {'live', <state>}
--- include open clock bitmap job entries settled settle
+-- include open clock bitmap job entries settle settled
 
 if settled('q' .. ARGV[4], ARGV[5]) then return {'ok'} end
 local j = load_job(ARGV[3])
 if not j then return {'nojob'} end
 if j.state < 3 then return {'live', j.state} end
 call('ZREM', P .. 'jobs', j.id)
+call('ZREM', P .. 'over:' .. j.state, j.id)
 call('HDEL', P .. 'requests', call('HGET', j.key, 'request'))
 for at = 0, j.size - 1 do
   local l = layer(j, at)
@@ -34,5 +35,5 @@ for i = 1, #fields, 2 do
   end
 end
 call('UNLINK', j.key, P .. 'f:' .. j.id)
-settle({'q' .. ARGV[4], 'forgotten'}, ARGV[5])
+settle('q' .. ARGV[4], 'forgotten', ARGV[5])
 return {'ok'}

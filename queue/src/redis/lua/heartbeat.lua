@@ -14,7 +14,7 @@ spare()
 local seat = P .. 'w:' .. ARGV[3]
 local known = call('HMGET', seat, 'seen', 'drain')
 if not known[1] then call('SADD', P .. 'workers', ARGV[3]) end
-call('HSET', seat, 'info', ARGV[4], 'seen', now)
+call('HSET', seat, 'info', ARGV[4], 'seen', now_text)
 local expires = string.format('%.0f', now + ARGV[5])
 local beats, leases = {}, {}
 for i = 6, #ARGV, 4 do
@@ -24,7 +24,7 @@ for i = 6, #ARGV, 4 do
   -- As part/job.lua packs them: the 11th number of a job, the first of a layer.
   if found[1] and found[2] and struct.unpack('<d', found[1], 81) == 1 then
     if tonumber(index) < struct.unpack('<d', found[2]) then beat = 'C' end
-  elseif found[3] and string.sub(found[3], 1, 21) == 'L' .. proof then
+  elseif found[3] and string.sub(found[3], 1, 21) == proof then
     beat = 'E'
     leases[#leases + 1] = expires
     leases[#leases + 1] = id .. '/' .. at .. '/' .. index .. ' '

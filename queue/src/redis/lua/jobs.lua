@@ -1,21 +1,21 @@
 -- Tells of jobs.
 -- KEYS[1]  the farm's own hash
--- ARGV[1]  'one', 'all', 'live' or 'newest'
+-- ARGV[1]  'one', 'first' or 'last': the oldest or the newest first
 -- ARGV[2]  for 'one' the job; else the number to go on from, exclusive, or ''
 -- ARGV[3]  at most how many
+-- ARGV[4]  of which set: 'jobs', 'live' or 'over:<state>'
 -- Answers  a list for each job: id, its JSON, its numbers, each layer's numbers
 
 local P = string.sub(KEYS[1], 1, -5)
 local ids
 if ARGV[1] == 'one' then
   ids = {ARGV[2]}
-elseif ARGV[1] == 'newest' then
+elseif ARGV[1] == 'last' then
   local from = ARGV[2] == '' and '+inf' or '(' .. ARGV[2]
-  ids = redis.call('ZREVRANGEBYSCORE', P .. 'jobs', from, '-inf', 'LIMIT', 0, ARGV[3])
+  ids = redis.call('ZREVRANGEBYSCORE', P .. ARGV[4], from, '-inf', 'LIMIT', 0, ARGV[3])
 else
-  local set = ARGV[1] == 'live' and 'live' or 'jobs'
   local from = ARGV[2] == '' and '-inf' or '(' .. ARGV[2]
-  ids = redis.call('ZRANGEBYSCORE', P .. set, from, '+inf', 'LIMIT', 0, ARGV[3])
+  ids = redis.call('ZRANGEBYSCORE', P .. ARGV[4], from, '+inf', 'LIMIT', 0, ARGV[3])
 end
 local answer = {}
 for _, id in ipairs(ids) do

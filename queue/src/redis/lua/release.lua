@@ -6,11 +6,11 @@
 -- ARGV[4]  layer
 -- ARGV[5]  for how long answers are remembered, ms
 -- ARGV[6]  index
--- ARGV[7]  proof: token and attempt as 4 bytes, little end first
+-- ARGV[7]  proof, see part/entries.lua
 -- Answers  {'ok'}, {'nojob'}, {'notask'}, {'cancelled'}, {'stale'}
--- include open clock events wake bitmap job offers entries tasks settled settle running
+-- include open clock events wake bitmap job offers entries tasks settle settled running
 
-local token = string.sub(ARGV[7], 1, 16)
+local token = string.sub(ARGV[7], 2, 17)
 if settled(token, ARGV[5]) == 'r' then return {'ok'} end
 local index = tonumber(ARGV[6])
 local j, l, entry, no = running(ARGV[3], tonumber(ARGV[4]), ARGV[6], ARGV[7])
@@ -26,7 +26,7 @@ offer_layers(j, l)
 event('R ' .. j.id .. ' ' .. l.at .. ' ' .. ARGV[6])
 settle_state(j)
 store_job(j)
-settle({token, 'r'}, ARGV[5])
+settle(token, 'r', ARGV[5])
 if opened > 0 then wake(opened) end
 publish()
 return {'ok'}

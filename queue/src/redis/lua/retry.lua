@@ -9,7 +9,7 @@
 -- ARGV[7]… indices; for 'failed' at most how many at once
 -- Answers  {'ok', <how many>, <how many failed tasks are left>}, {'nojob'}, {'cancelled'},
 --          {'notask', <index>}
--- include open clock events wake spare bitmap job offers entries tasks settled settle
+-- include open clock events wake spare bitmap job offers entries tasks settle settled
 
 local how = settled('q' .. ARGV[4], ARGV[5])
 if how then
@@ -75,7 +75,7 @@ end
 settle_state(j)
 store_job(j)
 local left = call('ZCARD', failed)
-settle({'q' .. ARGV[4], count .. ' ' .. left}, ARGV[5])
+settle('q' .. ARGV[4], count .. ' ' .. left, ARGV[5])
 if opened > 0 then wake(opened) end
 publish()
 return {'ok', count, left}

@@ -3,3 +3,4 @@
 -- ARGV[1]  ignored
 local call = redis.call
 local P = string.sub(KEYS[1], 1, -5)
+local farm = {}

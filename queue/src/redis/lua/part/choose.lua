@@ -3,6 +3,14 @@
 -- Tasks that a user may be ahead of another before a worker unloads its models.
 local SLACK = 16
 
+-- Whether the worker has the models of these needs loaded.
+local function has_models(needs, loaded)
+  for model in string.gmatch(string.match(needs, '^%d+|[^|]*|(.*)$'), '[^\n]+') do
+    if not string.find(loaded, '\n' .. model .. '\n', 1, true) then return false end
+  end
+  return true
+end
+
 -- The user of a group who has had least, and how much. The group's own numbers may be old:
 -- they are put right from the top until the top one is right.
 local function least(group)
@@ -34,12 +42,11 @@ local function choose(memory, tags, loaded)
     for _, group in ipairs(groups) do
       local priority, needs = string.match(group, '^(-?%d+)|(.*)$')
       if best and priority ~= best.priority then return best.user, best.layer end
-      local fit, has_models = fits(needs, memory, tags, loaded)
-      if fit then
+      if fits(needs, memory, tags) then
         local user, served = least(group)
         local oldest = call('ZRANGE', P .. 'o:' .. group .. '|' .. user, 0, 0, 'WITHSCORES')
         local offer = {
-          priority = priority, user = user, served = served, loaded = has_models,
+          priority = priority, user = user, served = served, loaded = has_models(needs, loaded),
           layer = oldest[1], age = tonumber(oldest[2]),
         }
         if not best or before(offer, best) then best = offer end

@@ -1,7 +1,8 @@
--- The time in milliseconds: the server's own, never a client's. Tests that turn the clock
--- give another one as ARGV[2]; else that is '0'.
-local now = tonumber(ARGV[2])
-if now == 0 then
+-- The time in milliseconds, as a number and as text: the server's own, never a client's. Tests
+-- that turn the clock give another one as ARGV[2]; else that is '0'.
+local now_text = ARGV[2]
+if now_text == '0' then
   local clock = call('TIME')
-  now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  now_text = clock[1] .. string.sub('00000' .. clock[2], -6, -4)
 end
+local now = tonumber(now_text)

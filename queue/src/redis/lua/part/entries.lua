@@ -1,6 +1,7 @@
 -- Entries: what is known of a task that has been leased and is not done. Field
 -- `<layer>/<index>` of the job: state (`L`eased, `D`elayed, `F`ailed, `W`aiting), token,
--- attempt, failures, time (of the next attempt), worker, last error.
+-- attempt, failures, time (of the next attempt), worker, last error. A client that has the lease
+-- proves it with the first three, 21 bytes.
 local ENTRY = '<c1c16I4I4dBc0'
 
 local function pack_entry(e)

@@ -1,6 +1,12 @@
 -- The index of what can be leased: `ready` has `<priority>|<needs>` by falling priority;
 -- `u:<that>` its users by tasks served, a number never above the true one; and
 -- `o:<that>|<user>` the user's `<job>/<layer>`, the oldest job and highest layer first.
+-- The farm's `sole` is what part/lease.lua has found there, where that was one group of one user.
+
+local function forget_sole()
+  farm[5] = false
+  call('HDEL', KEYS[1], 'sole')
+end
 
 local function index(j, l)
   local names = call('HMGET', j.key, 'user', 'c' .. l.at)
@@ -10,6 +16,7 @@ end
 
 local function list(j, l)
   local group, user, offers, member = index(j, l)
+  forget_sole()
   call('ZADD', offers, j.number * 256 + 255 - l.at, member)
   call('ZADD', P .. 'u:' .. group, 'NX', call('HGET', P .. 'served', user) or 0, user)
   call('ZADD', P .. 'ready', -j.priority, group)
@@ -17,6 +24,7 @@ end
 
 local function unlist(j, l)
   local group, user, offers, member = index(j, l)
+  forget_sole()
   call('ZREM', offers, member)
   if call('EXISTS', offers) == 0 then
     call('ZREM', P .. 'u:' .. group, user)
@@ -80,6 +88,9 @@ local function settle_state(j)
   else state = j.started end
   if state == j.state then return end
   local was, over = j.state >= 3, state >= 3
+  -- The index of jobs that are over, by how they ended.
+  if was then call('ZREM', P .. 'over:' .. j.state, j.id) end
+  if over then call('ZADD', P .. 'over:' .. state, j.number, j.id) end
   j.state = state
   j.finished = over and now or 0
   if was ~= over then

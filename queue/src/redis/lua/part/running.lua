@@ -7,7 +7,7 @@ local function running(id, at, index, proof)
   if tonumber(index) >= l.tasks then return j, l, nil, 'notask' end
   if j.cancelled == 1 then return j, l, nil, 'cancelled' end
   local packed = call('HGET', j.key, at .. '/' .. index)
-  if not packed or string.sub(packed, 1, 21) ~= 'L' .. proof then
+  if not packed or string.sub(packed, 1, 21) ~= proof then
     return j, l, nil, 'stale'
   end
   return j, l, read_entry(packed)

@@ -1,9 +1,7 @@
--- How calls ended, for a client that lost the answer: `<time> <how>` by token or request, in
--- hashes that expire as a whole.
+-- How a call ended, for a client that lost the answer, as part/settle.lua remembers it.
 local function settled(name, memory)
-  local bucket = math.floor(now / memory)
-  local found = call('HGET', P .. 's:' .. memory .. '/' .. bucket, name)
-    or call('HGET', P .. 's:' .. memory .. '/' .. (bucket - 1), name)
+  local found = call('HGET', settled_at(memory, 0), name)
+    or call('HGET', settled_at(memory, 1), name)
   if found then
     local at, how = string.match(found, '^(%d+) (.*)$')
     if now - at < memory + 0 then return how end
