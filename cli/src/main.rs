@@ -22,6 +22,8 @@ mod rank;
 mod render;
 mod stitch;
 mod style;
+mod token;
+mod whole_file;
 mod worker;
 
 use std::process::ExitCode;
@@ -106,6 +108,7 @@ enum Command {
     Reconcile(farm::ReconcileArgs),
     Doctor(doctor::DoctorArgs),
     Profiles(profiles::ProfilesArgs),
+    Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
     Man(manual::ManArgs),
     Help(help::HelpArgs),
@@ -168,6 +171,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
         Command::Profiles(args) => profiles::profiles(args),
+        Command::Token(args) => token::token(args),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => manual::man(args),
         Command::Help(args) => help::help(args),

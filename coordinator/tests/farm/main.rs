@@ -5,6 +5,8 @@
 mod asking;
 mod guarding;
 mod looking;
+mod noting;
+mod owning;
 mod redis;
 mod rubbish;
 mod ruling;
