@@ -22,7 +22,9 @@ mod rank;
 mod render;
 mod stitch;
 mod style;
+mod token;
 mod trace;
+mod whole_file;
 mod worker;
 
 use std::process::ExitCode;
@@ -108,6 +110,7 @@ enum Command {
     Reconcile(farm::ReconcileArgs),
     Doctor(doctor::DoctorArgs),
     Profiles(profiles::ProfilesArgs),
+    Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
     Man(manual::ManArgs),
     Help(help::HelpArgs),
@@ -171,6 +174,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
         Command::Profiles(args) => profiles::profiles(args),
+        Command::Token(args) => token::token(args),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => manual::man(args),
         Command::Help(args) => help::help(args),

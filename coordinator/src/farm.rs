@@ -16,6 +16,7 @@ use vqfarm_storage::{JobStore, Storage};
 
 use crate::error::{Error, Result};
 use crate::pace::Pace;
+use crate::quotas::Quotas;
 use crate::recent::Recent;
 
 /// What a farm takes at most.
@@ -42,6 +43,7 @@ pub struct Farm {
     pub lease: Duration,
     pub pace: Pace,
     pub recent: Recent,
+    pub quotas: Quotas,
 }
 
 impl Farm {

@@ -6,6 +6,8 @@
 
 mod assets;
 mod audit;
+mod audit_log;
+mod changed;
 mod control;
 mod convert;
 mod demand;
@@ -22,6 +24,7 @@ mod models;
 mod notify;
 pub mod options;
 mod pace;
+mod quotas;
 mod recent;
 mod reconcile;
 mod service;
@@ -29,6 +32,7 @@ mod status;
 mod stitching;
 mod submit;
 mod tend;
+mod tls;
 pub mod tokens;
 mod watching;
 mod web;

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use vqfarm_core::access::{self, Role};
 use vqfarm_core::id::{FarmName, UserName};
 use vqfarm_service::logging::LogArgs;
 use vqfarm_service::metrics::MetricsArgs;
 use vqfarm_service::settings::ConfigArgs;
 
 use crate::farm::Limits;
-use crate::tokens::Role;
 
 const AFTER: &str = "\
 Each flag is also a key of the --config file and a VQFARM_* variable; the flag wins, then the
@@ -51,11 +52,11 @@ pub enum TokenCommand {
         user: UserName,
 
         /// What it lets its bearer do
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = role())]
         role: Role,
 
-        /// When it ends, as in 2027-01-01T00:00:00Z
-        #[arg(long, value_name = "TIME")]
+        /// When it ends: after 90d, or at 2027-01-01T00:00:00Z; never when left out
+        #[arg(long, value_name = "TIME", value_parser = expiry)]
         expires: Option<Timestamp>,
     },
 }
@@ -132,6 +133,15 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "VQFARM_TOKENS")]
     pub tokens: Option<PathBuf>,
 
+    /// Certificates, PEM, of those who vouch for clients: nobody without a certificate of theirs is
+    /// let in, to the web page neither
+    #[arg(long, value_name = "FILE", env = "VQFARM_TLS_CLIENT_CA", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Where to note every change and who made it, refused ones too: one JSON object a line
+    #[arg(long, value_name = "FILE", env = "VQFARM_AUDIT_LOG")]
+    pub audit_log: Option<PathBuf>,
+
     /// Whom to tell when jobs end: a file of webhooks and commands
     #[arg(long, value_name = "FILE", env = "VQFARM_NOTIFY")]
     pub notify: Option<PathBuf>,
@@ -181,6 +191,14 @@ impl Options {
             message: (self.most_message_mib as usize) << 20,
         }
     }
+}
+
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::word)).try_map(|word| word.parse::<Role>())
+}
+
+fn expiry(text: &str) -> Result<Timestamp, String> {
+    access::expiry(text, Timestamp::now())
 }
 
 /// From a tenth of a second to an hour.

@@ -1,10 +1,9 @@
 //! A coordinator: from its settings to a running server.
 
-use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 use uuid::Uuid;
 use vqfarm_core::clock::SystemClock;
 use vqfarm_proto::v1;
@@ -22,13 +21,16 @@ use vqfarm_queue::{ConnectError, Event, MemoryQueue, Policy, Queue, QueueError, 
 use vqfarm_service::shutdown;
 use vqfarm_storage::{Storage, StorageOptions, StoreError};
 
+use crate::audit_log::AuditLog;
 use crate::farm::Farm;
 use crate::grpc::Grpc;
 use crate::notify::{Notifier, NotifyError};
 use crate::options::{Options, QueueKind, WebListen};
 use crate::pace::Pace;
+use crate::quotas::Quotas;
 use crate::recent::Recent;
 use crate::tend;
+use crate::tls::{self, Tls, TlsError};
 use crate::tokens::{Tokens, TokensError};
 use crate::web;
 
@@ -54,8 +56,8 @@ pub enum ServiceError {
     Tokens(#[from] TokensError),
     #[error(transparent)]
     Notify(#[from] NotifyError),
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("web: {0}")]
     Web(io::Error),
     #[error("grpc: {0}")]
@@ -80,8 +82,9 @@ pub struct Service {
     farm: Arc<Farm>,
     grpc: Socket,
     web: Option<Socket>,
-    tls: Option<Pem>,
+    tls: Option<Arc<Tls>>,
     tokens: Option<Arc<Tokens>>,
+    audit_log: Option<Arc<AuditLog>>,
     notify: Option<Notifier>,
 }
 
@@ -100,12 +103,6 @@ impl Socket {
     }
 }
 
-/// The server's certificates and its key, as the files have them.
-struct Pem {
-    cert: Vec<u8>,
-    key: Vec<u8>,
-}
-
 impl Service {
     /// Connects to queue and storage, checks both, and binds the address.
     ///
@@ -113,9 +110,10 @@ impl Service {
     /// A setting makes no sense, something cannot be reached, or the store ignores create-only
     /// writes.
     pub async fn start(options: &Options) -> Result<Self, ServiceError> {
-        let tls = tls(options.tls_cert.as_deref(), options.tls_key.as_deref())?;
+        let tls = tls_files(options)?.map(Tls::open).transpose()?.map(Arc::new);
         let tokens = options.tokens.as_deref().map(Tokens::open).transpose()?.map(Arc::new);
         let notify = options.notify.as_deref().map(Notifier::open).transpose()?;
+        let audit_log = options.audit_log.as_deref().map(open_audit_log).transpose()?;
         let web_listen = match options.web_listen {
             WebListen::Off => None,
             WebListen::At(addr) => Some(addr),
@@ -148,6 +146,7 @@ impl Service {
             lease: options.lease,
             pace: Pace::default(),
             recent: Recent::default(),
+            quotas: Quotas::default(),
         });
         farm.set_clock(health.now);
         let grpc = Socket::bind("listen", options.listen).await?;
@@ -155,7 +154,7 @@ impl Service {
             Some(addr) => Some(Socket::bind("web-listen", addr).await?),
             None => None,
         };
-        Ok(Self { farm, grpc, web, tls, tokens, notify })
+        Ok(Self { farm, grpc, web, tls, tokens, audit_log, notify })
     }
 
     /// Where it listens: the port is known even when 0 was asked for.
@@ -177,7 +176,8 @@ impl Service {
     /// # Errors
     /// The server cannot go on.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), ServiceError> {
-        let Self { farm, grpc: Socket { listener, addr }, web, tls, tokens, notify } = self;
+        let Self { farm, grpc: Socket { listener, addr }, web, tls, tokens, audit_log, notify } =
+            self;
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_not_serving::<FarmServer<Grpc>>().await;
         let (ready, mut readiness) = watch::channel(false);
@@ -189,9 +189,7 @@ impl Service {
         if let Some(notify) = notify {
             tasks.spawn(notify.run(farm.clone(), stop.clone()));
         }
-        if let Some(tokens) = tokens.clone() {
-            tasks.spawn(refresh(tokens, stop.clone()));
-        }
+        tasks.spawn(refresh(tokens.clone(), tls.clone(), stop.clone()));
         tasks.spawn(async move {
             while readiness.changed().await.is_ok() {
                 let ready = *readiness.borrow_and_update();
@@ -207,37 +205,37 @@ impl Service {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
         let limit = farm.limits.message;
-        let grpc = Grpc { farm, tokens, stop: stop.clone() };
+        let grpc = Grpc { farm, tokens, audit_log, stop: stop.clone() };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let page = match web {
             Some(Socket { listener, addr }) => {
-                let tls = tls.as_ref().map(|pem| web::tls_config(&pem.cert, &pem.key));
-                let tls = tls
-                    .transpose()
-                    .map_err(|reason| ServiceError::Setting { name: "tls-cert", reason })?;
                 tracing::info!(addr = format!("{scheme}://{addr}"), "web page");
-                Some(web::serve(grpc.clone(), listener, addr, tls, stop.clone()))
+                Some(web::serve(grpc.clone(), listener, addr, tls.clone(), stop.clone()))
             }
             None => None,
         };
         let grpc = FarmServer::new(grpc).max_decoding_message_size(limit);
-        let mut server = Server::builder()
+        let router = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .concurrency_limit_per_connection(64);
-        if let Some(Pem { cert, key }) = tls {
-            let identity = Identity::from_pem(cert, key);
-            server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
-        }
-        tracing::info!(addr = format!("{scheme}://{addr}"), "listening");
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let mut stopping = stop.clone();
-        let serving = server
+            .concurrency_limit_per_connection(64)
             .add_service(health_service)
             .add_service(reflection)
-            .add_service(grpc)
-            .serve_with_incoming_shutdown(incoming, async move {
-                shutdown::requested(&mut stopping).await;
-            });
+            .add_service(grpc);
+        tracing::info!(addr = format!("{scheme}://{addr}"), "listening");
+        let mut stopping = stop.clone();
+        let stopped = async move { shutdown::requested(&mut stopping).await };
+        let serving = async {
+            match tls {
+                Some(tls) => {
+                    let incoming = tls::incoming(tls::Listener::new(listener, addr, tls));
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                }
+                None => {
+                    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                }
+            }
+        };
         let serving = async { bounded(serving, stop.clone()).await.map_err(ServiceError::from) };
         let showing = async {
             match page {
@@ -296,14 +294,13 @@ fn only_this_machine(name: &'static str, addr: SocketAddr) -> Result<(), Service
     Err(ServiceError::Setting { name, reason })
 }
 
-/// The server's identity, when both files are given.
-fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Pem>, ServiceError> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|source| ServiceError::File { path: path.to_owned(), source })
-    };
-    match (cert, key) {
+/// The files of the server's certificate, when they are given.
+fn tls_files(options: &Options) -> Result<Option<tls::Files>, ServiceError> {
+    match (options.tls_cert.clone(), options.tls_key.clone()) {
         (None, None) => Ok(None),
-        (Some(cert), Some(key)) => Ok(Some(Pem { cert: read(cert)?, key: read(key)? })),
+        (Some(cert), Some(key)) => {
+            Ok(Some(tls::Files { cert, key, client_ca: options.tls_client_ca.clone() }))
+        }
         (cert, _) => {
             let (name, missing) = match cert {
                 Some(_) => ("tls-cert", "tls-key"),
@@ -313,6 +310,14 @@ fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Pem>, ServiceEr
             Err(ServiceError::Setting { name, reason })
         }
     }
+}
+
+fn open_audit_log(path: &Path) -> Result<Arc<AuditLog>, ServiceError> {
+    let open = AuditLog::open(path).map(Arc::new);
+    open.map_err(|error| {
+        let reason = format!("{}: {error}", path.display());
+        ServiceError::Setting { name: "audit-log", reason }
+    })
 }
 
 /// Remembers what happened lately, keeps count of what is committed and of how long jobs wait
@@ -358,13 +363,23 @@ async fn listen_to_events(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Takes note of changed tokens.
-async fn refresh(tokens: Arc<Tokens>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(2));
+/// Takes note of changed tokens and certificates.
+async fn refresh(
+    tokens: Option<Arc<Tokens>>,
+    tls: Option<Arc<Tls>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
-            _ = ticks.tick() => tokens.refresh(),
+            _ = ticks.tick() => (),
             () = shutdown::requested(&mut stop) => return,
+        }
+        if let Some(tokens) = &tokens {
+            tokens.refresh();
+        }
+        if let Some(tls) = &tls {
+            tls.refresh();
         }
     }
 }

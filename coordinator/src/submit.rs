@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
+use vqfarm_core::access::Quota;
 use vqfarm_core::cost::Estimate;
 use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::id::{JobId, ModelName, RequestId, Tag, UserName};
@@ -16,13 +18,15 @@ use vqfarm_core::record::{JobControl, JobRecord, ModelRecord, Source};
 use vqfarm_core::video::{FFMPEG_TAG, Video};
 use vqfarm_proto::RefusalReason as Reason;
 use vqfarm_queue::{
-    JobSnapshot, JobState, LayerSnapshot, LayerSpec, Needs, QueueError, Submission, TaskCounts,
+    JobSnapshot, JobState, Jobs, LayerSnapshot, LayerSpec, Needs, QueueError, Submission,
+    TaskCounts,
 };
 use vqfarm_storage::Put;
 
 use crate::assets;
 use crate::error::{Error, Result};
 use crate::farm::{Farm, to_json};
+use crate::quotas::{self, Account};
 
 /// What a user hands in.
 pub struct Submit {
@@ -39,6 +43,8 @@ pub struct Submit {
     pub offered: Vec<ModelRecord>,
     /// Of a job that renders nothing: whose frames it stitches.
     pub source: Option<Source>,
+    /// What the user may have; without one nothing is limited.
+    pub quota: Option<Quota>,
 }
 
 /// What became of it.
@@ -97,6 +103,14 @@ impl Farm {
             return Ok(Submitted { job, existed: false, estimate });
         }
         self.make_room().await?;
+        let _account = match submit.quota {
+            Some(quota) => {
+                let tasks = layers.iter().map(|layer| layer.tasks).sum();
+                let bytes = submit.assets.values().map(|bytes| bytes.len() as u64).sum();
+                self.within_quota(&quota, &record, submit.priority, tasks, bytes).await?
+            }
+            None => None,
+        };
         let record = self.store(record, &submit.assets, submit.priority).await?;
         let submission = Submission {
             request: submit.request,
@@ -118,6 +132,11 @@ impl Farm {
             Err(error) => return Err(error.into()),
         };
         Ok(Submitted { job: self.queue.job(id).await?, existed, estimate: None })
+    }
+
+    /// The job that a request stands for.
+    pub(crate) fn job_of(&self, request: &RequestId) -> JobId {
+        job_id(self.name.as_str(), request)
     }
 
     /// The job `id`, valid and within the farm's limits, with all its files at hand.
@@ -235,6 +254,31 @@ impl Farm {
         }
     }
 
+    /// Refuses before anything is stored what is more than the user may have. The same request again
+    /// takes nothing more. No other submit of this user's goes on until what is returned is dropped.
+    async fn within_quota(
+        &self,
+        quota: &Quota,
+        record: &JobRecord,
+        priority: i32,
+        tasks: u64,
+        bytes: u64,
+    ) -> Result<Option<OwnedMutexGuard<Account>>> {
+        let mut account = self.quotas.of(&record.user).await;
+        if self.queue.job(record.id).await.is_ok() {
+            return Ok(None);
+        }
+        quotas::check_priority(quota, priority)?;
+        if quota.open_jobs.is_some() || quota.waiting_tasks.is_some() {
+            let live = self.queue.jobs(Jobs::Live).await?;
+            quotas::check_jobs(quota, &record.user, &live, tasks)?;
+        }
+        let now = self.clock.now();
+        account.submit(quota, now)?;
+        account.upload(quota, bytes, now)?;
+        Ok(Some(account))
+    }
+
     /// Writes what the job needs and the job's record last; answers with the stored record,
     /// which is that of the first submit of this request.
     async fn store(
@@ -244,6 +288,13 @@ impl Farm {
         priority: i32,
     ) -> Result<JobRecord> {
         let store = self.storage.job(record.id);
+        let writes_first = priority != 0 || !assets.is_empty();
+        if writes_first
+            && let Some(first) = self.record(record.id).await?
+            && first.user != record.user
+        {
+            return Err(used(&first));
+        }
         for (key, bytes) in assets {
             // Named by their contents: one that is there is the same.
             store.create(key, bytes.clone()).await?;
@@ -272,15 +323,19 @@ impl Farm {
                 if same(&first, &record) {
                     return Ok(first);
                 }
-                let message = format!(
-                    "this request id stands for another job, {} ({:?}); choose another one",
-                    first.id,
-                    first.spec.name.as_str()
-                );
-                Err(Error::refused(Reason::RequestUsed, message))
+                Err(used(&first))
             }
         }
     }
+}
+
+fn used(first: &JobRecord) -> Error {
+    let message = format!(
+        "this request id stands for another job, {} ({:?}); choose another one",
+        first.id,
+        first.spec.name.as_str()
+    );
+    Error::refused(Reason::RequestUsed, message)
 }
 
 /// The layers as the queue must know them.

@@ -1,5 +1,6 @@
 //! The words of the farm, as plain data: no I/O, no runtime.
 
+pub mod access;
 pub mod animation;
 pub mod asset;
 mod bisect;

@@ -30,6 +30,8 @@ pub enum Reason {
     Closed,
     /// The queue's server has no room for new jobs.
     Full,
+    /// More than this user may have.
+    Quota,
     /// The queue or the storage does not answer.
     Unavailable,
     /// No token, or not one that may do this.
@@ -41,7 +43,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [(Self, &str, Code); 15] = [
+    const ALL: [(Self, &str, Code); 16] = [
         (Self::NotFound, "NOT_FOUND", Code::NotFound),
         (Self::Ambiguous, "AMBIGUOUS", Code::InvalidArgument),
         (Self::BadJob, "BAD_JOB", Code::InvalidArgument),
@@ -52,12 +54,18 @@ impl Reason {
         (Self::Unfinished, "UNFINISHED", Code::FailedPrecondition),
         (Self::Closed, "CLOSED", Code::Unavailable),
         (Self::Full, "FULL", Code::ResourceExhausted),
+        (Self::Quota, "QUOTA", Code::ResourceExhausted),
         (Self::Unavailable, "UNAVAILABLE", Code::Unavailable),
         (Self::Unauthenticated, "UNAUTHENTICATED", Code::Unauthenticated),
         (Self::Forbidden, "FORBIDDEN", Code::PermissionDenied),
         (Self::Damaged, "DAMAGED", Code::DataLoss),
         (Self::Internal, "INTERNAL", Code::Internal),
     ];
+
+    /// The word that travels, as `NOT_FOUND`.
+    pub fn name(self) -> &'static str {
+        self.entry().0
+    }
 
     fn entry(self) -> (&'static str, Code) {
         let found = Self::ALL.iter().find(|(reason, _, _)| *reason == self);

@@ -1,13 +1,14 @@
 //! A connection to a coordinator: TLS, token; and what its refusals mean to a user.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 use vqfarm_proto::v1::farm_client::FarmClient;
 use vqfarm_proto::{Refusal, RefusalReason as Reason};
@@ -118,7 +119,11 @@ impl ConnectArgs {
                 addr,
                 env!("CARGO_PKG_VERSION")
             )),
-            _ => Failure::Other(anyhow!("{}: {reason}", addr)),
+            _ => {
+                // A server that takes no certificate says so only after its own greeting.
+                let hint = about_certificate(&reason).unwrap_or_default();
+                Failure::Other(anyhow!("{addr}: {reason}{hint}"))
+            }
         }
     }
 }
@@ -146,19 +151,51 @@ fn endpoint(way: &Way) -> Result<Endpoint, Failure> {
     }
     let mut tls = ClientTlsConfig::new().with_webpki_roots();
     if let Some(ca) = &way.ca {
-        let pem = fs::read(&ca.value).map_err(|error| {
-            let file = ca.named("ca", ca.value.display());
-            Failure::Usage(format!("{file}: {error}"))
-        })?;
-        tls = tls.ca_certificate(Certificate::from_pem(pem));
+        tls = tls.ca_certificate(Certificate::from_pem(read(ca, "ca")?));
+    }
+    match (&way.cert, &way.key) {
+        (None, None) => (),
+        (Some(cert), Some(key)) => {
+            tls = tls.identity(Identity::from_pem(read(cert, "cert")?, read(key, "key")?));
+        }
+        (Some(_), None) => return Err(usage("--cert takes --key, too".into())),
+        (None, Some(_)) => return Err(usage("--key takes --cert, too".into())),
     }
     endpoint.tls_config(tls).map_err(|error| usage(describe(&error)))
+}
+
+fn read(file: &Setting<PathBuf>, field: &str) -> Result<Vec<u8>, Failure> {
+    fs::read(&file.value).map_err(|error| {
+        Failure::Usage(format!("{}: {error}", file.named(field, file.value.display())))
+    })
+}
+
+/// What helps where the farm refused the certificate that it was shown, or was shown none.
+fn about_certificate(reason: &str) -> Option<&'static str> {
+    let alert = |names: &[&str]| names.iter().any(|name| reason.contains(name));
+    if alert(&["CertificateRequired"]) {
+        return Some("; this farm asks for a certificate of yours: give --cert and --key");
+    }
+    alert(&[
+        "CertificateExpired",
+        "UnknownCA",
+        "BadCertificate",
+        "CertificateUnknown",
+        "DecryptError",
+    ])
+    .then_some(
+        "; the farm does not take your certificate of --cert: it has expired, or nobody \
+                    vouches for it there",
+    )
 }
 
 fn unreachable(way: &Way, error: &tonic::transport::Error) -> Failure {
     let Setting { value: addr, from } = &way.addr;
     let reason = describe(error);
+    let received = reason.contains("received fatal alert");
+    let refused = about_certificate(&reason).filter(|_| received);
     let hint = match addr.starts_with("https://") {
+        true if refused.is_some() => refused.unwrap_or_default(),
         true if reason.contains("InvalidContentType") => {
             "; the coordinator seems not to speak TLS: try http://"
         }

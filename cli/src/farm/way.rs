@@ -34,6 +34,14 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     ca: Option<PathBuf>,
 
+    /// Certificate, PEM, that you show a farm which asks for one; takes --key [env: VQFARM_CERT]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    cert: Option<PathBuf>,
+
+    /// Private key, PEM, of your certificate [env: VQFARM_KEY]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    key: Option<PathBuf>,
+
     /// File with your token, where the farm asks for one [env: VQFARM_TOKEN_FILE]; VQFARM_TOKEN may
     /// hold the token itself
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -52,6 +60,9 @@ pub struct ConnectArgs {
 pub struct Way {
     pub addr: Setting<String>,
     pub ca: Option<Setting<PathBuf>>,
+    /// What the farm is shown of who asks, and the key that proves it.
+    pub cert: Option<Setting<PathBuf>>,
+    pub key: Option<Setting<PathBuf>>,
     pub token: Option<Setting<Token>>,
     /// Whose jobs are submitted, where nobody says.
     pub user: Option<String>,
@@ -102,6 +113,8 @@ impl fmt::Display for Origin {
 struct Layer {
     addr: Option<Setting<String>>,
     ca: Option<Setting<PathBuf>>,
+    cert: Option<Setting<PathBuf>>,
+    key: Option<Setting<PathBuf>>,
     token: Option<Setting<Token>>,
     user: Option<String>,
     profile: Option<String>,
@@ -113,6 +126,8 @@ impl Layer {
         Self {
             addr: self.addr.or(next.addr),
             ca: self.ca.or(next.ca),
+            cert: self.cert.or(next.cert),
+            key: self.key.or(next.key),
             token: self.token.or(next.token),
             user: self.user.or(next.user),
             profile: self.profile.or(next.profile),
@@ -120,11 +135,13 @@ impl Layer {
     }
 
     fn of_profile(name: &str, profile: Profile) -> Self {
-        let Profile { coordinator, ca, token, user } = profile;
+        let Profile { coordinator, ca, cert, key, token, user } = profile;
         let from = Origin::Profile(name.to_owned());
         Self {
             addr: Some(Setting { value: coordinator, from: from.clone() }),
             ca: ca.map(|value| Setting { value, from: from.clone() }),
+            cert: cert.map(|value| Setting { value, from: from.clone() }),
+            key: key.map(|value| Setting { value, from: from.clone() }),
             token: token.map(|value| Setting { value, from: from.clone() }),
             user,
             profile: Some(name.to_owned()),
@@ -140,6 +157,8 @@ impl Layer {
             addr: variable("VQFARM_ADDR")
                 .map(|value| Setting { value, from: Origin::Variable("VQFARM_ADDR") }),
             ca: path("VQFARM_CA").map(|(value, from)| Setting { value, from }),
+            cert: path("VQFARM_CERT").map(|(value, from)| Setting { value, from }),
+            key: path("VQFARM_KEY").map(|(value, from)| Setting { value, from }),
             token: file.or(text).map(|(value, from)| Setting { value, from }),
             ..Self::default()
         }
@@ -166,6 +185,8 @@ impl ConnectArgs {
             profile: value(&["-P", "--profile"]),
             addr: value(&["--addr"]),
             ca: value(&["--ca"]).map(PathBuf::from),
+            cert: value(&["--cert"]).map(PathBuf::from),
+            key: value(&["--key"]).map(PathBuf::from),
             token_file: value(&["--token-file"]).map(PathBuf::from),
             ..Self::default()
         }
@@ -189,6 +210,8 @@ impl ConnectArgs {
         let flags = Layer {
             addr: self.addr.clone().map(|value| Setting { value, from: Origin::Flag("--addr") }),
             ca: self.ca.clone().map(|value| Setting { value, from: Origin::Flag("--ca") }),
+            cert: self.cert.clone().map(|value| Setting { value, from: Origin::Flag("--cert") }),
+            key: self.key.clone().map(|value| Setting { value, from: Origin::Flag("--key") }),
             token: self.token_file.clone().map(|path| Setting {
                 value: Token::File(path),
                 from: Origin::Flag("--token-file"),
@@ -208,10 +231,10 @@ impl ConnectArgs {
                 }
             }
         };
-        let Layer { addr, ca, token, user, profile } = said;
+        let Layer { addr, ca, cert, key, token, user, profile } = said;
         let addr =
             addr.unwrap_or_else(|| Setting { value: DEFAULT.to_owned(), from: Origin::Default });
-        Ok(Way { addr, ca, token, user, profile })
+        Ok(Way { addr, ca, cert, key, token, user, profile })
     }
 }
 

@@ -1,19 +1,22 @@
 //! Changes of the file of the profiles. What people wrote around them stays, comments too.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::file::{self, Profiles};
 use crate::failure::Failure;
+use crate::whole_file;
 
 /// A farm as its flags say it.
 pub struct New {
     pub coordinator: String,
     pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     pub token_file: Option<PathBuf>,
     pub token_command: Vec<String>,
     pub user: Option<String>,
@@ -40,6 +43,8 @@ pub fn add(name: &str, new: &New, make_default: bool) -> Result<Profiles, Failur
         let fields = [
             ("coordinator", Some(value(&new.coordinator))),
             ("ca", new.ca.as_ref().map(path).transpose()?),
+            ("cert", new.cert.as_ref().map(path).transpose()?),
+            ("key", new.key.as_ref().map(path).transpose()?),
             ("token_file", new.token_file.as_ref().map(path).transpose()?),
             ("token_command", command),
             ("user", new.user.as_ref().map(value)),
@@ -124,27 +129,6 @@ fn change(
     change(&mut document)?;
     let text = document.to_string();
     let profiles = Profiles::parse(&path, &text).map_err(Failure::Mistakes)?;
-    write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    whole_file::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(profiles)
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    // A link stays a link: people keep such files elsewhere.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().context("a file is in a folder")?;
-    make_folder(folder)?;
-    // Only its owner can read a file of this kind.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    Ok(())
-}
-
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }

@@ -20,6 +20,8 @@ use crate::farm::{Token, check_address};
 pub struct Profile {
     pub coordinator: String,
     pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     pub token: Option<Token>,
     pub user: Option<String>,
 }
@@ -32,7 +34,8 @@ pub struct Profiles {
     pub farms: BTreeMap<String, Profile>,
 }
 
-const FIELDS: [&str; 5] = ["coordinator", "ca", "token_file", "token_command", "user"];
+const FIELDS: [&str; 7] =
+    ["coordinator", "ca", "cert", "key", "token_file", "token_command", "user"];
 
 impl Profiles {
     /// Those of this user; none where there is no file.
@@ -185,6 +188,7 @@ impl Reader<'_> {
         };
         let coordinator = text("coordinator");
         let (ca, token_file, user) = (text("ca"), text("token_file"), text("user"));
+        let (cert, key) = (text("cert"), text("key"));
         let command = table.get("token_command").and_then(|item| self.words(field, item));
         let file = token_file.as_ref().map(|(path, _)| Token::File(self.beside(path)));
         if let (Some(_), Some(_), Some((_, span))) = (&file, &command, &token_file) {
@@ -207,8 +211,9 @@ impl Reader<'_> {
         if let Err(message) = check_address(&coordinator) {
             self.wrong(&format!("{field}.coordinator"), message, None, span);
         }
-        let ca = ca.map(|(path, _)| self.beside(&path));
-        Some(Profile { coordinator, ca, token: file.or(command), user: user.map(|(name, _)| name) })
+        let [ca, cert, key] = [ca, cert, key].map(|file| file.map(|(path, _)| self.beside(&path)));
+        let (token, user) = (file.or(command), user.map(|(name, _)| name));
+        Some(Profile { coordinator, ca, cert, key, token, user })
     }
 
     fn string(&mut self, field: &str, item: &Item) -> Option<String> {

@@ -71,6 +71,14 @@ struct AddArgs {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     ca: Option<PathBuf>,
 
+    /// Certificate, PEM, that you show a farm which asks for one
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = clap::ValueHint::FilePath)]
+    cert: Option<PathBuf>,
+
+    /// Private key, PEM, of your certificate
+    #[arg(long, value_name = "FILE", requires = "cert", value_hint = clap::ValueHint::FilePath)]
+    key: Option<PathBuf>,
+
     /// File with your token; only you should be able to read it
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     token_file: Option<PathBuf>,
@@ -98,6 +106,8 @@ pub fn profiles(args: ProfilesArgs) -> Result<ExitCode, Failure> {
             let new = New {
                 coordinator: add.coordinator,
                 ca: add.ca,
+                cert: add.cert,
+                key: add.key,
                 token_file: add.token_file,
                 token_command: add.token_command,
                 user: add.user,
@@ -130,6 +140,8 @@ fn list(profiles: &Profiles, json: bool) -> anyhow::Result<()> {
                 "name": name,
                 "coordinator": profile.coordinator,
                 "ca": profile.ca,
+                "cert": profile.cert,
+                "key": profile.key,
                 "token": profile.token.as_ref().map(describe),
                 "user": profile.user,
                 "default": profiles.default.as_ref() == Some(name),

@@ -11,4 +11,5 @@ mod printing;
 mod refusing;
 mod secure;
 mod support;
+mod tokens;
 mod top;

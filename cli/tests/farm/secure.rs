@@ -1,7 +1,9 @@
 //! TLS and tokens.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use vqfarm_coordinator::tokens::{Role, create};
 use vqfarm_core::id::UserName;
@@ -42,6 +44,80 @@ fn tls_is_spoken_where_both_sides_want_it_and_explained_where_not() {
     assert!(vain.stderr.contains("try http://"), "{}", vain.stderr);
 }
 
+/// Somebody who vouches for others, and the certificate that says who that is.
+fn authority() -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    (pem, Issuer::new(params, key))
+}
+
+/// A client's certificate and key as files, good until this year.
+fn client(dir: &TempDir, name: &str, by: &Issuer<'_, KeyPair>, until: i32) -> [String; 2] {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.into()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let pems = [params.signed_by(&key, by).unwrap().pem(), key.serialize_pem()];
+    let paths = ["cert", "key"].map(|kind| dir.path().join(format!("{name}.{kind}.pem")));
+    for (path, pem) in paths.iter().zip(pems) {
+        fs::write(path, pem).unwrap();
+    }
+    paths.map(|path| path.display().to_string())
+}
+
+#[test]
+fn only_clients_whom_somebody_vouches_for_are_let_in() {
+    let dir = TempDir::new().unwrap();
+    let (pem, ours) = authority();
+    let (_, foreign) = authority();
+    let ca = dir.path().join("clients.pem").display().to_string();
+    fs::write(&ca, pem).unwrap();
+    let (farm, _certs, cert) = secure(&["--tls-client-ca", &ca]);
+    let https = format!("https://localhost:{}", farm.addr.port());
+    let ask = |more: &[&str]| {
+        farm.run(&[&["status", "--addr", &https, "--ca", &cert][..], more].concat())
+    };
+    let [cert, key] = client(&dir, "ada", &ours, 2999);
+    let good = ask(&["--cert", &cert, "--key", &key]);
+    assert_eq!(good.status, 0, "{}", good.stderr);
+
+    let none = ask(&[]);
+    assert_eq!(none.status, 1);
+    assert!(none.stderr.contains("give --cert and --key"), "{}", none.stderr);
+    for (name, by, until) in [("old", &ours, 2020), ("stranger", &foreign, 2999)] {
+        let [cert, key] = client(&dir, name, by, until);
+        let refused = ask(&["--cert", &cert, "--key", &key]);
+        assert_eq!(refused.status, 1, "{name}");
+        assert!(refused.stderr.contains("does not take your certificate"), "{}", refused.stderr);
+    }
+    let half = ask(&["--cert", &cert]);
+    assert_eq!(half.status, 2);
+    assert!(half.stderr.contains("--cert takes --key"), "{}", half.stderr);
+    let plain = farm.run(&["status"]);
+    assert!(plain.stderr.contains("if it serves TLS, write https://"), "{}", plain.stderr);
+}
+
+#[test]
+fn a_renewed_certificate_is_served_without_a_restart() {
+    let (farm, dir, cert) = secure(&[]);
+    let https = format!("https://localhost:{}", farm.addr.port());
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let new = dir.path().join("new.pem").display().to_string();
+    fs::write(&new, made.cert.pem()).unwrap();
+    let ask = |ca: &str| farm.run(&["status", "--addr", &https, "--ca", ca]).status;
+    assert_eq!((ask(&cert), ask(&new)), (0, 1));
+    let old = dir.path().join("old.pem").display().to_string();
+    fs::copy(&cert, &old).unwrap();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ask(&new) != 0 {
+        assert!(Instant::now() < deadline, "the old certificate is still served");
+    }
+    assert_eq!(ask(&old), 1);
+}
+
 #[test]
 fn tokens_come_from_a_file_or_the_environment() {
     let dir = TempDir::new().unwrap();
@@ -69,7 +145,7 @@ fn tokens_come_from_a_file_or_the_environment() {
     fs::write(&file, format!("{secret}\n")).unwrap();
     let listed = farm.run(&["jobs", "--json", "--token-file", &file.display().to_string()]);
     assert!(listed.stdout.contains("\"user\":\"bob\""), "{}", listed.stdout);
-    let forbidden = with(&secret, &["cancel", "last"]);
+    let forbidden = with(&secret, &["reconcile"]);
     assert_eq!(forbidden.status, 1);
     assert!(forbidden.stderr.contains("takes the role of operator"), "{}", forbidden.stderr);
 }

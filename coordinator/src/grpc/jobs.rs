@@ -7,6 +7,7 @@ use futures::stream::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
+use vqfarm_core::access::Token;
 use vqfarm_core::id::{JobId, RequestId, UserName};
 use vqfarm_core::keys;
 use vqfarm_proto::{RefusalReason as Reason, v1};
@@ -27,12 +28,13 @@ const PAGE: u32 = 1000;
 impl Grpc {
     pub(super) async fn submit(
         &self,
-        bearer: Option<UserName>,
+        caller: Option<&Token>,
         asked: v1::SubmitRequest,
     ) -> Answer<v1::SubmitResponse> {
         let began = Instant::now();
-        let user = match bearer {
-            Some(user) => user,
+        let quota = self.quota(caller);
+        let user = match caller {
+            Some(token) => token.user.clone(),
             None => UserName::new(asked.user).map_err(Error::from)?,
         };
         let request = match asked.request_id.as_str() {
@@ -54,6 +56,7 @@ impl Grpc {
                 dry_run,
                 offered,
                 source,
+                quota,
             })
             .await;
         let word = match (&outcome, dry_run) {

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse, Response};
 use tonic::{Code, Status};
+use vqfarm_proto::{Refusal, RefusalReason};
 
 use super::Frame;
 
@@ -52,6 +53,7 @@ impl Fault {
 impl From<Status> for Fault {
     /// The service's refusal in HTTP's terms.
     fn from(refusal: Status) -> Self {
+        let reason = Refusal::of(&refusal).map(|refusal| refusal.reason);
         let status = match refusal.code() {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::InvalidArgument => StatusCode::BAD_REQUEST,
@@ -59,6 +61,9 @@ impl From<Status> for Fault {
             Code::AlreadyExists | Code::FailedPrecondition => StatusCode::CONFLICT,
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::PermissionDenied => StatusCode::FORBIDDEN,
+            Code::ResourceExhausted if reason == Some(RefusalReason::Quota) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Code::Unavailable | Code::ResourceExhausted => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -74,6 +79,7 @@ impl IntoResponse for Fault {
             StatusCode::UNAUTHORIZED => "Not logged in",
             StatusCode::FORBIDDEN => "Not allowed",
             StatusCode::CONFLICT => "Not possible now",
+            StatusCode::TOO_MANY_REQUESTS => "Too much",
             StatusCode::SERVICE_UNAVAILABLE => "Not available",
             StatusCode::INTERNAL_SERVER_ERROR => "Something is broken",
             _ => "Not understood",

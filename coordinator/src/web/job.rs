@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures::future::try_join_all;
 use serde::Deserialize;
 use tonic::Status;
+use vqfarm_core::access::Right;
 use vqfarm_core::ending::cause;
 use vqfarm_core::keys;
 use vqfarm_core::plan::Plan;
@@ -133,7 +134,7 @@ pub async fn page(
     facts.extend(source.map(|source| ("frames of", format!("job {}", source.job.short()))));
     let mut frame = visitor.frame("jobs");
     frame.note = said.note();
-    let can = can(&frame, &job, record.as_ref(), !files.frames.is_empty());
+    let can = can(&visitor, &job, record.as_ref(), !files.frames.is_empty());
     let newest = newest(&visitor, &job, record.as_ref()).await?;
     let sheet = match (&record, plan) {
         (Some(record), Some(plan)) if source.is_none() => {
@@ -233,11 +234,11 @@ async fn left(visitor: &Visitor, job: &v1::Job) -> Result<Option<String>, Status
     Ok(is_known.then(|| format!("about {}", telling::span(span))))
 }
 
-fn can(frame: &Frame, job: &v1::Job, record: Option<&JobRecord>, has_frames: bool) -> Can {
+fn can(visitor: &Visitor, job: &v1::Job, record: Option<&JobRecord>, has_frames: bool) -> Can {
     let state = job.state();
     let counts = job.total();
     let mut can = Can::default();
-    if frame.may_operate {
+    if visitor.may_change(&job.user) {
         can.pause = matches!(state, JobState::Waiting | JobState::Running);
         can.resume = state == JobState::Paused;
         can.cancel = !matches!(state, JobState::Done | JobState::Cancelled);
@@ -246,7 +247,7 @@ fn can(frame: &Frame, job: &v1::Job, record: Option<&JobRecord>, has_frames: boo
         can.keep = state != JobState::Cancelled
             && record.is_some_and(|record| record.spec.early_stop().is_some());
     }
-    if frame.may_submit && record.is_some_and(|record| record.source.is_none()) {
+    if visitor.may(Right::Submit) && record.is_some_and(|record| record.source.is_none()) {
         can.stitch = state == JobState::Done;
         can.preview = !can.stitch && has_frames;
     }

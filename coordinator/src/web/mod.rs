@@ -19,7 +19,6 @@ mod map;
 mod session;
 mod sheet;
 mod submit;
-mod tls;
 mod words;
 mod workers;
 
@@ -29,18 +28,19 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::DefaultBodyLimit;
+use axum::extract::connect_info::Connected;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use axum::{Router, middleware};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use vqfarm_service::shutdown;
 
 use self::fault::Fault;
-pub use self::tls::config as tls_config;
-use crate::grpc::Grpc;
+use crate::grpc::{Grpc, Peer};
+use crate::tls::{self, Tls};
 
 /// Bytes of a form; a job file may be larger.
 const FORM: usize = 64 << 10;
@@ -63,11 +63,11 @@ pub async fn serve(
     grpc: Grpc,
     listener: TcpListener,
     addr: SocketAddr,
-    tls: Option<ServerConfig>,
+    tls: Option<Arc<Tls>>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let site = Site(Arc::new(Shared { grpc, secure: tls.is_some() }));
-    let pages = pages(site);
+    let pages = pages(site).into_make_service_with_connect_info::<Peer>();
     let stopped = async move { shutdown::requested(&mut stop).await };
     match tls {
         Some(tls) => {
@@ -75,6 +75,18 @@ pub async fn serve(
             axum::serve(listener, pages).with_graceful_shutdown(stopped).await
         }
         None => axum::serve(listener, pages).with_graceful_shutdown(stopped).await,
+    }
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, tls::Listener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, tls::Listener>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 

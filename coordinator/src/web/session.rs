@@ -1,21 +1,21 @@
 //! Who looks at the page: the bearer of a token, which a cookie keeps.
 
 use askama::Template;
-use axum::extract::{Form, FromRequestParts, Query, State};
+use axum::extract::{ConnectInfo, Form, FromRequestParts, Query, State};
 use axum::http::header::{ACCEPT, COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tonic::{Code, Request, Status};
+use vqfarm_core::access::{Right, Role};
 use vqfarm_proto::v1;
 use vqfarm_proto::v1::farm_server::Farm as _;
 
 use super::fault::Fault;
 use super::guard::SITE;
 use super::{Frame, Site, assets, show};
-use crate::grpc::Grpc;
-use crate::tokens::Role;
+use crate::grpc::{Grpc, Peer};
 
 /// Somebody whom the farm lets look.
 pub struct Visitor {
@@ -23,6 +23,7 @@ pub struct Visitor {
     token: Option<String>,
     user: String,
     role: Role,
+    peer: Option<Peer>,
 }
 
 impl Visitor {
@@ -33,7 +34,11 @@ impl Visitor {
 
     /// A call of this visitor's.
     pub fn ask<T>(&self, message: T) -> Request<T> {
-        call(self.token.as_deref(), message)
+        let mut request = call(self.token.as_deref(), message);
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
     }
 
     /// Whether the farm knows a name for them.
@@ -41,8 +46,13 @@ impl Visitor {
         !self.user.is_empty()
     }
 
-    pub fn may(&self, role: Role) -> bool {
-        self.role >= role
+    pub fn may(&self, right: Right) -> bool {
+        self.role.may(right)
+    }
+
+    /// Whether they may change a job of this owner.
+    pub fn may_change(&self, owner: &str) -> bool {
+        self.may(Right::Operate) || (self.may(Right::Submit) && self.user == owner)
     }
 
     /// What stands around a page of this section.
@@ -51,8 +61,8 @@ impl Visitor {
             farm: self.farm().farm.name.to_string(),
             user: self.user.clone(),
             role: self.role.word(),
-            may_submit: self.may(Role::Submitter),
-            may_operate: self.may(Role::Operator),
+            may_submit: self.may(Right::Submit),
+            may_operate: self.may(Right::Operate),
             logged_in: self.token.is_some(),
             section,
             note: "",
@@ -67,7 +77,10 @@ impl FromRequestParts<Site> for Visitor {
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
         let token = kept(parts, &cookie_name(site));
         match who(site, token.as_deref()).await {
-            Ok((user, role)) => Ok(Self { site: site.clone(), token, user, role }),
+            Ok((user, role)) => {
+                let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
+                Ok(Self { site: site.clone(), token, user, role, peer })
+            }
             Err(status) if status.code() == Code::Unauthenticated && wants_page(parts) => {
                 let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
                 if token.is_none() && parts.headers.get(&SITE).is_some_and(|s| s == "cross-site") {
@@ -100,9 +113,7 @@ fn wants_page(parts: &Parts) -> bool {
 /// Whom the farm takes the bearer of a token for.
 async fn who(site: &Site, token: Option<&str>) -> Result<(String, Role), Status> {
     let answer = site.0.grpc.who_am_i(call(token, v1::WhoAmIRequest {})).await?.into_inner();
-    let roles = [Role::Viewer, Role::Submitter, Role::Operator];
-    let role = roles.into_iter().find(|role| role.word() == answer.role);
-    Ok((answer.user, role.unwrap_or(Role::Viewer)))
+    Ok((answer.user, answer.role.parse().unwrap_or(Role::Viewer)))
 }
 
 fn call<T>(token: Option<&str>, message: T) -> Request<T> {

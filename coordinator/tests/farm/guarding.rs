@@ -189,9 +189,10 @@ async fn tokens_open_only_what_their_role_allows() {
     // Whose job it is says the token, whatever the request says.
     let job = job.job.unwrap();
     assert_eq!(job.user, "su");
-    let cancel = with_token(JobRequest { job: job.id }, &submitter);
-    let status = client.cancel(cancel).await.unwrap_err();
+    let cancel = |token: &str| with_token(JobRequest { job: job.id.clone() }, token);
+    let status = client.cancel(cancel(&viewer)).await.unwrap_err();
     assert_eq!(refusal(&status).reason, Reason::Forbidden);
+    assert!(client.cancel(cancel(&submitter)).await.is_ok());
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ mod asking;
 mod guarding;
 mod looking;
 mod memory;
+mod noting;
+mod owning;
 mod redis;
 mod rubbish;
 mod ruling;

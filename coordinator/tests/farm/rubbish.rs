@@ -18,7 +18,7 @@ use crate::support::*;
 
 /// Bytes as they are, in place of messages.
 #[derive(Clone, Copy, Default)]
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Vec<u8>;
@@ -55,7 +55,7 @@ impl Decoder for Raw {
 }
 
 /// A proper request of each call, about a job that is there.
-fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
     let job = || job.to_owned();
     let about = JobRequest { job: job() }.encode_to_vec();
     let submit = SubmitRequest { priority: 3, ..request(SWEEP) };
@@ -82,6 +82,7 @@ fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("Pause", about.clone()),
         ("Resume", about.clone()),
         ("Cancel", about.clone()),
+        ("Keep", KeepRequest { job: job(), cells: vec![1] }.encode_to_vec()),
         (
             "Retry",
             RetryRequest { job: job(), tasks: vec![1, 2], layer: String::new() }.encode_to_vec(),

@@ -109,7 +109,7 @@ async fn what_cannot_be_stitched_is_refused_and_nothing_is_stored() {
 #[tokio::test]
 async fn the_pictures_of_a_job_need_not_come_along_again() {
     let farm = TestFarm::start().await;
-    let bytes = b"GIF89a picture".to_vec();
+    let bytes = b"GIF89a\x02\0\x02\0picture".to_vec();
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let name = keys::asset(&hash, "gif");
     let text = SWEEP.replace("size", &format!("init = {{ image = \"{name}\" }}\nsize"));

@@ -133,7 +133,7 @@ async fn what_is_wrong_with_a_job_is_said_of_its_fields_and_nothing_is_stored() 
 async fn pictures_come_along_under_their_own_hash_or_not_at_all() {
     let farm = TestFarm::start().await;
     let before = files(farm.dir.path());
-    let bytes = b"GIF89a picture".to_vec();
+    let bytes = b"GIF89a\x02\0\x02\0picture".to_vec();
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let name = keys::asset(&hash, "png");
     let with = |path: &str, assets: &[(&str, &[u8])]| SubmitRequest {
@@ -184,7 +184,7 @@ soundtrack = "NAME"
         assets: [(name.to_owned(), bytes.to_vec())].into(),
         ..request(SWEEP)
     };
-    let (sound, picture, list) = (b"fLaC and so on", b"GIF89a picture", b"#EXTM3U\nhttp://host/");
+    let (sound, picture, list) = (b"fLaC and so on", b"GIF89a\x02\0\x02\0picture", b"#EXTM3U\nhttp://host/");
     for (bytes, extension, said) in [
         (picture.as_slice(), "gif", "is not the name of a sound"),
         (picture, "mp3", "is not a sound; MP3, "),

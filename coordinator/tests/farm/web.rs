@@ -12,7 +12,7 @@ use vqfarm_queue::Failure;
 use crate::support::{SWEEP, TestFarm};
 
 /// The status and the rest of an answer.
-async fn ask(farm: &TestFarm, request: &str) -> (u16, String) {
+pub async fn ask(farm: &TestFarm, request: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(farm.web).await.unwrap();
     let (line, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let head = format!(
