@@ -2,6 +2,7 @@
 
 mod complete;
 mod completions;
+mod confirm;
 mod diagnostics;
 mod doctor;
 mod estimate;
@@ -104,6 +105,7 @@ enum Command {
     Undrain(farm::DrainArgs),
     Audit(farm::AuditArgs),
     Reconcile(farm::ReconcileArgs),
+    Gc(farm::GcArgs),
     Doctor(doctor::DoctorArgs),
     Profiles(profiles::ProfilesArgs),
     Completions(completions::CompletionsArgs),
@@ -166,6 +168,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Undrain(args) => farm::block_on(farm::undrain(args)),
         Command::Audit(args) => farm::block_on(farm::audit(args)),
         Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
+        Command::Gc(args) => farm::block_on(farm::gc(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
         Command::Profiles(args) => profiles::profiles(args),
         Command::Completions(args) => completions::completions(args),

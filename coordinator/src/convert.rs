@@ -12,6 +12,7 @@ use vqfarm_queue::{JobSnapshot, JobState, LayerSnapshot, TaskCounts, TaskSnapsho
 use crate::audit::Problem;
 use crate::error::{Error, Result};
 use crate::files::Log;
+use crate::gc::Garbage;
 use crate::map::Part;
 use crate::status::{Activity, PartHealth, WorkerGroup};
 use crate::why::Reason;
@@ -178,6 +179,11 @@ pub fn problem(problem: Problem) -> v1::Problem {
         text: problem.text,
         repaired: problem.repaired,
     }
+}
+
+pub fn garbage(garbage: Garbage) -> v1::Garbage {
+    let Garbage { kind, id, name, reason, objects, bytes, deleted } = garbage;
+    v1::Garbage { kind: kind.word().into(), id, name, reason, objects, bytes, deleted }
 }
 
 pub fn log(log: Log) -> v1::Log {

@@ -13,6 +13,7 @@ mod error;
 mod estimate;
 mod farm;
 mod files;
+mod gc;
 mod grpc;
 mod keep;
 mod map;
