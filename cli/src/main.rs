@@ -99,10 +99,8 @@ enum Command {
     Keep(farm::KeepArgs),
     Priority(farm::PriorityArgs),
     Workers(farm::WorkersArgs),
-    /// Let a worker finish what it has and leave
     Drain(farm::DrainArgs),
-    /// Let a draining worker take work again
-    Undrain(farm::DrainArgs),
+    Undrain(farm::UndrainArgs),
     Audit(farm::AuditArgs),
     Reconcile(farm::ReconcileArgs),
     Gc(farm::GcArgs),

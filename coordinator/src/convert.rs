@@ -144,6 +144,7 @@ pub fn worker(worker: &WorkerSnapshot, activity: Activity) -> v1::Worker {
         loaded: worker.info.loaded.iter().cloned().collect(),
         leased: worker.leased,
         last_seen: worker.last_seen.0,
+        version: worker.version.clone().unwrap_or_default(),
         busy: worker.info.busy.map(|percent| f64::from(percent) / 100.0),
     }
 }

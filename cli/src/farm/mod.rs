@@ -37,7 +37,7 @@ pub use self::token::{Token, is_open};
 pub use self::top::TopArgs;
 pub use self::watch::{WaitArgs, WatchArgs};
 pub use self::way::{ConnectArgs, Origin, check_address};
-pub use self::workers::{DrainArgs, WorkersArgs};
+pub use self::workers::{DrainArgs, UndrainArgs, WorkersArgs};
 
 use crate::failure::Failure;
 
