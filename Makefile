@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom
+.PHONY: setup browser build install man farm demo test test-faults lint bench bench-queue bench-zoom train-demo measure-demo measure-zoom release-check
 
 setup:
 	scripts/setup.sh
@@ -60,6 +60,10 @@ bench-zoom: build
 lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# What must hold before a version is tagged.
+release-check:
+	scripts/release-check.sh
 
 # On a GPU a quarter of an hour; on CPUs days, where DEVICE=cpu.
 DEVICE ?= auto

@@ -44,8 +44,27 @@ pub struct Survey {
 struct Stored {
     job: JobId,
     /// None: there is no job.json. An error: nobody can read it.
-    record: Option<Result<JobRecord, String>>,
+    record: Option<Result<Record, String>>,
     begun: bool,
+}
+
+/// What matters here of a job.json, which may be large.
+struct Record {
+    name: String,
+    /// Whose frames it shows.
+    source: Option<JobId>,
+    /// Hashes of weights.
+    models: Vec<String>,
+}
+
+impl From<JobRecord> for Record {
+    fn from(record: JobRecord) -> Self {
+        Self {
+            name: record.spec.name.to_string(),
+            source: record.source.map(|source| source.job),
+            models: record.models.into_values().collect(),
+        }
+    }
 }
 
 impl Farm {
@@ -55,12 +74,14 @@ impl Farm {
         let stored = self.storage.jobs().await?;
         let known: HashMap<JobId, JobSnapshot> =
             self.queue.jobs(Jobs::All).await?.into_iter().map(|job| (job.job, job)).collect();
+        // Those that are known and have no files any more, too.
+        let all: BTreeSet<JobId> = stored.into_iter().chain(known.keys().copied()).collect();
         let mut survey = Survey { models: Some(BTreeSet::new()), ..Survey::default() };
         survey.staying.extend(known.keys());
         // Jobs that may go, whether their frames are shown by another job or not.
-        let mut candidates: Vec<(Going, Option<JobRecord>)> = Vec::new();
+        let mut candidates: Vec<(Going, Option<Record>)> = Vec::new();
         let mut sources = HashSet::new();
-        let mut read = stream::iter(stored).map(|job| self.look_at(job)).buffered(AT_ONCE);
+        let mut read = stream::iter(all).map(|job| self.look_at(job)).buffered(AT_ONCE);
         while let Some(Stored { job, record, begun }) = read.try_next().await? {
             let snapshot = known.get(&job);
             if record.is_none() && snapshot.is_none() && !begun {
@@ -72,7 +93,7 @@ impl Farm {
             match self.may_go(snapshot, begun, policy) {
                 Some(reason) => {
                     let name = snapshot.map(|job| job.name.to_string());
-                    let name = name.or_else(|| readable.map(|record| record.spec.name.to_string()));
+                    let name = name.or_else(|| readable.map(|record| record.name.clone()));
                     let name = name.unwrap_or_default();
                     let going = Going { job, name, reason, begun };
                     candidates.push((going, record.and_then(Result::ok)));
@@ -98,7 +119,7 @@ impl Farm {
 
     async fn look_at(&self, job: JobId) -> Result<Stored> {
         let record = match self.record(job).await {
-            Ok(record) => record.map(Ok),
+            Ok(record) => record.map(|record| Ok(record.into())),
             Err(error @ Error::Unreadable { .. }) => Some(Err(error.to_string())),
             Err(error) => return Err(error),
         };
@@ -130,8 +151,13 @@ impl Farm {
             if survey.staying.contains(&live.job) {
                 continue;
             }
-            let record = self.record(live.job).await?;
-            if record.and_then(|record| record.source).is_some_and(|source| source.job == job) {
+            let source = match self.record(live.job).await {
+                Ok(record) => record.and_then(|record| record.source),
+                // Nobody can tell.
+                Err(Error::Unreadable { .. }) => return Ok(true),
+                Err(error) => return Err(error),
+            };
+            if source.is_some_and(|source| source.job == job) {
                 return Ok(true);
             }
         }
@@ -146,12 +172,12 @@ impl Survey {
     }
 
     /// Takes note of what a job needs that stays.
-    fn keep(&mut self, record: Option<Result<JobRecord, String>>, sources: &mut HashSet<JobId>) {
+    fn keep(&mut self, record: Option<Result<Record, String>>, sources: &mut HashSet<JobId>) {
         match record {
             Some(Ok(record)) => {
-                sources.extend(record.source.map(|source| source.job));
+                sources.extend(record.source);
                 if let Some(models) = &mut self.models {
-                    models.extend(record.models.into_values());
+                    models.extend(record.models);
                 }
             }
             Some(Err(_)) => self.models = None,
