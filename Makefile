@@ -1,5 +1,5 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint \
+.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint release-check \
   bench bench-queue bench-bullmq bench-coordinator bench-zoom \
   measure-worker measure-start measure-gpu measure-precision train-demo measure-demo measure-zoom
 
@@ -97,6 +97,10 @@ lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
+# What must hold before a version is tagged.
+release-check:
+	scripts/release-check.sh
+
 # On a GPU a quarter of an hour; on CPUs days, where DEVICE=cpu.
 DEVICE ?= auto
 TRAIN = --device $(DEVICE) --bf16 --draw-threads 4
@@ -114,3 +118,11 @@ measure-demo: build
 # Zooms and chains of the same scenes and cameras: how steady, how true to the prompt, how seamless.
 measure-zoom: build
 	scripts/measure-zoom.sh
+
+# All that docs/performance.md wants to know of a GPU, the original beside it: less than five minutes.
+measure-gpu: build
+	scripts/measure-gpu.sh
+
+# Scores of 32 prompts in bf16 beside float32.
+measure-precision: build
+	target/release/vqfarm-demo measure-precision

@@ -3,8 +3,17 @@
 use std::path::PathBuf;
 
 /// Messages that `--json` prints as they are.
-const PRINTED: [&str; 8] =
-    ["Counts", "Needs", "Reason", "Failure", "Health", "Problem", "Log", "ReconcileResponse"];
+const PRINTED: [&str; 9] = [
+    "Counts",
+    "Needs",
+    "Reason",
+    "Failure",
+    "Health",
+    "Problem",
+    "Log",
+    "ReconcileResponse",
+    "Garbage",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=vqfarm");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Context;
 use clap::Args;
@@ -17,6 +16,7 @@ use vqfarm_core::speed::{Speeds, Workload};
 use vqfarm_weights::library::Library;
 use vqfarm_weights::memory::{Batch, Networks};
 
+use crate::confirm;
 use crate::failure::Failure;
 
 const HOUR: f64 = 3600.0;
@@ -55,26 +55,18 @@ impl ConfirmArgs {
         if self.yes || !large {
             return Ok(());
         }
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        if !confirm::can_ask() {
             return Err(Failure::Usage(format!(
                 "a large job: {}; nothing was submitted; --yes goes on, --large-cells and \
                  --large-hours set what is large",
                 estimate.sentence(is_sweep)
             )));
         }
-        anstream::eprint!("a large job; go on? [y/N] ");
-        io::stderr().flush().context("ask")?;
-        if is_yes(&mut io::stdin().lock()).context("read the answer")? {
-            return Ok(());
+        match confirm::agreed("a large job; go on?")? {
+            true => Ok(()),
+            false => Err(Failure::Usage("not confirmed; nothing was submitted".into())),
         }
-        Err(Failure::Usage("not confirmed; nothing was submitted".into()))
     }
-}
-
-fn is_yes(answer: &mut impl BufRead) -> io::Result<bool> {
-    let mut line = String::new();
-    answer.read_line(&mut line)?;
-    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// What a job will take by what renders on this machine have measured.
@@ -132,24 +124,4 @@ pub fn as_json(estimate: &Estimate) -> Value {
         "device": time.map(|time| &time.device),
         "memory": estimate.memory.map(Memory::bytes),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_yes_is_one() {
-        for (answer, yes) in [
-            ("y\n", true),
-            ("YES\n", true),
-            (" yes ", true),
-            ("\n", false),
-            ("", false),
-            ("n", false),
-            ("yellow\n", false),
-        ] {
-            assert_eq!(is_yes(&mut answer.as_bytes()).unwrap(), yes, "{answer:?}");
-        }
-    }
 }

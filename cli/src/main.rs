@@ -2,6 +2,7 @@
 
 mod complete;
 mod completions;
+mod confirm;
 mod diagnostics;
 mod doctor;
 mod estimate;
@@ -102,12 +103,11 @@ enum Command {
     Keep(farm::KeepArgs),
     Priority(farm::PriorityArgs),
     Workers(farm::WorkersArgs),
-    /// Let a worker finish what it has and leave
     Drain(farm::DrainArgs),
-    /// Let a draining worker take work again
-    Undrain(farm::DrainArgs),
+    Undrain(farm::UndrainArgs),
     Audit(farm::AuditArgs),
     Reconcile(farm::ReconcileArgs),
+    Gc(farm::GcArgs),
     Doctor(doctor::DoctorArgs),
     Profiles(profiles::ProfilesArgs),
     Token(token::TokenArgs),
@@ -172,6 +172,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Undrain(args) => farm::block_on(farm::undrain(args)),
         Command::Audit(args) => farm::block_on(farm::audit(args)),
         Command::Doctor(args) => farm::block_on(doctor::doctor(args)),
+        Command::Gc(args) => farm::block_on(farm::gc(args)),
         Command::Reconcile(args) => farm::block_on(farm::reconcile(args)),
         Command::Profiles(args) => profiles::profiles(args),
         Command::Token(args) => token::token(args),

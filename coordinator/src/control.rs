@@ -76,6 +76,10 @@ impl Farm {
         // Nothing is stored of a job that is not there.
         self.queue.job(job).await?;
         let old = self.control(job).await?;
+        if old.deleted {
+            let message = format!("job {} is being deleted", job.short());
+            return Err(Error::refused(Reason::Finished, message));
+        }
         let retries = old.retries.saturating_add(1);
         self.set_control(job, &JobControl { retries, ..old }).await?;
         let retried = self.queue.retry(job, which).await;
@@ -158,6 +162,9 @@ impl Farm {
             return Err(QueueError::Finished { job, state, action: action.into() }.into());
         }
         let old = self.control(job).await?;
+        if old.deleted {
+            return Err(QueueError::Finished { job, state, action: action.into() }.into());
+        }
         let mut new = old.clone();
         change(&mut new);
         if new != old {

@@ -14,6 +14,7 @@ use vqfarm_weights::library::Config;
 use crate::audit::Problem;
 use crate::error::{Error, Result};
 use crate::files::Log;
+use crate::gc::Garbage;
 use crate::map::Part;
 use crate::status::{Activity, PartHealth, WorkerGroup};
 use crate::why::Reason;
@@ -146,6 +147,7 @@ pub fn worker(worker: &WorkerSnapshot, activity: Activity) -> v1::Worker {
         loaded: worker.info.loaded.iter().cloned().collect(),
         leased: worker.leased,
         last_seen: worker.last_seen.0,
+        version: worker.version.clone().unwrap_or_default(),
         busy: worker.info.busy.map(|percent| f64::from(percent) / 100.0),
     }
 }
@@ -181,6 +183,11 @@ pub fn problem(problem: Problem) -> v1::Problem {
         text: problem.text,
         repaired: problem.repaired,
     }
+}
+
+pub fn garbage(garbage: Garbage) -> v1::Garbage {
+    let Garbage { kind, id, name, reason, objects, bytes, deleted } = garbage;
+    v1::Garbage { kind: kind.word().into(), id, name, reason, objects, bytes, deleted }
 }
 
 pub fn log(log: Log) -> v1::Log {

@@ -93,7 +93,9 @@ fn reason_of(error: &QueueError) -> Reason {
         QueueError::Closed => Reason::Closed,
         QueueError::Full(_) => Reason::Full,
         QueueError::Unavailable(_) => Reason::Unavailable,
-        QueueError::Denied(_) | QueueError::Corrupt(_) => Reason::Internal,
+        QueueError::Denied(_) | QueueError::Corrupt(_) | QueueError::Incompatible(_) => {
+            Reason::Internal
+        }
     }
 }
 

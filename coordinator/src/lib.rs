@@ -16,6 +16,7 @@ mod error;
 mod estimate;
 mod farm;
 mod files;
+mod gc;
 mod grpc;
 mod keep;
 mod map;

@@ -133,6 +133,9 @@ impl Farm {
             }
             control => control?,
         };
+        if control.deleted {
+            return unusable("its deletion was begun; vqfarm gc --delete ends it".into());
+        }
         let (done, frames) = self.stored_results(&record, &plan).await?;
         let request = RequestId::new(format!("restored-{id}"))?;
         let job = Restoration {

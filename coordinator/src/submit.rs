@@ -131,7 +131,26 @@ impl Farm {
             },
             Err(error) => return Err(error.into()),
         };
-        Ok(Submitted { job: self.queue.job(id).await?, existed, estimate: None })
+        let job = self.queue.job(id).await?;
+        self.not_deleted(id).await?;
+        if let Some(source) = record.source
+            && let Err(error) = self.not_deleted(source.job).await
+        {
+            self.queue.cancel(id).await?;
+            return Err(error);
+        }
+        Ok(Submitted { job, existed, estimate: None })
+    }
+
+    /// What deletes a job says so before it looks whether anybody needs the job; a submit looks
+    /// whether anybody has said so after its job is in the queue. So at least one finds the other.
+    async fn not_deleted(&self, id: JobId) -> Result<()> {
+        let stored = self.storage.job(id).size(keys::JOB_RECORD).await?.is_some();
+        if stored && !self.control(id).await?.deleted {
+            return Ok(());
+        }
+        let message = format!("job {} is being deleted; ask again in a moment", id.short());
+        Err(Error::refused(Reason::Unavailable, message))
     }
 
     /// The job that a request stands for.
@@ -321,6 +340,7 @@ impl Farm {
                     (spec(a), &a.user, a.source) == (spec(b), &b.user, b.source)
                 };
                 if same(&first, &record) {
+                    self.not_deleted(record.id).await?;
                     return Ok(first);
                 }
                 Err(used(&first))

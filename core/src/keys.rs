@@ -30,7 +30,7 @@ pub fn target(key: &str) -> String {
 
 /// What a worker logged of one attempt at a task.
 pub fn log(layer: &str, index: u64, attempt: u32) -> String {
-    format!("logs/{layer}/{index:06}.{attempt}.log")
+    format!("{LOGS}/{layer}/{index:06}.{attempt}.log")
 }
 
 /// The folder of a job's frames.
@@ -46,6 +46,12 @@ pub fn frame_index(file: &str) -> Option<u64> {
     work_index(file, "png")
 }
 
+/// The folder of what workers logged.
+pub const LOGS: &str = "logs";
+
+/// The folder of what layers hand to one another.
+pub const WORK: &str = "work";
+
 /// What one layer hands to the next.
 pub fn work(layer: &str, index: u64, extension: &str) -> String {
     format!("{}/{index:06}.{extension}", work_folder(layer))
@@ -53,7 +59,7 @@ pub fn work(layer: &str, index: u64, extension: &str) -> String {
 
 /// The folder of what one layer hands to the next.
 pub fn work_folder(layer: &str) -> String {
-    format!("work/{layer}")
+    format!("{WORK}/{layer}")
 }
 
 /// The number, when `file` is the name of what a layer hands on (`000012.png`).
@@ -130,20 +136,35 @@ pub fn contact_sheet_page(file: &str) -> Option<usize> {
 
 /// Which weights a farm means by a model's name. Relative to the farm's root.
 pub fn model_name(name: &ModelName) -> String {
-    format!("models/names/{name}.json")
+    format!("{MODEL_NAMES}/{name}.json")
 }
+
+/// The folder of all weights and names. Relative to the farm's root.
+pub const MODELS: &str = "models";
+
+/// The folder of the models' names. Relative to the farm's root.
+pub const MODEL_NAMES: &str = "models/names";
 
 /// Converted weights, fetched once a worker. Relative to the farm's root.
 pub fn model(sha256: &str) -> String {
-    format!("models/{sha256}.safetensors")
+    format!("{MODELS}/{sha256}.safetensors")
+}
+
+/// The hash, when `key` is that of weights.
+pub fn model_hash(key: &str) -> Option<&str> {
+    let hash = key.strip_prefix(MODELS)?.strip_prefix('/')?.strip_suffix(".safetensors")?;
+    (!hash.contains('/')).then_some(hash)
 }
 
 /// Where a picture of this identity is stored ([`crate::record::CellRecord`]). Relative to the farm's
 /// root.
 pub fn cell(identity: &str) -> String {
     // Folders of millions of files are slow to look into.
-    format!("cells/{}/{identity}.json", identity.get(..2).unwrap_or(identity))
+    format!("{CELLS}/{}/{identity}.json", identity.get(..2).unwrap_or(identity))
 }
+
+/// The folder of where pictures are stored. Relative to the farm's root.
+pub const CELLS: &str = "cells";
 
 /// A frame of the job that a folder held before, under its picture's identity.
 pub fn kept_cell(identity: &str) -> String {
@@ -191,6 +212,14 @@ mod tests {
         assert_eq!(speed_size(key.rsplit('/').next().unwrap()), Some([512, 384]));
         for not_ours in ["0x5.json", "5x.json", "5x5", "x.json", "-1x5.json"] {
             assert_eq!(speed_size(not_ours), None, "{not_ours}");
+        }
+    }
+
+    #[test]
+    fn weights_are_told_from_names() {
+        assert_eq!(model_hash(&model("ab")), Some("ab"));
+        for other in ["models/names/x.json", "models/names/x.safetensors", "cells/ab.safetensors"] {
+            assert_eq!(model_hash(other), None, "{other}");
         }
     }
 

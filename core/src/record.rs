@@ -21,6 +21,8 @@ pub struct JobControl {
     pub priority: Option<i32>,
     /// Grows when tasks of it are tried again: what it ended with before is another end.
     pub retries: u32,
+    /// Its files are being deleted; nothing else is decided about it any more.
+    pub deleted: bool,
 }
 
 /// What `jobs/<job>/job.json` holds.

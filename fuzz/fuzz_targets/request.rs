@@ -26,7 +26,7 @@ use vqfarm_proto::Refusal;
 use vqfarm_proto::v1::farm_server::FarmServer;
 
 /// All but `Changes`, which says nothing until something changes.
-const CALLS: [&str; 26] = [
+const CALLS: [&str; 27] = [
     "Submit",
     "PutAssets",
     "ListJobs",
@@ -53,6 +53,7 @@ const CALLS: [&str; 26] = [
     "Keep",
     "ListFiles",
     "WhoAmI",
+    "CollectGarbage",
 ];
 
 /// A coordinator that keeps everything in memory, and how many calls it has had.

@@ -139,4 +139,18 @@ mod tests {
         }
         assert_eq!(Refusal::of(&Status::internal("other")), None);
     }
+
+    /// Whoever meets a refusal finds there what it means and what to do.
+    #[test]
+    fn every_reason_is_in_the_runbook() {
+        let runbook = include_str!("../../docs/runbook.md");
+        for (_, name, _) in Reason::ALL {
+            let row = runbook.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("docs/runbook.md does not tell of {name}"));
+            assert_eq!(row.split(" | ").filter(|cell| !cell.trim().is_empty()).count(), 4, "{row}");
+        }
+        let is_exit = |line: &str| line.ends_with("| 1 |") || line.ends_with("| 2 |");
+        let rows = runbook.lines().filter(|line| line.starts_with("| `") && is_exit(line));
+        assert_eq!(rows.count(), Reason::ALL.len());
+    }
 }

@@ -269,6 +269,9 @@ pub enum QueueError {
     Closed,
     #[error("the queue's server is full and takes no new jobs: {0}")]
     Full(String),
+    /// The farm's queue is kept in a way that this program does not know.
+    #[error("{0}")]
+    Incompatible(String),
     /// The account that the client uses may not do this.
     #[error("the queue's server refuses this: {0}")]
     Denied(String),

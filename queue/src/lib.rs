@@ -7,6 +7,7 @@ mod api;
 mod check;
 pub mod conformance;
 mod memory;
+mod protocol;
 mod redis;
 mod snapshot;
 
@@ -19,6 +20,7 @@ use vqfarm_core::id::{JobId, RequestId, WorkerId};
 
 pub use self::api::*;
 pub use self::memory::MemoryQueue;
+pub use self::protocol::{PROTOCOL, VERSION};
 pub use self::redis::{Account, ConnectError, Identity, RedisOptions, RedisQueue};
 pub use self::snapshot::*;
 

@@ -177,6 +177,8 @@ impl TaskState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSnapshot {
     pub info: WorkerInfo,
+    /// The release that it is of; none of releases that did not say it yet.
+    pub version: Option<String>,
     pub last_seen: Timestamp,
     pub draining: bool,
     pub leased: u64,

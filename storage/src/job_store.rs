@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use futures::future::ready;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -31,6 +31,16 @@ pub enum Put {
     Stored,
     /// An object lay there already and still does. After an answer was lost it may be ours.
     Existed,
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Relative to the store's root.
+    pub key: String,
+    pub bytes: u64,
+    /// When it was written last, by the store's clock.
+    pub modified: Timestamp,
 }
 
 /// The first pause before a write is repeated; the next ones are longer, all are random.
@@ -241,6 +251,22 @@ impl JobStore {
         Ok(names)
     }
 
+    /// All objects below `folder`, however deep, in no order; below the root where it is empty. They
+    /// may be deleted while they are listed.
+    pub fn objects(&self, folder: &str) -> BoxStream<'static, Result<Listed>> {
+        let prefix = if folder.is_empty() { self.root.clone() } else { self.path(folder) };
+        let (root, folder) = (self.root.clone(), folder.to_owned());
+        let listed = move |meta: ObjectMeta| {
+            let parts = meta.location.prefix_match(&root)?;
+            let key = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            let modified = Timestamp(meta.last_modified.timestamp_millis());
+            Some(Listed { key, bytes: meta.size, modified })
+        };
+        let all = self.objects.list(Some(&prefix));
+        let all = all.map_err(move |source| object("list", &folder, source));
+        all.try_filter_map(move |meta| ready(Ok(listed(meta)))).boxed()
+    }
+
     /// Names of the folders right under `folder`, sorted.
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>> {
         let prefix = self.path(folder);
@@ -315,7 +341,29 @@ mod tests {
         keeps_the_first_of_two_creates(JobStore::memory()).await;
         let dir = tempfile::tempdir().unwrap();
         keeps_the_first_of_two_creates(JobStore::folder(dir.path()).unwrap()).await;
-        assert_eq!(std::fs::read_dir(dir.path().join("frames")).unwrap().count(), 0);
+        assert!(!dir.path().join("frames").exists(), "a folder without objects is none");
+    }
+
+    #[tokio::test]
+    async fn objects_are_listed_however_deep_and_below_their_folder_only() {
+        let dir = tempfile::tempdir().unwrap();
+        for store in [JobStore::memory(), JobStore::folder(dir.path()).unwrap()] {
+            let job = store.under("jobs/a");
+            for key in ["job.json", "work/render/000001.png", "workshop"] {
+                job.replace(key, "12345".into()).await.unwrap();
+            }
+            store.replace("jobs/ab/job.json", "x".into()).await.unwrap();
+            let list = async |folder: &str| {
+                let listed: Vec<Listed> = job.objects(folder).try_collect().await.unwrap();
+                let mut keys: Vec<_> = listed.into_iter().map(|l| (l.key, l.bytes)).collect();
+                keys.sort();
+                keys
+            };
+            let expected = [("job.json", 5), ("work/render/000001.png", 5), ("workshop", 5)];
+            assert_eq!(list("").await, expected.map(|(key, n)| (key.to_owned(), n)));
+            assert_eq!(list("work").await, [("work/render/000001.png".to_owned(), 5)]);
+            assert_eq!(list("out").await, []);
+        }
     }
 
     #[tokio::test]

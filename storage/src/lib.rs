@@ -10,7 +10,7 @@ mod storage;
 mod stored;
 
 pub use error::{Result, StoreError};
-pub use job_store::{JobStore, Put};
+pub use job_store::{JobStore, Listed, Put};
 pub use model::ModelUpload;
 pub use options::{Patience, StorageOptions};
 pub use storage::Storage;

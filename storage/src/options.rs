@@ -94,7 +94,9 @@ pub(crate) fn folder(path: &FilePath) -> Result<Arc<dyn ObjectStore>> {
     std::fs::create_dir_all(path).map_err(fail)?;
     let objects = LocalFileSystem::new_with_prefix(path)
         .map_err(|e| fail(std::io::Error::other(e)))?
-        .with_fsync(true);
+        .with_fsync(true)
+        // As in a bucket: a folder without objects is none.
+        .with_automatic_cleanup(true);
     Ok(Arc::new(objects))
 }
 

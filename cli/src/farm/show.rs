@@ -202,6 +202,7 @@ pub fn worker_json(worker: &Worker) -> Value {
         "loaded": worker.loaded,
         "leased": worker.leased,
         "busy": worker.busy,
+        "version": (!worker.version.is_empty()).then_some(&worker.version),
         "last_seen": time(worker.last_seen),
     })
 }

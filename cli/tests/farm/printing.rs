@@ -69,6 +69,31 @@ fn every_listing_for_people() {
 }
 
 #[test]
+fn garbage_is_told_of_before_it_goes() {
+    let farm = TestFarm::start();
+    let job = farm.submit();
+    while farm.work(8) > 0 {}
+    assert_eq!(farm.run(&["gc"]).stderr, "there is nothing to delete\n");
+    let dry = farm.run(&["gc", "--older-than", "0s"]);
+    assert!(dry.stdout.contains("boats") && dry.stdout.contains("done 0 s ago"), "{}", dry.stdout);
+    assert!(dry.stderr.contains("nothing was deleted: --delete does"), "{}", dry.stderr);
+    // Nobody can be asked here.
+    let unsure = farm.run(&["gc", "--older-than", "0s", "--delete"]);
+    assert_eq!(unsure.status, 2, "{}", unsure.stderr);
+    assert!(unsure.stderr.contains("--yes"), "{}", unsure.stderr);
+    assert!(farm.stored(&job).exists());
+    assert_eq!(farm.run(&["gc", "--older-than", "2 days"]).status, 2);
+
+    let deleted = farm.ok(&["gc", "--older-than", "0s", "--delete", "--yes", "--json"]);
+    let lines: Vec<Value> =
+        deleted.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["kind"], &lines[0]["id"]), (&"job".into(), &job.as_str().into()));
+    assert_eq!((&lines[1]["found"], &lines[1]["deleted"]), (&1.into(), &1.into()));
+    assert!(!farm.stored(&job).exists());
+    assert_eq!(farm.run(&["job", &job]).status, 1);
+}
+
+#[test]
 fn every_listing_for_programs() {
     let farm = TestFarm::start();
     let submitted = farm.ok(&["submit", "boats.toml", "--json"]);

@@ -263,6 +263,15 @@ impl FarmService for Grpc {
         change.make(reconciled).await
     }
 
+    type CollectGarbageStream = Answers<v1::Garbage>;
+
+    async fn collect_garbage(
+        &self,
+        request: Request<v1::CollectGarbageRequest>,
+    ) -> Answer<Self::CollectGarbageStream> {
+        Ok(self.collect_garbage(self.admit(request, Role::Operator)?))
+    }
+
     async fn find_models(
         &self,
         request: Request<v1::FindModelsRequest>,

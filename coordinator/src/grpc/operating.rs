@@ -6,14 +6,16 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Response;
+use tonic::{Response, Status};
 use vqfarm_proto::v1;
 use vqfarm_service::shutdown;
 
-use super::{Answer, Answers, Grpc};
+use super::{Answer, Answers, BUFFER, Grpc};
 use crate::convert;
 use crate::error::Error;
+use crate::gc;
 
 /// How often a change is told of, at most.
 const PACE: Duration = Duration::from_secs(1);
@@ -81,6 +83,34 @@ impl Grpc {
             frames: done.frames,
             notes: done.notes,
         }))
+    }
+
+    /// Goes on for as long as somebody listens.
+    pub(super) fn collect_garbage(
+        &self,
+        asked: v1::CollectGarbageRequest,
+    ) -> Response<Answers<v1::Garbage>> {
+        let (to, found) = mpsc::channel(BUFFER);
+        let policy = gc::Policy {
+            older_than: Duration::from_secs(asked.older_than),
+            keep_results: asked.keep_results,
+            delete: asked.delete,
+        };
+        let farm = self.farm.clone();
+        let mut stop = self.stop.clone();
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = farm.collect_garbage(&policy, &to) => ended,
+                () = shutdown::requested(&mut stop) => return,
+            };
+            if let Err(error) = ended {
+                // Where nobody listens any more, nobody is told.
+                let _ = to.send(Err(error)).await;
+            }
+        });
+        let found = ReceiverStream::new(found);
+        let found = found.map(|found| found.map(convert::garbage).map_err(Status::from));
+        Response::new(Box::pin(found))
     }
 
     /// Speaks when something has happened, at most once in [`PACE`], and now and then although

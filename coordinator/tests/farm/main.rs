@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod asking;
+mod collecting;
 mod guarding;
 mod looking;
 mod memory;

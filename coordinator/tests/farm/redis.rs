@@ -1,7 +1,7 @@
 //! The same over a real Redis, and what happens when it loses its memory.
 
 use vqfarm_proto::v1::*;
-use vqfarm_queue::Jobs;
+use vqfarm_queue::{JobState, Jobs};
 use vqfarm_testing::redis::RedisServer;
 
 use crate::support::*;
@@ -45,6 +45,43 @@ async fn a_redis_that_comes_back_empty_gets_its_jobs_back() {
     while farm.work("w", 8).await > 0 {}
     let audit = farm.client.clone().audit(AuditRequest::default()).await.unwrap().into_inner();
     assert_eq!((audit.jobs, audit.frames, audit.problems), (1, 8, vec![]));
+}
+
+#[tokio::test]
+async fn an_older_copy_of_redis_learns_the_rest_from_storage() {
+    let mut server = RedisServer::start();
+    let farm = farm(&server).await;
+    let mut client = farm.client.clone();
+    let known = farm.submit(SWEEP).await;
+    let urgent = farm.submit(SWEEP).await;
+    farm.work("w", 3).await;
+    // The copy: what the server starts from.
+    server.ask(&["SAVE"]);
+    let epoch = farm.farm.queue.epoch().await.unwrap();
+    farm.work("w", 2).await;
+    let late = farm.lease("w", 1).await.remove(0);
+    let unknown = farm.submit(SWEEP).await;
+    let priority = SetPriorityRequest { job: urgent.id.clone(), priority: 7 };
+    client.set_priority(priority).await.unwrap();
+    client.pause(JobRequest { job: urgent.id.clone() }).await.unwrap();
+    server.kill();
+    server.start_again();
+
+    let jobs = eventually(async || {
+        let jobs = farm.farm.queue.jobs(Jobs::All).await.ok()?;
+        let paused = jobs.get(1).is_some_and(|job| job.state == JobState::Paused);
+        (jobs.len() == 3 && paused).then_some(jobs)
+    })
+    .await;
+    assert_eq!(farm.farm.queue.epoch().await.unwrap(), epoch, "the copy is of the same memory");
+    assert_eq!((jobs[0].job.to_string(), jobs[0].total().done), (known.id, 3), "older");
+    assert_eq!((jobs[1].priority, jobs[2].job.to_string()), (7, unknown.id));
+    assert!(farm.farm.queue.commit(&late).await.is_err(), "the copy knows of no such lease");
+    // Frames that the copy does not know of are there, and adopted.
+    client.resume(JobRequest { job: urgent.id.clone() }).await.unwrap();
+    while farm.work("w", 8).await > 0 {}
+    let audit = farm.client.clone().audit(AuditRequest::default()).await.unwrap().into_inner();
+    assert_eq!((audit.jobs, audit.frames, audit.problems), (3, 24, vec![]));
 }
 
 #[tokio::test]

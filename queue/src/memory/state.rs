@@ -498,6 +498,7 @@ impl State {
         }
         let snapshot = |worker: &Worker| WorkerSnapshot {
             info: worker.info.clone(),
+            version: Some(VERSION.into()),
             last_seen: worker.last_seen,
             draining: worker.draining,
             leased: leased.get(&worker.info.id).copied().unwrap_or(0),

@@ -18,6 +18,7 @@ impl Queue for RedisQueue {
     }
 
     async fn restore(&self, job: &Restoration) -> Result<bool, QueueError> {
+        self.check_protocol().await?;
         check(&job.submission)?;
         let fill = |command: &mut Cmd| {
             let submitted = Some(job.submitted.0);
@@ -30,11 +31,13 @@ impl Queue for RedisQueue {
     async fn open(&self) -> Result<Epoch, QueueError> {
         let epoch = Epoch(rand::random::<u64>().max(1));
         let fill = |command: &mut Cmd| {
-            command.arg(epoch.to_string());
+            command.arg(epoch.to_string()).arg(*self.protocols.end());
             Ok(())
         };
         let (_, answer) = self.tell(&scripts::OPEN, fill).await?;
         let epoch = decode::epoch(decode::text(answer.get(1).unwrap_or(&Value::Nil))?)?;
+        // Somebody else may have opened it.
+        self.check_protocol().await?;
         self.epoch.store(epoch.0, Ordering::SeqCst);
         Ok(epoch)
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vqfarm_core::id::{JobName, UserName};
 use vqfarm_core::plan::Dependency;
 
+use crate::protocol::Told;
 use crate::{
     JobState, LayerSpec, MOST_LEASED, Needs, QueueError, Standing, Submission, Ticket, WorkerInfo,
 };
@@ -79,7 +80,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>, separator: char) -> String {
 pub(super) fn worker(command: &mut Cmd, info: &WorkerInfo) -> Result<(), QueueError> {
     command
         .arg(info.id.as_str())
-        .arg(json(info)?)
+        .arg(json(&Told::by_us(info))?)
         .arg(info.memory.min(1 << 53))
         .arg(listed(info.tags.iter().map(|tag| tag.as_str()), ','))
         .arg(listed(info.loaded.iter().map(String::as_str), '\n'));

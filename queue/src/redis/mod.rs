@@ -6,7 +6,7 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `farm` | epoch, count of wakes, earliest due time, number of the last job, whose turn it is |
+//! | `farm` | epoch, protocol, count of wakes, earliest due time, number of the last job, whose turn it is |
 //! | `requests` | job by the request id of its submit |
 //! | `jobs`, `live`, `over:<state>` | all jobs, those that are not over, and those that are, by number |
 //! | `j:<job>` | the job's numbers, one field a layer, one field a task that was leased and is not done |
@@ -36,6 +36,7 @@ mod scripts;
 mod server;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -52,6 +53,7 @@ use self::feed::Feed;
 use self::link::{Link, is_unknown_script};
 use self::scripts::Script;
 use crate::check::check;
+use crate::protocol::{PROTOCOLS, agree};
 use crate::*;
 
 /// Jobs told of, tasks reaped, and failed tasks retried in one script, so that none keeps
@@ -78,6 +80,9 @@ pub struct RedisOptions {
     pub identity: Option<Identity>,
     /// The account at the sentinels, where they have one.
     pub sentinel: Option<Account>,
+    /// Of which the farm's queue must have one; tests play other releases.
+    #[doc(hidden)]
+    pub protocols: RangeInclusive<u32>,
 }
 
 impl Default for RedisOptions {
@@ -90,6 +95,7 @@ impl Default for RedisOptions {
             ca: None,
             identity: None,
             sentinel: None,
+            protocols: PROTOCOLS,
         }
     }
 }
@@ -147,6 +153,7 @@ pub struct RedisQueue {
     key: String,
     /// The epoch that the server had when it was last asked; 0 for none.
     epoch: AtomicU64,
+    protocols: RangeInclusive<u32>,
     /// Tests turn this clock; else the server's counts.
     clock: Option<Arc<dyn Clock>>,
 }
@@ -159,7 +166,7 @@ impl RedisQueue {
     ///
     /// # Errors
     /// The address makes no sense; the server cannot be reached, refuses the account, is too
-    /// old or may evict keys.
+    /// old or may evict keys; the farm's queue is kept as this program does not know.
     pub async fn connect(url: &str, farm: &FarmName, policy: Policy) -> Result<Self, ConnectError> {
         Self::connect_with(url, farm, RedisOptions { policy, ..RedisOptions::default() }).await
     }
@@ -177,6 +184,7 @@ impl RedisQueue {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let source = Source::parse(url, &options)?;
         let (policy, call_limit) = (options.policy.clone(), options.call);
+        let protocols = options.protocols.clone();
         let link = Arc::new(Link::new(source, options));
         let prefix = format!("{{vqfarm:{farm}}}:");
         let key = format!("{prefix}farm");
@@ -187,7 +195,23 @@ impl RedisQueue {
         }
         let feed = Feed::start(link.clone(), prefix.clone());
         let epoch = AtomicU64::new(0);
-        Ok(Self { link, feed, policy, call_limit, prefix, key, epoch, clock: None })
+        let queue =
+            Self { link, feed, policy, call_limit, prefix, key, epoch, protocols, clock: None };
+        queue.check_protocol().await?;
+        Ok(queue)
+    }
+
+    /// Refuses a queue that a program of another kind has opened. One that is closed has none yet.
+    async fn check_protocol(&self) -> Result<(), QueueError> {
+        let mut command = cmd("HMGET");
+        command.arg(&self.key).arg("epoch").arg("protocol");
+        let answer = decode::list(self.link.ask(&command).await?)?;
+        match answer.as_slice() {
+            [Value::Nil, _] => Ok(()),
+            [_, Value::Nil] => agree(None, &self.protocols),
+            [_, found] => agree(Some(decode::parse(decode::text(found)?)?), &self.protocols),
+            _ => Err(unexpected("something else than two fields")),
+        }
     }
 
     /// Puts a clock in the place of the server's, for tests of what time brings.
@@ -235,6 +259,7 @@ impl RedisQueue {
                 Some(found) => {
                     let found = decode::epoch(decode::text(found)?)?;
                     tracing::debug!(%found, "the queue is in another epoch");
+                    self.check_protocol().await?;
                     self.epoch.store(found.0, Ordering::SeqCst);
                 }
             }

@@ -5,6 +5,7 @@ use std::num::NonZero;
 
 use super::decode::Entry;
 use super::*;
+use crate::protocol::Told;
 
 /// Ids of jobs in one answer.
 const IDS: usize = 10_000;
@@ -232,13 +233,14 @@ impl RedisQueue {
         let mut workers: BTreeMap<WorkerId, WorkerSnapshot> = BTreeMap::new();
         for part in self.in_parts("seats").await? {
             for seat in part[1..].chunks_exact(4) {
-                let info: WorkerInfo = serde_json::from_slice(decode::bytes(&seat[1])?)
+                let told: Told<WorkerInfo> = serde_json::from_slice(decode::bytes(&seat[1])?)
                     .map_err(|error| QueueError::Corrupt(format!("a worker: {error}")))?;
                 let snapshot = WorkerSnapshot {
                     last_seen: Timestamp(decode::int(&seat[2])?),
                     draining: decode::int(&seat[3])? == 1,
                     leased: 0,
-                    info,
+                    info: told.info,
+                    version: told.version,
                 };
                 workers.insert(snapshot.info.id.clone(), snapshot);
             }

@@ -40,6 +40,7 @@ fn job(number: u32, name: &str, state: JobState, counts: Counts) -> Job {
 
 fn worker(id: &str, state: WorkerState, busy: Option<f64>) -> Worker {
     Worker {
+        version: "0.1.0".into(),
         id: id.into(),
         state: state.into(),
         tags: vec![],
