@@ -104,8 +104,8 @@ mod tests {
     fn what_a_cpu_has_is_shared_by_its_lanes() {
         let networks = published();
         let plan = |gib, cores| budget(gib, Some(cores)).plan(&networks, &batch(4, 512, false));
-        assert_eq!(plan(12, 2), Plan { pictures: 4, thrift: Thrift::default() });
-        let shared = plan(12, 8);
+        assert_eq!(plan(24, 2), Plan { pictures: 4, thrift: Thrift::default() });
+        let shared = plan(24, 8);
         assert_eq!(shared.pictures, 4, "one after another in any case");
         assert_ne!(shared.thrift, Thrift::default());
     }

@@ -70,10 +70,9 @@ pub fn cuda_free_memory(index: usize) -> Result<u64> {
 /// Gives back what libtorch keeps of a device's memory for its next tensors: after a computation
 /// failed for want of memory, pieces of the wrong sizes are in the way of the next one.
 pub fn release_memory(device: Device) {
-    match device {
-        Device::Cpu => memory::trim(),
-        // Its allocator does so itself before it says that there is no more.
-        _ => (),
+    // A GPU's allocator does so itself before it says that there is no more.
+    if device == Device::Cpu {
+        memory::trim();
     }
 }
 

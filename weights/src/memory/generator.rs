@@ -19,12 +19,9 @@ struct Step {
     output: f64,
 }
 
-/// Gradients and temporaries of a step's larger side that are alive on the way back, by
-/// measurement.
-const GRADIENTS: f64 = 8.0;
-/// The same where the step is computed again just before: its output is alive, too, and what lay
-/// between the steps' inputs has left gaps.
-const GRADIENTS_AGAIN: f64 = 14.0;
+/// Gradients and temporaries of a step's larger side that are alive on the way back, and the gaps
+/// between what is kept: by measurement.
+const GRADIENTS: f64 = 14.0;
 
 pub(super) fn activations(config: &VqganConfig, size: [f64; 2], decoder: Decoder) -> Activations {
     let steps = steps(config, size);
@@ -39,7 +36,7 @@ pub(super) fn activations(config: &VqganConfig, size: [f64; 2], decoder: Decoder
             kept: inputs,
             back: steps
                 .iter()
-                .map(|step| step.inner + GRADIENTS_AGAIN * larger(step))
+                .map(|step| step.inner + GRADIENTS * larger(step))
                 .fold(0.0, f64::max),
         },
     }
