@@ -154,7 +154,8 @@ mod tests {
             png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
             Bytes::from(png)
         };
-        let told = |bytes: Bytes| check(AssetKind::Picture, &keys::asset(&hash(&bytes), "png"), &bytes);
+        let told =
+            |bytes: Bytes| check(AssetKind::Picture, &keys::asset(&hash(&bytes), "png"), &bytes);
         assert_eq!(told(head(16384, 16384)), Ok(()));
         for (width, height) in [(60_000, 60_000), (16_385, 1), (1, u32::MAX >> 1)] {
             let refused = told(head(width, height)).unwrap_err();

@@ -75,7 +75,7 @@ impl Farm {
         for (name, kind) in [("demo-f8", Role::Generator), ("demo-clip", Role::Perceptor)] {
             let name = ModelName::new(name).expect("a name");
             let key = keys::model_name(&name);
-            let record = ModelRecord { name, sha256: "ab".repeat(32), kind, bytes: 1 };
+            let record = ModelRecord { name, sha256: "ab".repeat(32), kind, bytes: 1, config: None };
             let json = serde_json::to_vec(&record).expect("a record");
             runtime.block_on(inner.storage.replace(&key, json.into())).expect("a model");
         }

@@ -248,6 +248,12 @@ impl Asks for v1::ReconcileRequest {
     }
 }
 
+impl Asks for v1::CollectGarbageRequest {
+    fn about(&self) -> About {
+        About::default()
+    }
+}
+
 /// The model's name comes in the first message, so it is noted by [`Change::is_of`].
 impl Asks for tonic::Streaming<v1::PutModelRequest> {
     fn about(&self) -> About {

@@ -269,7 +269,17 @@ impl FarmService for Grpc {
         &self,
         request: Request<v1::CollectGarbageRequest>,
     ) -> Answer<Self::CollectGarbageStream> {
-        Ok(self.collect_garbage(self.admit(request, Role::Operator)?))
+        if !request.get_ref().delete {
+            let caller = self.caller(&request)?;
+            caller.as_ref().map_or(Ok(()), |token| must(token, Right::Operate))?;
+            return Ok(self.collect_garbage(request.into_inner()));
+        }
+        let (change, asked) = self.change("CollectGarbage", request);
+        let begun = async {
+            change.must(Right::Operate)?;
+            Ok(self.collect_garbage(asked))
+        };
+        change.make(begun).await
     }
 
     async fn find_models(
