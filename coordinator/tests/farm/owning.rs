@@ -208,8 +208,13 @@ async fn a_quota_holds_for_its_users_and_not_for_operators() {
     }
     assert_eq!(guarded.submit("eve", request(SWEEP)).await.unwrap_err(), Reason::Quota);
     let model = |name: &str, bytes| {
-        let model =
-            Model { name: name.into(), sha256: "cd".repeat(32), kind: "perceptor".into(), bytes };
+        let model = Model {
+            name: name.into(),
+            sha256: "cd".repeat(32),
+            kind: "perceptor".into(),
+            bytes,
+            config: String::new(),
+        };
         PutModelRequest { part: Some(put_model_request::Part::Model(model)) }
     };
     let push = async |user: &str, name: &str, bytes| {

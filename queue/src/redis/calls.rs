@@ -63,7 +63,7 @@ impl Queue for RedisQueue {
         let asked = Asked::new(request, worker, most);
         let fill = |command: &mut Cmd| self.lease_arguments(command, &asked);
         let answer = self.run(&scripts::LEASE, fill).await?;
-        self.leased(&answer, &asked).await
+        self.leased(answer, &asked).await
     }
 
     async fn wait_for_work(&self, seen: u64, at_most: Duration) -> Result<(), QueueError> {
@@ -147,10 +147,10 @@ impl Queue for RedisQueue {
             self.commit_arguments(command, last);
             Ok(())
         };
-        let (_, answer) = self.tell(&scripts::COMMIT_AND_LEASE, fill).await?;
+        let (_, mut answer) = self.tell(&scripts::COMMIT_AND_LEASE, fill).await?;
         committed(answer.get(1), last, &mut answers)?;
-        let leased = self.leased(answer.get(2..).unwrap_or_default(), &asked).await?;
-        Ok((answers, leased))
+        let leased = answer.split_off(answer.len().min(2));
+        Ok((answers, self.leased(leased, &asked).await?))
     }
 
     async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError> {

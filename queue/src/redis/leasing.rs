@@ -83,10 +83,9 @@ impl RedisQueue {
     /// What `part/lease.lua` has answered. Pauses that are over are ended first, if it says so.
     pub(super) async fn leased(
         &self,
-        answer: &[Value],
+        mut answer: Vec<Value>,
         asked: &Asked<'_>,
     ) -> Result<LeaseAnswer, QueueError> {
-        let mut answer = answer.to_vec();
         loop {
             let (word, rest) = answer.split_first().ok_or_else(|| unexpected("an empty answer"))?;
             return match (decode::text(word)?, rest) {
