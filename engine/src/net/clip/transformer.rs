@@ -28,9 +28,6 @@ impl ResidualAttentionBlock {
     fn new(w: &Weights, width: i64, heads: i64, activation: Activation) -> Result<Self> {
         let attn = w.at("attn");
         let mlp = w.at("mlp");
-        let in_proj =
-            |w: &Weights| Linear::named(w, "in_proj_weight", "in_proj_bias", width, 3 * width);
-        let (ln_1, in_proj) = LayerNorm::before(&w.at("ln_1"), width, in_proj, &attn)?;
         let c_fc = |w: &Weights| Linear::new(w, width, 4 * width);
         let (ln_2, mut c_fc) = LayerNorm::before(&w.at("ln_2"), width, c_fc, &mlp.at("c_fc"))?;
         let mut c_proj = Linear::new(&mlp.at("c_proj"), 4 * width, width)?;
@@ -38,6 +35,9 @@ impl ResidualAttentionBlock {
             // β·x·σ(βx) is the swish of βx.
             (c_fc, c_proj) = (c_fc.times(BETA), c_proj.after_times(BETA));
         }
+        let in_proj =
+            |w: &Weights| Linear::named(w, "in_proj_weight", "in_proj_bias", width, 3 * width);
+        let (ln_1, in_proj) = LayerNorm::before(&w.at("ln_1"), width, in_proj, &attn)?;
         Ok(Self {
             ln_1,
             in_proj,
