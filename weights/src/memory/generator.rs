@@ -21,7 +21,7 @@ struct Step {
 
 /// Gradients and temporaries of a step's larger side that are alive on the way back, and the gaps
 /// between what is kept: by measurement.
-const GRADIENTS: f64 = 14.0;
+const GRADIENTS: f64 = 15.0;
 
 pub(super) fn activations(config: &VqganConfig, size: [f64; 2], decoder: Decoder) -> Activations {
     let steps = steps(config, size);

@@ -17,7 +17,7 @@ use crate::vqgan::{self, VqganConfig};
 pub use thrift::{Decoder, Thrift};
 
 /// What a process needs before it has a model: libtorch, and its libraries on a GPU.
-pub const PROGRAM: u64 = 200 << 20;
+pub const PROGRAM: u64 = 240 << 20;
 /// As [`PROGRAM`], of the GPU's memory: the context and the libraries' work space.
 pub const PROGRAM_CUDA: u64 = 900 << 20;
 /// What an allocator loses between tensors, as a share of them.
