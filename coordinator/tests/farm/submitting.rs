@@ -179,7 +179,8 @@ soundtrack = "NAME"
         assets: [(name.to_owned(), bytes.to_vec())].into(),
         ..request(SWEEP)
     };
-    let (sound, picture, list) = (b"fLaC and so on", b"GIF89a\x02\0\x02\0picture", b"#EXTM3U\nhttp://host/");
+    let (sound, picture, list) =
+        (b"fLaC and so on", b"GIF89a\x02\0\x02\0picture", b"#EXTM3U\nhttp://host/");
     for (bytes, extension, said) in [
         (picture.as_slice(), "gif", "is not the name of a sound"),
         (picture, "mp3", "is not a sound; MP3, "),
