@@ -12,4 +12,5 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cp scripts/bench-bullmq/* "$dir"
 npm install --prefix "$dir" --no-audit --no-fund --silent
-cargo run --release --workspace --example bench -- --bullmq "$dir/bench.mjs" "$@"
+cargo build --quiet --release --workspace --example bench
+target/release/examples/bench --bullmq "$dir/bench.mjs" "$@"

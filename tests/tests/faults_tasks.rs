@@ -64,7 +64,7 @@ fn f16_a_task_that_panics_for_want_of_memory_is_put_aside_after_three() {
     let farm = Farm::new(Setup::default());
     let toml = sweep(2, 5).replacen("size = [32, 32]", "", 1).replacen(
         "seed = \"1-2\"",
-        "size = [[32, 32], [2048, 2048]]",
+        "size = [[32, 32], [4096, 4096]]",
         1,
     );
     // Whatever the worker says that it has, it is to try.

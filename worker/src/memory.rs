@@ -34,14 +34,17 @@ pub fn free(device: Device) -> Result<u64> {
     Ok(of_file("/proc/meminfo", "MemAvailable:")?.min(left))
 }
 
-/// Bytes at the worst moment so far: of this process, or of all that use a GPU, whose allocator
-/// gives nothing back by itself.
+/// Bytes that this process took at the worst moment so far. On a GPU those that libtorch held, or
+/// where it does not say so, what all programs hold now.
 ///
 /// # Errors
 /// The system does not say.
 pub fn peak(device: Device) -> Result<u64> {
     match device {
         Device::Cuda(index) => {
+            if let Ok(memory) = vqfarm_engine::device::gpu_memory(index) {
+                return Ok(memory.reserved_peak);
+            }
             let all = vqfarm_engine::device::cuda_memory(index)?;
             Ok(all.saturating_sub(vqfarm_engine::device::cuda_free_memory(index)?))
         }

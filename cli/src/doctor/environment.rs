@@ -21,6 +21,7 @@ const KNOWN: &[&str] = &[
     "CHECK_MODELS",
     "COMPLETE",
     "CONFIG",
+    "CUDA_GRAPHS",
     "DEVICE",
     "FARM",
     "FIXTURES",

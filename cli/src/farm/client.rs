@@ -121,10 +121,25 @@ impl ConnectArgs {
             )),
             _ => {
                 // A server that takes no certificate says so only after its own greeting.
-                let hint = about_certificate(&reason).unwrap_or_default();
+                let hint = about_certificate(&reason).or_else(|| self.hung_up(&reason));
+                let hint = hint.unwrap_or_default();
                 Failure::Other(anyhow!("{addr}: {reason}{hint}"))
             }
         }
+    }
+
+    /// What may help where a TLS server closed the connection: the alert that says why can come too
+    /// late to be read.
+    fn hung_up(&self, reason: &str) -> Option<&'static str> {
+        let way = self.way().ok().filter(|way| way.addr.value.starts_with("https://"))?;
+        let closed = ["connection closed", "reset", "broken pipe"];
+        closed.iter().any(|word| reason.to_lowercase().contains(word)).then_some(match way.cert {
+            None => "; where the farm asks for a certificate of yours, give --cert and --key",
+            Some(_) => {
+                "; perhaps the farm does not take your certificate of --cert: it has expired, or \
+                 nobody vouches for it there"
+            }
+        })
     }
 }
 

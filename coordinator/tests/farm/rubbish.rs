@@ -118,6 +118,11 @@ pub fn proper(job: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("Watch", about),
         ("Audit", AuditRequest { job: job(), repair: true }.encode_to_vec()),
         ("Reconcile", Vec::new()),
+        (
+            "CollectGarbage",
+            CollectGarbageRequest { older_than: 1 << 40, keep_results: true, delete: true }
+                .encode_to_vec(),
+        ),
         ("FindModels", FindModelsRequest { names: vec!["m".into()] }.encode_to_vec()),
         ("PutModel", PutModelRequest { part: Some(model) }.encode_to_vec()),
     ]

@@ -70,9 +70,12 @@ pub fn cuda_free_memory(index: usize) -> Result<u64> {
 /// Gives back what libtorch keeps of a device's memory for its next tensors: after a computation
 /// failed for want of memory, pieces of the wrong sizes are in the way of the next one.
 pub fn release_memory(device: Device) {
-    // A GPU's allocator does so itself before it says that there is no more.
-    if device == Device::Cpu {
-        memory::trim();
+    match device {
+        Device::Cuda(_) => {
+            // Without the library it stays with the allocator, which uses it again itself.
+            let _ = empty_cache();
+        }
+        _ => memory::trim(),
     }
 }
 

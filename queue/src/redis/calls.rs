@@ -82,7 +82,7 @@ impl Queue for RedisQueue {
         let batches = tickets.chunks(BATCH).map(Some).chain(tickets.is_empty().then_some(None));
         for batch in batches.map(Option::unwrap_or_default) {
             let fill = |command: &mut Cmd| {
-                command.arg(worker.id.as_str()).arg(encode::json(worker)?);
+                command.arg(worker.id.as_str()).arg(encode::told(worker)?);
                 command.arg(millis(self.policy.lease));
                 for ticket in batch {
                     let TaskId { job, layer, index } = ticket.task;

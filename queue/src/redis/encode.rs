@@ -76,11 +76,16 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>, separator: char) -> String {
     names.fold(separator.to_string(), |list, name| list + name + &separator.to_string())
 }
 
+/// What is stored of a worker: what it has, and of which release it is.
+pub(super) fn told(info: &WorkerInfo) -> Result<String, QueueError> {
+    json(&Told::by_us(info))
+}
+
 /// The arguments of `lease.lua` that describe the worker.
 pub(super) fn worker(command: &mut Cmd, info: &WorkerInfo) -> Result<(), QueueError> {
     command
         .arg(info.id.as_str())
-        .arg(json(&Told::by_us(info))?)
+        .arg(told(info)?)
         .arg(info.memory.min(1 << 53))
         .arg(listed(info.tags.iter().map(|tag| tag.as_str()), ','))
         .arg(listed(info.loaded.iter().map(String::as_str), '\n'));

@@ -205,7 +205,7 @@ fn settings(args: &BenchArgs, subject: &Subject, seed: u32) -> RenderSettings {
         seed: seed.into(),
         size: [subject.size; 2],
         // Far from the end, where recording would not be worth it.
-        iterations: 1_000_000,
+        iterations: 100_000,
         cutouts: Cutouts { count: args.cutouts, ..Cutouts::default() },
         ..RenderSettings::default()
     }
