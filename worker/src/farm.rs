@@ -237,6 +237,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
         cores: (!gpu).then(|| Arc::new(Cores::new(shelves.len()))),
         batch: Arc::new(BatchSize::new(if gpu { args.batch } else { Asked::Fixed(1) })),
         ahead: gpu,
+        least_lead: Duration::ZERO,
         shelves,
         jobs: Jobs::Stored(StoredJobs::new(storage.clone())),
         cells: Cells::Farm(storage.clone()),

@@ -132,18 +132,26 @@ pub struct LaneParts {
 
 /// How long before the end of its work a lane asks for more, so that it need not wait: twice what
 /// leasing and preparing took last. Shared by the lanes.
-#[derive(Debug, Default)]
-pub struct Lead(AtomicU64);
+#[derive(Debug)]
+pub struct Lead {
+    least: Duration,
+    microseconds: AtomicU64,
+}
 
 impl Lead {
+    /// Never less than `least`.
+    pub fn new(least: Duration) -> Self {
+        Self { least, microseconds: AtomicU64::default() }
+    }
+
     /// Leasing and preparing took so long.
     pub fn note(&self, took: Duration) {
         let lead = (2 * took).min(MOST_LEAD);
-        self.0.store(lead.as_micros() as u64, Ordering::Relaxed);
+        self.microseconds.store(lead.as_micros() as u64, Ordering::Relaxed);
     }
 
     fn get(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
+        Duration::from_micros(self.microseconds.load(Ordering::Relaxed)).max(self.least)
     }
 }
 

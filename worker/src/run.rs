@@ -63,6 +63,8 @@ pub struct Worker {
     /// Lease the next batch as soon as one is begun: right for a GPU, which must not wait. On a
     /// CPU the last cells would queue up behind a busy lane; so it is done shortly before the end.
     pub ahead: bool,
+    /// How long before the end that is at least; otherwise it follows from how long leasing takes.
+    pub least_lead: Duration,
     pub jobs: Jobs,
     /// Where pictures are looked for that were made before.
     pub cells: Cells,
@@ -106,6 +108,7 @@ impl Worker {
         let room = Room::new(bytes, pictures.max(2 * lanes * self.batch.most() as usize));
         let (finished, results) = mpsc::unbounded_channel();
         let (events, told) = mpsc::unbounded_channel();
+        let lead = Arc::new(Lead::new(self.least_lead));
         let shift = Arc::new(Shift {
             committer: Committer::start(self.queue.clone(), brake.clone()),
             worker: self,
@@ -113,7 +116,7 @@ impl Worker {
             held: Held::default(),
             lasts: watch::Sender::new(LEASE),
             rest: Rest::default(),
-            lead: Arc::default(),
+            lead,
         });
         let mut threads = Vec::with_capacity(lanes);
         let mut feeders = JoinSet::new();

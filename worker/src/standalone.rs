@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{mpsc, watch};
@@ -193,6 +193,7 @@ async fn try_render(
             false => Asked::Fixed(1),
         })),
         ahead: device.is_cuda(),
+        least_lead: Duration::ZERO,
         jobs: Jobs::One(job.clone()),
         cells: Cells::Folder(job.store.clone()),
         cache: None,

@@ -16,7 +16,7 @@ use crate::whole_file;
 /// # Errors
 /// It cannot be read, or something in it is wrong.
 pub fn read(path: &Path) -> Result<Access, Failure> {
-    Ok(parsed(path, &text_of(path)?)?)
+    parsed(path, &text_of(path)?)
 }
 
 /// Adds a token.

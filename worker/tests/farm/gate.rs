@@ -69,7 +69,7 @@ impl Gate {
         let record = ground.record(job(cells, iterations));
         let opened = OpenJob::new(record.clone(), self.store()).unwrap();
         ground.queue.submit(&Ground::submission(&record)).await.unwrap();
-        let worker = ground.worker_at(Jobs::One(Arc::new(opened)), false);
+        let worker = ground.worker_at(Jobs::One(Arc::new(opened)));
         assert!(self.meters.set(worker.meters.clone()).is_ok());
         (worker, record.id)
     }

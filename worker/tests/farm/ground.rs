@@ -162,15 +162,22 @@ impl Ground {
     /// One lane, which leases `batch` cells at a time.
     pub fn worker_with(&self, id: &str, batch: u32, cache: PathBuf) -> AtWork {
         let jobs = Jobs::Stored(StoredJobs::new(self.storage.clone()));
-        self.start(id, batch, cache, jobs, true)
+        self.start(id, batch, cache, jobs, (true, Duration::ZERO))
     }
 
-    /// One lane, which leases one cell at a time, of these jobs; `ahead` as in [`Worker`].
-    pub fn worker_at(&self, jobs: Jobs, ahead: bool) -> AtWork {
-        self.start("one", 1, self.cache(), jobs, ahead)
+    /// One lane, which leases one cell at a time, of these jobs, each long before the last is done.
+    pub fn worker_at(&self, jobs: Jobs) -> AtWork {
+        self.start("one", 1, self.cache(), jobs, (false, Duration::from_secs(3600)))
     }
 
-    fn start(&self, id: &str, batch: u32, cache: PathBuf, jobs: Jobs, ahead: bool) -> AtWork {
+    fn start(
+        &self,
+        id: &str,
+        batch: u32,
+        cache: PathBuf,
+        jobs: Jobs,
+        (ahead, least_lead): (bool, Duration),
+    ) -> AtWork {
         let cache = Arc::new(ModelCache::new(self.storage.clone(), cache));
         let shelf = Shelf::new(Source::Cache(cache.clone()), tch::Device::Cpu);
         let meters = Arc::new(Meters::new(1));
@@ -188,6 +195,7 @@ impl Ground {
             cores: None,
             batch: Arc::new(BatchSize::new(Asked::Fixed(batch))),
             ahead,
+            least_lead,
             cells: vqfarm_worker::cells::Cells::Farm(self.storage.clone()),
             jobs,
             cache: Some(cache),
