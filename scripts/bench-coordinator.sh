@@ -6,4 +6,5 @@
 #   scripts/bench-coordinator.sh [--jobs N] [--watchers N] [--cells N] [--asked N] [--json]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo run --release --workspace --example bench-coordinator -- "$@"
+cargo build --quiet --release --workspace --example bench-coordinator
+target/release/examples/bench-coordinator "$@"

@@ -39,7 +39,8 @@ async fn a_program_that_does_not_know_the_farms_protocol_changes_nothing() {
     let old = open(&server.url()).await;
     // The farm is emptied and opened by a release that keeps its queue in another way.
     server.ask(&["FLUSHALL"]);
-    let new = release(&server, 2..=2).await.unwrap();
+    let next = PROTOCOL + 1;
+    let new = release(&server, next..=next).await.unwrap();
     new.open().await.unwrap();
     let refused = |error: Option<QueueError>| matches!(error, Some(QueueError::Incompatible(_)));
     let before = server.ask(&["DBSIZE"]);
