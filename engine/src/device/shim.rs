@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn without_libtorchs_cuda_library_the_answer_says_what_is_missing() {
-        if super::super::cuda_devices().is_ok_and(|count| count > 0) {
+        if super::super::cuda_devices().is_ok() {
             return;
         }
         let captured = Graph::capture(0, || Ok::<_, String>(()));
