@@ -17,8 +17,8 @@ use vqfarm_core::render::RenderSettings;
 use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights};
 use vqfarm_engine::session::Options;
 use vqfarm_engine::{Models, Picture, Session, device, flops};
-use vqfarm_weights::clip::{Activation, ClipConfig, VisionLayers};
-use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
+use vqfarm_weights::clip::ClipConfig;
+use vqfarm_weights::vqgan::VqganConfig;
 
 /// A session's switches, and how the networks are made.
 struct Trial {
@@ -77,7 +77,12 @@ fn main() -> Result<()> {
     };
     let pictures: Vec<Picture> =
         (0..batch).map(|seed| Picture::new(RenderSettings { seed, ..settings.clone() })).collect();
-    let each = flops::iteration(&vqgan(), &[clip()], [size; 2], settings.cutouts.count);
+    let each = flops::iteration(
+        &VqganConfig::imagenet_f16_16384(),
+        &[ClipConfig::vit_b_32()],
+        [size; 2],
+        settings.cutouts.count,
+    );
 
     let mut first: Option<Tensor> = None;
     for trial in TRIALS {
@@ -141,40 +146,10 @@ fn models(device: Device, kind: Kind, trial: &Trial) -> Result<Models> {
         let weights = Weights::random(&random, kind).fast().laid_out(trial.layout);
         if trial.folded { weights.folded() } else { weights }
     };
-    let generator = Box::new(Vqgan::new(&weights(), &vqgan())?);
-    Ok(Models::new(generator, vec![Box::new(Clip::new(&weights(), &clip())?)], device))
-}
-
-fn vqgan() -> VqganConfig {
-    VqganConfig {
-        double_z: false,
-        z_channels: 256,
-        resolution: 256,
-        in_channels: 3,
-        out_ch: 3,
-        ch: 128,
-        ch_mult: vec![1, 1, 2, 2, 4],
-        num_res_blocks: 2,
-        attn_resolutions: vec![16],
-        dropout: 0.0,
-        embed_dim: 256,
-        n_embed: 16_384,
-        quantizer: Quantizer::Vq,
-    }
-}
-
-fn clip() -> ClipConfig {
-    ClipConfig {
-        embed_dim: 512,
-        image_resolution: 224,
-        vision_layers: VisionLayers::Vit(12),
-        vision_width: 768,
-        vision_patch_size: Some(32),
-        context_length: 77,
-        vocab_size: 49_408,
-        transformer_width: 512,
-        transformer_heads: 8,
-        transformer_layers: 12,
-        activation: Activation::QuickGelu,
-    }
+    let generator = Box::new(Vqgan::new(&weights(), &VqganConfig::imagenet_f16_16384())?);
+    Ok(Models::new(
+        generator,
+        vec![Box::new(Clip::new(&weights(), &ClipConfig::vit_b_32())?)],
+        device,
+    ))
 }

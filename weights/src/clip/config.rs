@@ -31,6 +31,23 @@ pub struct ClipConfig {
 }
 
 impl ClipConfig {
+    /// The sizes of OpenAI's ViT-B/32.
+    pub fn vit_b_32() -> Self {
+        Self {
+            embed_dim: 512,
+            image_resolution: 224,
+            vision_layers: VisionLayers::Vit(12),
+            vision_width: 768,
+            vision_patch_size: Some(32),
+            context_length: 77,
+            vocab_size: 49_408,
+            transformer_width: 512,
+            transformer_heads: 8,
+            transformer_layers: 12,
+            activation: Activation::QuickGelu,
+        }
+    }
+
     /// Attention heads of the vision tower: width/64 for a ViT, width·32/64 for a ResNet's pooling,
     /// and at least one.
     pub fn vision_heads(&self) -> i64 {

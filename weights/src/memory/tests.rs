@@ -1,40 +1,11 @@
 use std::num::NonZero;
 
 use super::*;
-use crate::clip::{Activation, VisionLayers};
-use crate::vqgan::Quantizer;
 
 /// The f16 VQGAN of 16,384 rows and ViT-B/32.
 fn published() -> Networks {
-    let generator = VqganConfig {
-        double_z: false,
-        z_channels: 256,
-        resolution: 256,
-        in_channels: 3,
-        out_ch: 3,
-        ch: 128,
-        ch_mult: vec![1, 1, 2, 2, 4],
-        num_res_blocks: 2,
-        attn_resolutions: vec![16],
-        dropout: 0.0,
-        embed_dim: 256,
-        n_embed: 16_384,
-        quantizer: Quantizer::Vq,
-    };
-    let perceptor = ClipConfig {
-        embed_dim: 512,
-        image_resolution: 224,
-        vision_layers: VisionLayers::Vit(12),
-        vision_width: 768,
-        vision_patch_size: Some(32),
-        context_length: 77,
-        vocab_size: 49_408,
-        transformer_width: 512,
-        transformer_heads: 8,
-        transformer_layers: 12,
-        activation: Activation::QuickGelu,
-    };
-    Networks { generator, perceptors: vec![perceptor] }
+    let perceptors = vec![ClipConfig::vit_b_32()];
+    Networks { generator: VqganConfig::imagenet_f16_16384(), perceptors }
 }
 
 fn square(side: u32, cuda: bool) -> Batch {

@@ -39,6 +39,25 @@ pub struct VqganConfig {
 }
 
 impl VqganConfig {
+    /// The sizes of the published VQGAN of ImageNet with f16 and 16,384 codebook rows.
+    pub fn imagenet_f16_16384() -> Self {
+        Self {
+            double_z: false,
+            z_channels: 256,
+            resolution: 256,
+            in_channels: 3,
+            out_ch: 3,
+            ch: 128,
+            ch_mult: vec![1, 1, 2, 2, 4],
+            num_res_blocks: 2,
+            attn_resolutions: vec![16],
+            dropout: 0.0,
+            embed_dim: 256,
+            n_embed: 16_384,
+            quantizer: Quantizer::Vq,
+        }
+    }
+
     /// Image pixels per latent cell along each side: 2^(levels − 1).
     pub fn factor(&self) -> i64 {
         1 << self.ch_mult.len().saturating_sub(1).min(30)
