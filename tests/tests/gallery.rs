@@ -102,8 +102,12 @@ fn a_cell_copied_as_a_job_file_is_the_same_cell() {
     browser.wait_for("document.querySelector('#viewer').open");
     browser.click(".job button");
     browser.wait_for("document.querySelector('.job [role=status]').textContent.includes('copied')");
+    // The page hears of the end later than it is seen, and then moves the focus.
+    browser.value(
+        "document.querySelector('#viewer').addEventListener('close', () => { window.ended = true })",
+    );
     browser.press("Escape");
-    browser.wait_for("!document.querySelector('#viewer').open");
+    browser.wait_for("window.ended");
     // Pasted where a person would see it, line breaks and all.
     browser.value(
         "document.body.append(Object.assign(document.createElement('textarea'), { id: 'paste' }))",
