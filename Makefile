@@ -1,7 +1,7 @@
 # Each line calls something a person could type.
 .PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint release-check \
   bench bench-queue bench-bullmq bench-coordinator bench-zoom \
-  measure-worker measure-start measure-gpu measure-precision train-demo measure-demo measure-zoom
+  measure-worker measure-start measure-cpu measure-gpu measure-precision train-demo measure-demo measure-zoom
 
 setup:
 	scripts/setup.sh
@@ -122,6 +122,11 @@ measure-zoom: build
 # All that docs/performance.md wants to know of a GPU, the original beside it: less than five minutes.
 measure-gpu: build
 	scripts/measure-gpu.sh
+
+# One picture on a CPU, the original's loop and ours in turn; needs a Python with PyTorch 2.11.0.
+PYTHON ?= python3
+measure-cpu: build
+	$(PYTHON) scripts/measure-cpu.py
 
 # Scores of 32 prompts in bf16 beside float32.
 measure-precision: build

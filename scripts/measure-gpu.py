@@ -33,7 +33,7 @@ def table(head, rows):
 
 def best(out, size):
     """Of all batches, the one of most iterations a second."""
-    found = [row for path in (out / f"batches-{size}.json", *out.glob("one-[0-9].json")) for row in lines(path)
+    found = [row for path in (*out.glob("batches-*.json"), *out.glob("one-[0-9].json")) for row in lines(path)
              if row.get("size") == size and "iterations_per_second" in row]
     return max(found, key=lambda row: row["iterations_per_second"], default=None)
 
@@ -43,7 +43,7 @@ def main():
     machine = out / "machine.txt"
     print(machine.read_text() if machine.exists() else "")
     rows = []
-    for size in (256, 384, 512):
+    for size in sorted({row["size"] for path in out.glob("one-[0-9].json") for row in lines(path)}):
         theirs = of_turns(out, "original", size, "iterations_per_second")
         ours, top = of_turns(out, "one", size, "iterations_per_second"), best(out, size)
         ratio = lambda value: number(value / theirs) if value and theirs else ""
@@ -53,8 +53,8 @@ def main():
                      number(top and 100 * top["utilisation"])])
     table(["size", "original it/s", "one picture it/s", "times", "best batch", "images/h", "times", "% of matrix rate"], rows)
 
-    names = ["precisions", "batches-256", "batches-384", "batches-512", "switch-graphs", "switch-composed", "switch-halves",
-             "frugal-1024", "quick-1024"]
+    names = ["precisions", "batches-small", "batches-middle", "batches-large", "switch-graphs", "switch-composed", "switch-halves",
+             "frugal", "quick"]
     rows = []
     for name in names:
         for row in lines(out / f"{name}.json"):

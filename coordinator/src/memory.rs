@@ -14,6 +14,7 @@ use vqfarm_weights::memory::{Batch, Networks};
 
 use crate::error::{Error, Result};
 use crate::farm::Farm;
+use crate::quotas::MIB;
 
 impl Farm {
     /// What a device must have to make any picture of a job, in the most frugal way; none where the
@@ -43,7 +44,9 @@ impl Farm {
             Some(networks.least(&Batch::single(render.size, render.cutouts.count, bf16)))
         };
         let each: Option<Vec<u64>> = samples.iter().map(least).collect();
-        Ok(each.and_then(|each| Memory::of_bytes(each.into_iter().max()?).ok()))
+        // In whole MiB, as a person would write it.
+        let whole = |bytes: u64| bytes.div_ceil(MIB).saturating_mul(MIB);
+        Ok(each.and_then(|each| Memory::of_bytes(whole(each.into_iter().max()?)).ok()))
     }
 
     async fn config_of(&self, name: &str, offered: &[ModelRecord]) -> Result<Option<Config>> {
