@@ -45,6 +45,9 @@ impl Grpc {
             text => RequestId::new(text).map_err(Error::from)?,
         };
         let dry_run = asked.dry_run;
+        let offered = asked.offered.into_iter().map(convert::model_record);
+        let offered = offered.collect::<Result<Vec<_>, Error>>()?;
+        let source = convert::source(&asked.frames_of, asked.partial)?;
         let planning = trace_span!(
             target: TELEMETRY,
             "plan",
@@ -53,9 +56,6 @@ impl Grpc {
             job = %self.farm.job_of(&request),
             tasks = Empty,
         );
-        let offered = asked.offered.into_iter().map(convert::model_record);
-        let offered = offered.collect::<Result<Vec<_>, Error>>()?;
-        let source = convert::source(&asked.frames_of, asked.partial)?;
         let outcome = self
             .farm
             .submit(Submit {

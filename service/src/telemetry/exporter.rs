@@ -84,14 +84,14 @@ impl Endpoint {
                     .thread_name("otlp")
                     .enable_all()
                     .build()?;
-                let _inside = runtime.enter();
+                let inside = runtime.enter();
                 let exporter = SpanExporter::builder().with_tonic();
                 let exporter = match secure {
                     true => exporter.with_tls_config(ClientTlsConfig::new().with_webpki_roots()),
                     false => exporter,
                 };
                 let exporter = exporter.build()?;
-                drop(_inside);
+                drop(inside);
                 Ok((exporter, Some(runtime)))
             }
             Some(other) => Err(Unusable::Protocol(other.to_owned())),

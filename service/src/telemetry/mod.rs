@@ -59,8 +59,8 @@ type Exported = fn(&Metadata<'_>) -> bool;
 pub struct Exporting {
     provider: Option<SdkTracerProvider>,
     health: Health,
-    /// The connection lives on it.
-    _runtime: Option<Runtime>,
+    /// A connection lives on it.
+    runtime: Option<Runtime>,
 }
 
 /// Begins to export the spans of `program`; no layer where the environment does not ask for it, or
@@ -83,7 +83,15 @@ where
         .with_sampler(Within::of_environment())
         .with_batch_exporter(Conventional::new(exporter, health.clone()))
         .build();
-    let layer = tracing_opentelemetry::layer()
+    ON.store(true, Ordering::Relaxed);
+    (Some(layer(&provider)), Exporting { provider: Some(provider), health, runtime })
+}
+
+fn layer<S>(provider: &SdkTracerProvider) -> Spans<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("vqfarm"))
         .with_context_activation(false)
         .with_location(false)
@@ -91,9 +99,7 @@ where
         .with_tracked_inactivity(false)
         // By it the sampler knows slices.
         .with_target(true)
-        .with_filter(filter_fn(is_exported as Exported));
-    ON.store(true, Ordering::Relaxed);
-    (Some(layer), Exporting { provider: Some(provider), health, _runtime: runtime })
+        .with_filter(filter_fn(is_exported as Exported))
 }
 
 /// Whether this process exports traces.
@@ -134,10 +140,13 @@ impl Exporting {
         {
             self.health.failed("the collector did not answer in time");
         }
-        if let Some(runtime) = self._runtime.take() {
+        if let Some(runtime) = self.runtime.take() {
             // A call without an answer holds up nobody.
             runtime.shutdown_background();
         }
         self.health.problem()
     }
 }
+
+#[cfg(test)]
+mod tests;
