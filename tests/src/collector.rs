@@ -168,7 +168,7 @@ impl TraceService for Received {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let headers = format!("{:?}", request.metadata());
         self.take(request.get_ref(), &headers);
-        Ok(Response::default())
+        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 

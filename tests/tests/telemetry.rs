@@ -14,7 +14,7 @@ use vqfarm_core::id::JobId;
 use vqfarm_core::keys;
 use vqfarm_core::record::JobRecord;
 use vqfarm_tests::collector::{Collector, Span, variables};
-use vqfarm_tests::farm::{Farm, Setup, Submitted, Worker, film, sweep, until};
+use vqfarm_tests::farm::{Farm, Setup, Worker, film, sweep};
 
 /// A farm all of whose programs export to a collector.
 fn farm(variables: Vec<(&'static str, String)>) -> Farm {
@@ -230,7 +230,7 @@ fn nobody_waits_for_a_collector_that_does_not_answer() {
             jobs.stderr
         );
         end(&mut farm, &mut one);
-        // Three seconds each, and a busy machine.
+        // Two seconds each, and a busy machine.
         assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
         let warnings = one.process.log().matches("traces are not delivered").count();
         assert_eq!(warnings, 1, "said once: {}", one.process.log());

@@ -44,7 +44,7 @@ use crate::trace;
 pub const TARGET: &str = "vqfarm_telemetry";
 
 /// How long the end of a program waits for the last spans to be delivered.
-const LAST: Duration = Duration::from_secs(3);
+const LAST: Duration = Duration::from_secs(2);
 
 /// Whether [`start`] has begun to export.
 static ON: AtomicBool = AtomicBool::new(false);
