@@ -23,6 +23,7 @@ mod rank;
 mod render;
 mod stitch;
 mod style;
+mod telemetry;
 mod token;
 mod trace;
 mod whole_file;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::failure::{Failure, report};
+use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,7 +131,8 @@ fn main() -> ExitCode {
         Color::Always => ColorChoice::Always.write_global(),
         Color::Never => ColorChoice::Never.write_global(),
     }
-    report(run(cli.command), json)
+    let name = matches.subcommand_name().unwrap_or_default();
+    telemetry::traced(name, json, || run(cli.command))
 }
 
 /// Whether the command, or the one below it that is meant, is to answer in JSON.

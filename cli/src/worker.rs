@@ -7,7 +7,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
+use tracing::Span;
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
+use vqfarm_service::telemetry;
 
 use crate::failure::{Failure, USAGE};
 use crate::style;
@@ -36,6 +38,8 @@ pub enum Outcome<T> {
 pub fn command(what: &str) -> Result<Command> {
     let mut command = Command::new(find()?);
     command.arg(what).arg("--stop-on-eof");
+    let trace = telemetry::traceparent(&Span::current());
+    command.envs(trace.map(|trace| (telemetry::TRACEPARENT, trace)));
     Ok(command)
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use vqfarm_coordinator::options::{Cli, Command, Options, TokenCommand};
 use vqfarm_coordinator::{Service, ServiceError, tokens};
-use vqfarm_service::{logging, metrics, settings, shutdown};
+use vqfarm_service::{logging, metrics, settings, shutdown, telemetry};
 
 fn main() -> ExitCode {
     let cli = match settings::load::<Cli>() {
@@ -28,7 +28,16 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(options: &Options) -> anyhow::Result<()> {
-    logging::init(&options.log);
+    let (spans, exporting) = telemetry::start("vqfarm-coordinator");
+    logging::init_with(&options.log, spans);
+    exporting.warn();
+    let served = work(options).await;
+    // It waits for a thread of its own.
+    tokio::task::spawn_blocking(|| exporting.end()).await?;
+    served
+}
+
+async fn work(options: &Options) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let metrics = metrics::serve(&options.metrics)?;
     Service::start(options).await?.run(stop).await?;

@@ -19,6 +19,7 @@ use vqfarm_proto::v1;
 use vqfarm_proto::v1::farm_server::FarmServer;
 use vqfarm_queue::{ConnectError, Event, MemoryQueue, Policy, Queue, QueueError, RedisQueue};
 use vqfarm_service::shutdown;
+use vqfarm_service::telemetry::ServerCalls;
 use vqfarm_storage::{Storage, StorageOptions, StoreError};
 
 use crate::audit_log::AuditLog;
@@ -216,6 +217,7 @@ impl Service {
         };
         let grpc = FarmServer::new(grpc).max_decoding_message_size(limit);
         let router = Server::builder()
+            .layer(ServerCalls)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .concurrency_limit_per_connection(64)
             .add_service(health_service)

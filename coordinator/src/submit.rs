@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
+use tracing::{Instrument, Span, trace_span};
 use uuid::Uuid;
 use vqfarm_core::access::Quota;
 use vqfarm_core::cost::Estimate;
@@ -21,6 +22,7 @@ use vqfarm_queue::{
     JobSnapshot, JobState, Jobs, LayerSnapshot, LayerSpec, Needs, QueueError, Submission,
     TaskCounts,
 };
+use vqfarm_service::telemetry::{self, TARGET as TELEMETRY};
 use vqfarm_storage::Put;
 
 use crate::assets;
@@ -68,7 +70,8 @@ impl Farm {
     /// or queue or storage fail.
     pub async fn submit(&self, submit: Submit) -> Result<Submitted> {
         let id = job_id(self.name.as_str(), &submit.request);
-        let job = self.check(&submit, id).await?;
+        let job =
+            self.check(&submit, id).instrument(trace_span!(target: TELEMETRY, "check")).await?;
         let (models, source) = match submit.source {
             Some(asked) => self.frames_for(id, asked, &job).await?,
             None => {
@@ -85,6 +88,7 @@ impl Farm {
             spec: job,
             models,
             source,
+            trace: telemetry::traceparent(&Span::current()),
         };
         let plan = record.plan().map_err(|error| match error {
             PlanError::Field(error) => Error::fields(vec![error]),
@@ -111,7 +115,8 @@ impl Farm {
             }
             None => None,
         };
-        let record = self.store(record, &submit.assets, submit.priority).await?;
+        let storing = self.store(record, &submit.assets, submit.priority);
+        let record = storing.instrument(trace_span!(target: TELEMETRY, "store")).await?;
         let submission = Submission {
             request: submit.request,
             job: id,
@@ -123,7 +128,7 @@ impl Farm {
         };
         let existed = match self.queue.job(id).await {
             Ok(_) => true,
-            Err(QueueError::NoSuchJob(_)) => match self.queue.submit(&submission).await {
+            Err(QueueError::NoSuchJob(_)) => match self.enqueue(&submission).await {
                 Ok(_) => false,
                 // Another coordinator was faster with the same request.
                 Err(QueueError::JobExists(same)) if same == id => true,
@@ -140,6 +145,11 @@ impl Farm {
             return Err(error);
         }
         Ok(Submitted { job, existed, estimate: None })
+    }
+
+    async fn enqueue(&self, submission: &Submission) -> Result<JobId, QueueError> {
+        let enqueuing = trace_span!(target: TELEMETRY, "enqueue");
+        self.queue.submit(submission).instrument(enqueuing).await
     }
 
     /// What deletes a job says so before it looks whether anybody needs the job; a submit looks

@@ -43,6 +43,10 @@ pub struct JobRecord {
     /// `[output]`, so the frames carry its hash, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// The trace of its submit, as a W3C `traceparent`, which its tasks go on with; there where
+    /// traces are exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// Where the frames come from of a job that only stitches.

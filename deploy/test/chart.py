@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks of the Helm chart: chart.py lint|schemas|security|refuses|demand|queries."""
+"""Checks of the Helm chart: chart.py lint|schemas|security|refuses|telemetry|demand|queries."""
 import copy
 import pathlib
 import sys
@@ -37,6 +37,7 @@ def cases():
         "image": {"pullSecrets": [{"name": "regcred"}]},
         "coordinator": {"tlsSecretName": "tls", "notifySecretName": "notify", "nodeSelector": {"a": "b"},
                         "tolerations": [{"operator": "Exists"}], "service": {"annotations": {"a": "b"}}},
+        "telemetry": {"endpoint": "http://collector:4317", "protocol": "grpc", "sampleRatio": 0.1},
         "workers": {"a": {"runtimeClassName": "nvidia", "priorityClassName": "low", "batch": 16, "threads": 2}},
         "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
                           "redisTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "storageTo": [{"podSelector": {}}]},
@@ -113,6 +114,7 @@ def refuses():
         "replicas.min": LEAST | {"workers": {"a": {"replicas": {"min": 5, "max": 2}}}},
         "device": LEAST | {"workers": {"a": {"device": "tpu"}}},
         "tags": LEAST | {"workers": {"a": {"tags": ["a,b"]}}},
+        "endpoint": LEAST | {"telemetry": {"endpoint": "collector:4318"}},
     }
     for named, values in wrong.items():
         try:
@@ -121,6 +123,25 @@ def refuses():
             assert named in str(error), f"{named} is not in: {error}"
         else:
             raise AssertionError(f"{values} was taken")
+
+
+def telemetry():
+    """Traces go where the values say, from coordinator and workers; nowhere when they say nothing."""
+    for name, values in cases():
+        told = values.get("telemetry", {})
+        objects = render(values)
+        for object, _, container in containers(objects):
+            if container["name"] == "cache":
+                continue
+            found = {e["name"]: e["value"] for e in container["env"] if e["name"].startswith("OTEL_")}
+            wanted = told and {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": told["endpoint"], "OTEL_EXPORTER_OTLP_PROTOCOL": told["protocol"],
+                "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": str(told["sampleRatio"]),
+            }
+            assert found == wanted, (name, object["metadata"]["name"], found)
+        policy = next(object for object in objects if object["kind"] == "NetworkPolicy")
+        ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+        assert (4317 in ports) == bool(told), (name, ports)
 
 
 def queries_by_class(values):

@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 chart() { python deploy/test/chart.py "$@"; }
-for command in lint schemas security refuses; do
+for command in lint schemas security refuses telemetry; do
   check "chart: $command" chart "$command"
 done
 

@@ -1,6 +1,7 @@
 //! The harness of the whole-system tests: the real programs, tiny models, folders that vanish.
 
 pub mod browser;
+pub mod collector;
 pub mod farm;
 pub mod film;
 

@@ -5,11 +5,13 @@ use std::fs;
 use tempfile::TempDir;
 use vqfarm_testing::receiver::Receiver;
 use vqfarm_testing::redis::RedisServer;
+use vqfarm_tests::collector::Collector;
 use vqfarm_tests::farm::{Farm, RedisKind, Setup, sweep, token, until};
 use vqfarm_tests::{Ran, finish};
 
 const LATER: &str = "2999-01-01T00:00:00Z";
 const PASSWORD: &str = "sesame-of-redis";
+const COLLECTORS: &str = "sesame-of-the-collector";
 
 /// A Redis with the account of `deploy/redis.acl`, and the way to it by that account.
 fn guarded_redis() -> (RedisServer, RedisKind) {
@@ -116,7 +118,11 @@ fn no_secret_is_in_any_log() {
         "trace",
     ];
     let coordinator = coordinator.map(str::to_owned).into();
-    let setup = Setup { redis, coordinator, s3: true, ..Setup::default() };
+    let collector = Collector::start();
+    let mut variables = collector.over_http();
+    let header = format!("authorization=Bearer {COLLECTORS}");
+    variables.push(("OTEL_EXPORTER_OTLP_HEADERS", header));
+    let setup = Setup { redis, coordinator, s3: true, variables, ..Setup::default() };
     let farm = Farm::with_token(setup, &operator);
     let one = farm.worker("one", &["--farm", "main", "--log-level", "trace"]);
     let job = farm.submit(&sweep(2, 5), 2);
@@ -128,9 +134,15 @@ fn no_secret_is_in_any_log() {
 
     let (_, s3_secret) = farm.stored.server().expect("a farm with S3").keys();
     let audit = fs::read_to_string(path("audit.log")).expect("the audit log");
-    let logs = [farm.coordinator.process.log(), one.process.log(), audit, guessed.stderr];
+    until("all programs have told of the job", || {
+        let spans = collector.spans();
+        ["task", "plan"].iter().all(|name| spans.iter().any(|s| s.name == *name)).then_some(())
+    });
+    let spans = collector.words();
+    let logs = [farm.coordinator.process.log(), one.process.log(), audit, guessed.stderr, spans];
     assert!(logs[0].contains("TRACE") && logs[1].contains("TRACE"), "all is logged");
-    for secret in [&operator, PASSWORD, webhook, &webhook[6..], s3_secret, "guessed-by-eve"] {
+    let secrets = [&operator, PASSWORD, webhook, &webhook[6..], s3_secret, "guessed-by-eve"];
+    for secret in secrets.into_iter().chain([COLLECTORS]) {
         for log in &logs {
             let line = log.lines().find(|line| line.contains(secret));
             assert_eq!(line, None, "a secret was logged");

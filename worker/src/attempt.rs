@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Span;
+use tracing::field::Empty;
 use vqfarm_queue::{Beat, Ticket};
+use vqfarm_service::telemetry;
 
 /// The name of an attempt's span.
 pub(crate) const SPAN: &str = "task";
@@ -14,7 +16,8 @@ pub(crate) const SPAN: &str = "task";
 #[derive(Debug)]
 pub struct Attempt {
     pub ticket: Ticket,
-    /// Everything that is logged of the attempt carries its job, layer, index and number.
+    /// Everything that is logged of the attempt carries its job, layer, index and number, and its
+    /// trace where traces are exported.
     pub span: Span,
     unwanted: AtomicBool,
 }
@@ -23,13 +26,23 @@ impl Attempt {
     pub fn new(ticket: Ticket) -> Arc<Self> {
         let Ticket { task, attempt, .. } = ticket;
         let span = tracing::info_span!(
+            parent: None,
             SPAN,
             job = %task.job,
             layer = task.layer,
             index = task.index,
             attempt,
+            trace_id = Empty,
         );
         Arc::new(Self { ticket, span, unwanted: AtomicBool::new(false) })
+    }
+
+    /// Goes on with its job's trace. Nothing may have been done within the attempt before.
+    pub fn go_on_with(&self, traceparent: Option<&str>) {
+        telemetry::continued(&self.span, traceparent);
+        if let Some(trace_id) = telemetry::trace_id(&self.span) {
+            self.span.record("trace_id", trace_id);
+        }
     }
 
     /// Job, layer, index and number, unlike those of all other attempts; without spaces.

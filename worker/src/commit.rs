@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, trace_span};
 use vqfarm_queue::{Committed, Queue, QueueError, Ticket};
+use vqfarm_service::telemetry::TARGET as TELEMETRY;
 use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::patience::Patience;
@@ -48,8 +49,12 @@ impl Committer {
     pub async fn commit(&self, ticket: Ticket) -> Result<Committed, QueueError> {
         let gone = || QueueError::Unavailable("the worker is leaving".into());
         let (answer, committed) = oneshot::channel();
-        self.0.send((ticket, answer)).await.map_err(|_| gone())?;
-        committed.await.map_err(|_| gone())?
+        let committing = async {
+            self.0.send((ticket, answer)).await.map_err(|_| gone())?;
+            committed.await.map_err(|_| gone())?
+        };
+        // Of each attempt; the trace of slices has the calls that it takes.
+        committing.instrument(trace_span!(target: TELEMETRY, "commit")).await
     }
 }
 

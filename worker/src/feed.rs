@@ -18,6 +18,7 @@ use vqfarm_core::keys;
 use vqfarm_core::plan::TaskSpec;
 use vqfarm_core::sweep::Cell;
 use vqfarm_queue::{Lease, LeaseAnswer, Ticket};
+use vqfarm_service::telemetry;
 use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::attempt::Attempt;
@@ -191,6 +192,7 @@ impl Shift {
         for attempt in &attempts {
             self.held.insert(attempt);
         }
+        self.trace(&attempts).await;
         if attempts.len() > 1 && self.is_segment(&attempts[0].ticket).await {
             // A lane makes one at a time, and of a chain no more can be begun.
             for attempt in attempts.split_off(1) {
@@ -200,7 +202,7 @@ impl Shift {
         let prepared = stream::iter(attempts).map(|attempt| {
             let span = attempt.span.clone();
             // Several are at it at once, so each has a track.
-            let task = trace_span!(target: TRACE, parent: &span, "task");
+            let task = trace_span!(target: TRACE, parent: &span, "task", otel.name = "prepare");
             async move {
                 let preparing = self.prepare_one(attempt.clone()).instrument(task);
                 let preparing = AssertUnwindSafe(preparing);
@@ -228,6 +230,21 @@ impl Shift {
         // A lease is of one layer, so it is cells or one segment.
         let segment = segments.pop().map(Order::Segment);
         segment.or((!cells.is_empty()).then_some(Order::Cells(cells)))
+    }
+
+    /// Makes attempts, all of one job, a part of its trace. A job that cannot be opened says why
+    /// later.
+    async fn trace(&self, attempts: &[Arc<Attempt>]) {
+        let Some(first) = attempts.first().filter(|_| telemetry::is_on()) else { return };
+        let job = tokio::select! {
+            job = self.worker.jobs.open(first.ticket.task.job) => job.ok(),
+            () = self.brake.reached(Stop::Finish) => None,
+        };
+        let trace = job.as_ref().and_then(|job| job.record.trace.as_deref());
+        for attempt in attempts {
+            attempt.go_on_with(trace);
+            telemetry::note(&attempt.span, "worker", self.worker.info.id.to_string());
+        }
     }
 
     /// Whether a task is a segment that a lane makes. A job that cannot be opened says why later.

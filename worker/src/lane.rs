@@ -10,10 +10,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as channel;
-use tracing::trace_span;
+use tracing::{Span, trace_span};
 use vqfarm_core::event::Event;
 use vqfarm_engine::device;
 use vqfarm_engine::picture::Picture;
+use vqfarm_service::telemetry::{self, TARGET as TELEMETRY};
 use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::attempt::Attempt;
@@ -290,7 +291,8 @@ pub(crate) fn paint<'a>(
     let stop = || parts.brake.level() == Stop::Now || all_unwanted();
     let [width, height] = first.settings.size;
     let threads = device::threads(u64::from(width) * u64::from(height));
-    let _batch = trace_span!(
+    let rendering = rendering(parts, attempts, &numbers);
+    let batch = trace_span!(
         target: TRACE,
         parent: None,
         "batch",
@@ -298,8 +300,9 @@ pub(crate) fn paint<'a>(
         pictures = pictures.len(),
         first = numbers.first(),
         from = names(attempts),
-    )
-    .entered();
+    );
+    telemetry::join(&batch, &rendering);
+    let _batch = batch.entered();
     let waiting = trace_span!(target: TRACE, "wait for cores").entered();
     let taken = parts.cores.as_ref().map(|cores| cores.take(threads as usize, || !stop()));
     if matches!(taken, Some(None)) {
@@ -382,6 +385,13 @@ pub(crate) fn paint<'a>(
             pictures.iter().map(|_| Err(failure())).collect()
         }
     }
+}
+
+/// A span in each attempt's trace for as long as their pictures are made together.
+fn rendering(parts: &LaneParts, attempts: &[&Attempt], numbers: &[u64]) -> Vec<Span> {
+    let device = device::name(parts.shelf.device());
+    let span = |(attempt, cell): (&&Attempt, &u64)| trace_span!(target: TELEMETRY, parent: &attempt.span, "render", cell, device);
+    attempts.iter().zip(numbers).map(span).collect()
 }
 
 fn names(attempts: &[&Attempt]) -> String {

@@ -20,7 +20,7 @@ use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
 use vqfarm_core::search::Search;
 use vqfarm_service::trace::{self, Trace, traced};
-use vqfarm_service::{logging, settings, shutdown};
+use vqfarm_service::{logging, settings, shutdown, telemetry};
 use vqfarm_weights::library::Library;
 use vqfarm_worker::batch_size::Asked;
 use vqfarm_worker::bench;
@@ -31,6 +31,8 @@ use vqfarm_worker::probe;
 use vqfarm_worker::restitch;
 use vqfarm_worker::search;
 use vqfarm_worker::standalone::{self, End, Request};
+
+const PROGRAM: &str = "vqfarm-worker";
 
 /// Renders for a farm; also what `vqfarm render` starts
 #[derive(Debug, Parser)]
@@ -169,8 +171,12 @@ fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode
         }
     };
     let trace = trace.map(|trace| trace.with_filter(traced()));
-    tracing_subscriber::registry().with(trace).with(log).init();
-    match work() {
+    let (spans, exporting) = telemetry::start(PROGRAM);
+    tracing_subscriber::registry().with(spans).with(trace).with(log).init();
+    exporting.warn();
+    let worked = work();
+    exporting.end();
+    match worked {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
         Ok(End::Refused) => ExitCode::from(2),
@@ -183,7 +189,7 @@ fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode
 }
 
 fn start_trace(path: &Path) -> Result<(Trace, trace::Guard)> {
-    let program = format!("vqfarm-worker {}", std::process::id());
+    let program = format!("{PROGRAM} {}", std::process::id());
     let started = Trace::start(path, &program);
     started.with_context(|| format!("--trace: {} cannot be written", path.display()))
 }
@@ -200,8 +206,11 @@ fn work(args: RunArgs) -> ExitCode {
         }
     };
     let trace = trace.map(|trace| trace.with_filter(traced()));
-    logging::init_with(&args.log, kept.and_then(trace));
+    let (spans, exporting) = telemetry::start(PROGRAM);
+    logging::init_with(&args.log, kept.and_then(trace).and_then(spans));
+    exporting.warn();
     let worked = runtime().and_then(|runtime| runtime.block_on(farm::run(args, logs)));
+    exporting.end();
     match worked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

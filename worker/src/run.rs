@@ -14,6 +14,7 @@ use tracing::{Instrument, trace_span};
 use vqfarm_core::event::Event;
 use vqfarm_core::keys;
 use vqfarm_queue::{Failed, Failure as Attempted, Queue, QueueError, WorkerInfo};
+use vqfarm_service::telemetry;
 use vqfarm_service::trace::TARGET as TRACE;
 
 use crate::attempt::{Attempt, Held};
@@ -356,6 +357,10 @@ impl Shift {
         self.held.remove(&attempt.ticket);
         self.worker.meters.ended(outcome);
         attempt.span.in_scope(|| tracing::debug!(outcome, "the attempt is over"));
+        telemetry::note(&attempt.span, "outcome", outcome);
+        if outcome == "failed" {
+            telemetry::fail(&attempt.span);
+        }
         let ticket = attempt.ticket;
         let log = self.worker.logs.as_ref().and_then(|logs| logs.take(&ticket));
         let (Some(log), Some(job)) = (log, job) else { return };

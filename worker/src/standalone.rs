@@ -25,6 +25,7 @@ use vqfarm_queue::{
     JobState, LayerSpec, MemoryQueue, Needs, Policy, Queue, Submission, TaskState, Tasks,
     WorkerInfo,
 };
+use vqfarm_service::telemetry;
 use vqfarm_weights::library::Library;
 
 use crate::batch_size::{Asked, BatchSize};
@@ -166,7 +167,7 @@ async fn try_render(
         cells,
         stored,
         size,
-        device: name_of(device),
+        device: device::name(device),
         lanes: lanes as u32,
         film: job.film().is_some(),
         iterations: cost::left(&job.plan, &made).map_err(Halt::refused)?,
@@ -257,13 +258,6 @@ fn side_by_side(plan: &Plan, done: &BTreeSet<u64>) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
 
-fn name_of(device: tch::Device) -> String {
-    match device {
-        tch::Device::Cuda(n) => format!("cuda:{n}"),
-        _ => "cpu".into(),
-    }
-}
-
 /// SHA-256 of each model that the job needs.
 fn hashes(job: &Job, library: &Library) -> Result<BTreeMap<String, String>, String> {
     let names: BTreeSet<String> = job.models().into_iter().map(|model| model.name).collect();
@@ -307,7 +301,8 @@ async fn open(request: &Request, models: BTreeMap<String, String>) -> Result<Ope
             }
             // The name and the outputs may have changed; the pictures are the same. From now on
             // they are here, even if only a stitching was fetched so far.
-            JobRecord { spec: request.job.clone(), source: None, ..old }
+            let trace = telemetry::from_environment();
+            JobRecord { spec: request.job.clone(), source: None, trace, ..old }
         }
         None => JobRecord { models, ..new_record(&request.job) },
     };
@@ -324,6 +319,7 @@ fn new_record(job: &Job) -> JobRecord {
         spec: job.clone(),
         models: BTreeMap::new(),
         source: None,
+        trace: telemetry::from_environment(),
     }
 }
 

@@ -12,6 +12,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Request, Status};
 use vqfarm_proto::v1::farm_client::FarmClient;
 use vqfarm_proto::{Refusal, RefusalReason as Reason};
+use vqfarm_service::telemetry::Calls;
 
 use super::token::Manner;
 pub use super::way::ConnectArgs;
@@ -19,7 +20,7 @@ use super::way::{Origin, Setting, Way, check_address};
 use crate::failure::Failure;
 
 /// A connected coordinator.
-pub type Farm = FarmClient<InterceptedService<Channel, Bearer>>;
+pub type Farm = FarmClient<Calls<InterceptedService<Channel, Bearer>>>;
 
 /// The largest answer, in bytes: a page of jobs, a task's log.
 const MOST: usize = 64 << 20;
@@ -56,7 +57,8 @@ impl ConnectArgs {
         let endpoint = endpoint(way)?;
         let bearer = Bearer(self.header_of(way, manner).await?);
         let channel = endpoint.connect().await.map_err(|error| unreachable(way, &error))?;
-        Ok(FarmClient::with_interceptor(channel, bearer).max_decoding_message_size(MOST))
+        let calls = Calls::client(InterceptedService::new(channel, bearer));
+        Ok(FarmClient::new(calls).max_decoding_message_size(MOST))
     }
 
     async fn header_of(

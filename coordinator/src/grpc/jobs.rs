@@ -7,12 +7,15 @@ use futures::stream::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
+use tracing::field::Empty;
+use tracing::{Instrument, trace_span};
 use vqfarm_core::access::Token;
 use vqfarm_core::id::{JobId, RequestId, UserName};
 use vqfarm_core::keys;
 use vqfarm_proto::{RefusalReason as Reason, v1};
 use vqfarm_queue::{Jobs, TaskKind, Tasks};
 use vqfarm_service::shutdown;
+use vqfarm_service::telemetry::{self, TARGET as TELEMETRY};
 
 use super::{Answer, Answers, BUFFER, Grpc};
 use crate::convert;
@@ -45,6 +48,14 @@ impl Grpc {
         let offered = asked.offered.into_iter().map(convert::model_record);
         let offered = offered.collect::<Result<Vec<_>, Error>>()?;
         let source = convert::source(&asked.frames_of, asked.partial)?;
+        let planning = trace_span!(
+            target: TELEMETRY,
+            "plan",
+            user = %user,
+            dry_run,
+            job = %self.farm.job_of(&request),
+            tasks = Empty,
+        );
         let outcome = self
             .farm
             .submit(Submit {
@@ -58,6 +69,7 @@ impl Grpc {
                 source,
                 quota,
             })
+            .instrument(planning.clone())
             .await;
         let word = match (&outcome, dry_run) {
             (Err(_), _) => "refused",
@@ -67,10 +79,17 @@ impl Grpc {
         };
         metrics::counter!("vqfarm_submits_total", "outcome" => word).increment(1);
         metrics::histogram!("vqfarm_submit_seconds").record(began.elapsed().as_secs_f64());
+        match &outcome {
+            Ok(submitted) => _ = planning.record("tasks", submitted.job.total().tasks),
+            Err(_) => telemetry::fail(&planning),
+        }
+        let trace_id = telemetry::trace_id(&planning);
+        drop(planning);
         let Submitted { job, existed, estimate } = outcome?;
         if !dry_run && !existed {
             let tasks = job.total().tasks;
-            tracing::info!(job = %job.job, name = %job.name, user = %job.user, tasks, "submitted");
+            tracing::info!(job = %job.job, name = %job.name, user = %job.user, tasks, trace_id,
+                "submitted");
         }
         let reasons = self.farm.why(&job).await?;
         Ok(Response::new(v1::SubmitResponse {

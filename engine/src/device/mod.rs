@@ -41,6 +41,14 @@ pub fn choose(name: &str) -> Result<Device> {
     }
 }
 
+/// What a device is called, as [`choose`] takes it.
+pub fn name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
+
 /// How many CUDA devices this machine has. Loads the CUDA kernels on the first call.
 ///
 /// # Errors

@@ -190,6 +190,8 @@ impl Visit for Fields {
             "track" => self.track = Some(value.to_owned()),
             "from" => self.from.push_str(value),
             "to" => self.to.push_str(value),
+            // Of exported spans: crate::telemetry.
+            name if name.starts_with("otel.") => (),
             _ => self.set(field, value.into()),
         }
     }

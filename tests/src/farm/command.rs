@@ -114,6 +114,7 @@ impl Farm {
         let mut command = self.bench.vqfarm(arguments);
         let scheme = if self.ca.is_some() { "https" } else { "http" };
         command.env("VQFARM_ADDR", format!("{scheme}://{}", self.coordinator.address));
+        command.envs(self.setup.variables.iter().cloned());
         command.envs(self.ca.iter().map(|ca| ("VQFARM_CA", ca)));
         command.envs(self.token.iter().map(|token| ("VQFARM_TOKEN", token)));
         command

@@ -34,6 +34,8 @@ pub struct Setup {
     pub redis: RedisKind,
     /// More flags of the coordinator.
     pub coordinator: Vec<String>,
+    /// Variables of all programs.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// Which Redis a farm has.
@@ -49,7 +51,13 @@ pub enum RedisKind {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { lease: 3.0, s3: false, redis: RedisKind::Forgetful, coordinator: Vec::new() }
+        Self {
+            lease: 3.0,
+            s3: false,
+            redis: RedisKind::Forgetful,
+            coordinator: Vec::new(),
+            variables: Vec::new(),
+        }
     }
 }
 
@@ -257,6 +265,7 @@ impl Ground<'_> {
         command.args(["--redis", &address, "--storage", self.stored.url()]);
         command.arg("--lease").arg(self.setup.lease.to_string());
         command.env("NO_COLOR", "1");
+        command.envs(self.setup.variables.iter().cloned());
         let s3 = self.stored.server().map(|server| {
             let proxy = Proxy::start(server.address());
             command.envs(server.env_through(proxy.address()));

@@ -114,6 +114,7 @@ impl Ground {
             spec: job,
             models,
             source: None,
+            trace: None,
         }
     }
 

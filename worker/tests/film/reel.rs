@@ -64,6 +64,7 @@ impl Reel {
             spec,
             models: [].into(),
             source: None,
+            trace: None,
         };
         let store = JobStore::folder(self.folder.path()).unwrap();
         Arc::new(OpenJob::new(record, store).unwrap())

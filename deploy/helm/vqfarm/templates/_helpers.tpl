@@ -33,6 +33,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - {name: VQFARM_ATTEMPTS, value: {{ .Values.farm.attempts | quote }}}
 - {name: VQFARM_METRICS_LISTEN, value: "0.0.0.0:9464"}
 - {name: VQFARM_LOG_FORMAT, value: json}
+{{- with .Values.telemetry }}
+{{- if .endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: {{ .protocol }}}
+{{- if ne .sampleRatio nil }}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .sampleRatio | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "vqfarm.podSecurity" -}}
