@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use vqfarm_coordinator::meters::METRICS;
 use vqfarm_coordinator::options::{Cli, Command, Options, TokenCommand};
 use vqfarm_coordinator::{Service, ServiceError, tokens};
 use vqfarm_service::{logging, metrics, settings, shutdown};
@@ -30,10 +31,11 @@ fn main() -> ExitCode {
 async fn serve(options: &Options) -> anyhow::Result<()> {
     logging::init(&options.log);
     let stop = shutdown::on_signal()?;
-    let metrics = metrics::serve(&options.metrics)?;
+    let served = metrics::serve(&options.metrics)?;
+    metrics::describe(METRICS);
     Service::start(options).await?.run(stop).await?;
-    if let Some(metrics) = metrics {
-        metrics.abort();
+    if let Some(served) = served {
+        served.abort();
     }
     Ok(())
 }
