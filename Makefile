@@ -1,5 +1,6 @@
 # Each line calls something a person could type.
-.PHONY: setup browser build install man dist compose farm demo test test-faults test-deploy lint release-check \
+.PHONY: setup browser build install man book reference dist compose farm demo test test-faults test-deploy lint \
+  check-dependencies release-check \
   bench bench-queue bench-bullmq bench-coordinator bench-zoom \
   measure-worker measure-start measure-cpu measure-gpu measure-precision train-demo measure-demo measure-zoom
 
@@ -16,6 +17,15 @@ build: setup
 # A manual page for each command, in out/man.
 man: build
 	target/release/vqfarm man --dir out/man
+
+# The documents as a book, in out/book.
+book:
+	scripts/setup.sh --book
+	scripts/book.sh
+
+# docs/reference/, which is made of the code: tests fail where it is not what the code says.
+reference: setup
+	UPDATE_REFERENCE=1 cargo test --release --workspace --lib --bins -- the_reference_is_what_the_code_says
 
 # Programs, demo models, manual pages and completions. They go on using the libtorch of this folder.
 PREFIX ?= $(HOME)/.local
@@ -44,7 +54,7 @@ compose: dist
 	$(COMPOSE) up --build --detach
 
 # The whole-system tests run the programs, so these are built first.
-test: build browser
+test: build browser check-dependencies
 	cargo test --release --workspace
 
 # Every fault of docs/reliability.md, those that take minutes too.
@@ -96,6 +106,11 @@ measure-start: build
 lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# Licences, bans, sources and advisories of what is built in; the rules are in deny.toml.
+check-dependencies:
+	scripts/setup.sh --dependencies
+	scripts/check-dependencies.sh
 
 # What must hold before a version is tagged.
 release-check:

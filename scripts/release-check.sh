@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What must hold before a version is tagged: licences and advisories of what is built in, the change log, versions that agree.
-# A tool that is not installed is named and skipped; with --strict it is a failure.
+# What must hold before a version is tagged: licences and advisories of what is built in, the change log, versions that agree,
+# and promises: what the last version wrote down is still there.
+# Advisories that cannot be looked up are skipped; with --strict that is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-strict=${1:-}
 failed=0
 
 check() {
@@ -15,20 +15,6 @@ check() {
   else
     echo "FAILED   $what"
     failed=1
-  fi
-}
-
-# The second word is the cargo subcommand that it takes.
-with_tool() {
-  local what=$1 tool=$2
-  shift 2
-  if cargo "$tool" --version >/dev/null 2>&1; then
-    check "$what" "$@"
-  elif [ "$strict" = --strict ]; then
-    echo "FAILED   $what: install it with \`cargo install --locked cargo-$tool\`"
-    failed=1
-  else
-    echo "skipped  $what: there is no cargo-$tool"
   fi
 }
 
@@ -48,13 +34,15 @@ in_change_log() {
 protocol_in_change_log() {
   local protocol
   protocol=$(sed -n 's/^pub const PROTOCOL: u32 = \([0-9]*\);/\1/p' queue/src/protocol.rs)
-  grep -q "^Queue protocol: $protocol\.$" CHANGELOG.md || { echo "CHANGELOG.md does not tell of queue protocol $protocol"; return 1; }
+  grep -q "^Queue protocol: $protocol[.;]" CHANGELOG.md || { echo "CHANGELOG.md does not tell of queue protocol $protocol"; return 1; }
 }
+
+last=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
+[ "$last" != "v$version" ] || last=$(git describe --tags --abbrev=0 --match 'v*' --exclude "v$version" 2>/dev/null)
 
 # A second look at the last version's protocol messages: fields may be added, never renumbered or removed.
 proto_only_grows() {
-  local last
-  last=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null) || { echo "(no version is tagged yet)"; return 0; }
+  [ -n "$last" ] || { echo "(no version is tagged yet)"; return 0; }
   python3 - <(git show "$last:proto/vqfarm/v1/farm.proto") proto/vqfarm/v1/farm.proto <<'PY'
 import re, sys
 
@@ -76,11 +64,64 @@ sys.exit(bool(gone))
 PY
 }
 
+# Commands and flags, by the reference that is made of them.
+commands_only_grow() {
+  local page
+  [ -n "$last" ] || { echo "(no version is tagged yet)"; return 0; }
+  for page in vqfarm vqfarm-worker vqfarm-coordinator; do
+    git cat-file -e "$last:docs/reference/$page.md" 2>/dev/null || { echo "($last has no reference)"; return 0; }
+    python3 - <(git show "$last:docs/reference/$page.md") "docs/reference/$page.md" <<'PY' || return 1
+import re, sys
+
+def written(path):
+    found, command = set(), ""
+    for line in open(path):
+        if heading := re.match(r"## `(.*)`", line):
+            command = heading[1]
+            found.add(command)
+        elif flag := re.match(r"- (?:`-\w`, )?`(--[\w-]+)", line):
+            found.add(f"{command} {flag[1]}")
+    return found
+
+gone = sorted(written(sys.argv[1]) - written(sys.argv[2]))
+for each in gone:
+    print("gone:", each)
+sys.exit(bool(gone))
+PY
+  done
+}
+
+# Fields of job files, by their schema; that old files are read is tested by core/tests/compat.rs.
+job_files_only_grow() {
+  [ -n "$last" ] || { echo "(no version is tagged yet)"; return 0; }
+  git cat-file -e "$last:docs/reference/job-file.schema.json" 2>/dev/null || { echo "($last has no schema)"; return 0; }
+  python3 - <(git show "$last:docs/reference/job-file.schema.json") docs/reference/job-file.schema.json <<'PY'
+import json, sys
+
+def fields(schema, path=""):
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}"
+        for below in [field, field.get("items", {}), *field.get("anyOf", []), *field.get("oneOf", [])]:
+            if isinstance(below, dict):
+                yield from fields(below, f"{path}.{name}")
+    for choice in schema.get("oneOf", []):
+        yield f"{path} = {choice.get('const')}"
+    for word in schema.get("enum", []):
+        yield f"{path} = {word}"
+
+before, now = (set(fields(json.load(open(path)))) for path in sys.argv[1:3])
+for each in sorted(before - now):
+    print("gone:", each)
+sys.exit(bool(before - now))
+PY
+}
+
 check "every crate is of version $version" of_one_version
 check "the change log tells of $version" in_change_log
 check "the change log tells of the queue's protocol" protocol_in_change_log
 check "vqfarm.v1 only grows" proto_only_grows
-with_tool "licences, sources and bans (cargo deny)" deny cargo deny --offline check licenses sources bans
-with_tool "advisories (cargo audit)" audit cargo audit --no-fetch --deny warnings
-# cargo-semver-checks compares with a published crate; none of ours is, so there is nothing for it to do.
+check "commands and flags only grow" commands_only_grow
+check "job files only grow" job_files_only_grow
+# cargo-semver-checks compares with a published crate; none of ours is. What the farm promises is above.
+check "licences, bans, sources, advisories" scripts/check-dependencies.sh "$@"
 exit $failed

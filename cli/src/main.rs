@@ -5,6 +5,8 @@ mod completions;
 mod confirm;
 mod diagnostics;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod estimate;
 mod expand;
 mod failure;
@@ -21,6 +23,7 @@ mod plot;
 mod profiles;
 mod rank;
 mod render;
+mod schema;
 mod stitch;
 mod style;
 mod telemetry;
@@ -78,6 +81,7 @@ enum Command {
     Expand(expand::ExpandArgs),
     Plan(plan::PlanArgs),
     Plot(plot::PlotArgs),
+    Schema(schema::SchemaArgs),
     Trace(trace::TraceArgs),
     Models(models::ModelsArgs),
     Submit(Box<farm::SubmitArgs>),
@@ -147,6 +151,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Expand(args) => expand::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Plot(args) => plot::run(args),
+        Command::Schema(args) => done(schema::schema(args)),
         Command::Trace(args) => trace::run(args),
         Command::Models(args) => models::run(args),
         Command::Submit(args) => farm::block_on(farm::submit(*args)),

@@ -21,6 +21,7 @@ mod grpc;
 mod keep;
 mod map;
 mod memory;
+pub mod meters;
 mod models;
 mod notify;
 pub mod options;
@@ -28,6 +29,8 @@ mod pace;
 mod quotas;
 mod recent;
 mod reconcile;
+#[cfg(test)]
+mod reference;
 mod service;
 mod status;
 mod stitching;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use vqfarm_coordinator::meters::METRICS;
 use vqfarm_coordinator::options::{Cli, Command, Options, TokenCommand};
 use vqfarm_coordinator::{Service, ServiceError, tokens};
 use vqfarm_service::{logging, metrics, settings, shutdown, telemetry};
@@ -39,10 +40,11 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
 
 async fn work(options: &Options) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
-    let metrics = metrics::serve(&options.metrics)?;
+    let served = metrics::serve(&options.metrics)?;
+    metrics::describe(METRICS);
     Service::start(options).await?.run(stop).await?;
-    if let Some(metrics) = metrics {
-        metrics.abort();
+    if let Some(served) = served {
+        served.abort();
     }
     Ok(())
 }

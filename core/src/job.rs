@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,33 +19,41 @@ use crate::video::Video;
 pub const VERSION: u32 = 1;
 
 /// A job as its file says it. [`crate::file::Document`] reads and checks one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
+    /// The version of the format.
+    #[schemars(range(min = VERSION, max = VERSION))]
     pub version: u32,
+    /// What the job is called: the folder of `vqfarm render`, a column of `vqfarm jobs`. Up to 100
+    /// characters without slashes.
     #[serde(default)]
+    #[schemars(with = "String")]
     pub name: JobName,
+    /// How a picture is made.
     #[serde(default)]
     pub render: RenderSettings,
-    /// Without one, and without an animation, the job is a single cell.
+    /// Which combinations are rendered. Without one, and without an animation, the job is one picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<SweepSpec>,
+    /// A film in place of a sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub animation: Option<Animation>,
     /// What a worker of a farm must have; a standalone render does not ask.
     #[serde(default, skip_serializing_if = "Requires::is_empty")]
     pub requires: Requires,
+    /// What is made of the frames when all are there.
     #[serde(default)]
     pub output: Output,
 }
 
 /// What is made of the frames when all are there.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
-    /// Of a sweep.
+    /// The contact sheet of a sweep.
     pub contact_sheet: ContactSheet,
-    /// Of an animation.
+    /// The film of an animation. Nothing in it changes the frames, so it can be made again.
     pub video: Video,
 }
 

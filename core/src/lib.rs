@@ -24,6 +24,7 @@ pub mod render;
 pub mod requires;
 pub mod rng;
 pub mod schedule;
+pub mod schema;
 pub mod search;
 pub mod sheet;
 pub mod sound;

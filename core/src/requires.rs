@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Tag;
 
 /// A job without the table runs on any worker. Nothing here changes the pictures.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Requires {
     /// Tags that the worker must have.
+    #[schemars(with = "BTreeSet<String>")]
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<Tag>,
-    /// Memory of the worker's device, as `"16 GiB"`.
+    /// Memory of the worker's device at least, as `"16 GiB"`; estimated when left out.
+    #[schemars(with = "Option<String>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_memory: Option<Memory>,
 }

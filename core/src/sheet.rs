@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::job::FieldError;
@@ -14,7 +15,7 @@ const CELL: std::ops::RangeInclusive<u32> = 32..=2048;
 const PAGE: std::ops::RangeInclusive<u32> = 1024..=16_384;
 
 /// A job's `[output.contact_sheet]` table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContactSheet {
     /// The axis that runs down; one is chosen when left out.
@@ -27,9 +28,11 @@ pub struct ContactSheet {
     pub pages: Vec<String>,
     /// Longer side of a cell in pixels, from 32 to 2048; when left out, as large as the frames
     /// are, or smaller where that saves pages.
+    #[schemars(range(min = *CELL.start(), max = *CELL.end()))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cell: Option<u32>,
     /// The largest width and height of a page in pixels, each from 1024 to 16384.
+    #[schemars(inner(range(min = *PAGE.start(), max = *PAGE.end())))]
     #[serde(skip_serializing_if = "is_default_page")]
     pub page_size: [u32; 2],
 }

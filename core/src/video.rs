@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::path_stays;
@@ -11,24 +12,30 @@ use crate::job::FieldError;
 pub const FFMPEG_TAG: &str = "ffmpeg";
 
 /// How a film is encoded. Nothing here changes the frames, so a film can be made again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Video {
+    /// What the film is encoded as.
     pub codec: Codec,
-    /// Constant rate factor: lower is better and larger. The codec's usual one when left out.
+    /// Constant rate factor: lower is better and larger. The codec's usual one when left out. H.264 and
+    /// HEVC go to 51, AV1 and VP9 to 63; the others have none.
+    #[schemars(range(max = 63))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crf: Option<u8>,
     /// ffmpeg's name of a pixel format; one that plays everywhere when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pixel_format: Option<String>,
     /// Frames a second; `animation.fps` when left out.
+    #[schemars(range(min = *RATES.start(), max = *RATES.end()))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fps: Option<f64>,
     /// Frames a second after frames in between were made up along the motion.
+    #[schemars(range(min = *RATES.start(), max = *RATES.end()))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpolate_to: Option<f64>,
     /// How often the film is played within the file, 0 for ever (GIF and WebP only). Once, and
     /// GIF and WebP for ever, when left out.
+    #[schemars(range(max = MAX_REPEAT))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<u32>,
     /// Play it backwards after it was played forwards, so that it ends where it began.
@@ -36,17 +43,18 @@ pub struct Video {
     /// Write each frame's number and prompt into the picture.
     pub labels: bool,
     /// A sound file, heard from the film's beginning to its end or the sound's. In a job file a
-    /// path beside it; in a resolved job a [`crate::keys::asset`].
+    /// path beside it; a resolved job has the stored copy's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soundtrack: Option<String>,
     /// Seconds into the soundtrack at which the film begins.
+    #[schemars(range(min = 0, max = MAX_START))]
     pub soundtrack_start: f64,
     /// Encode on an NVIDIA GPU where the worker can (H.264, HEVC, AV1). Off, because then the
     /// same frames give the same file, and a better one of its size.
     pub hardware: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// H.264 in MP4: plays everywhere.

@@ -19,30 +19,5 @@ lint_settings() {
 }
 check "manifests and documents name settings that there are" lint_settings
 
-lint_book() {
-  "$tools/mdbook" build -d "$work/book" docs &&
-    for page in docs/*.md; do
-      [ "$page" = docs/SUMMARY.md ] || grep -q "($(basename "$page"))" docs/SUMMARY.md || { echo "$page is not in the book"; return 1; }
-    done
-}
-check "the documents make a book, and all are in it" lint_book
-lint_links() {
-  python - README.md docs/*.md <<'PY'
-import pathlib, re, sys
-
-def slug(heading):
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
-
-wrong = []
-for path in map(pathlib.Path, sys.argv[1:]):
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text()):
-        file = path.parent / target if target else path
-        if not file.exists():
-            wrong.append(f"{path}: there is no {target}")
-        elif anchor and anchor not in map(slug, re.findall(r"^#+ (.*)$", file.read_text(), re.M)):
-            wrong.append(f"{path}: {file} has no heading #{anchor}")
-print(*wrong, sep="\n")
-sys.exit(bool(wrong))
-PY
-}
-check "links between documents lead somewhere" lint_links
+# That all pages are in it and their links lead somewhere is tested by tests/tests/documents.rs.
+check "the documents make a book" scripts/book.sh "$work/book"

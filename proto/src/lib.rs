@@ -1,6 +1,8 @@
 //! `vqfarm.v1`: the service that a farm's coordinator offers, its messages, and how its
 //! refusals travel.
 
+#[cfg(test)]
+mod reference;
 mod refusal;
 pub mod telling;
 mod words;

@@ -353,3 +353,38 @@ fn print(event: &Event) {
         tracing::debug!(%error, "nobody reads the events");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use vqfarm_service::metrics::{COLUMNS, Metric};
+    use vqfarm_testing::documents;
+    use vqfarm_testing::reference::{self, commands, head, table};
+    use vqfarm_worker::meters::METRICS;
+
+    use super::Cli;
+
+    const ABOUT: &str = "
+What each command and flag does, in the words of its help, and what the worker tells Prometheus.
+";
+
+    const ABOUT_METRICS: &str = "
+## Metrics
+
+Served to Prometheus by `vqfarm-worker run` with `--metrics-listen`; all of them are of this worker since it started.
+
+";
+
+    #[test]
+    fn the_reference_is_what_the_code_says() {
+        let metrics = table(COLUMNS, METRICS.iter().map(Metric::row));
+        let (head, commands) = (head("vqfarm-worker"), commands(Cli::command()));
+        let page = [&head, ABOUT, &commands, ABOUT_METRICS, &metrics].concat();
+        reference::hold("vqfarm-worker.md", &page);
+    }
+
+    #[test]
+    fn calls_in_the_documents_are_calls() {
+        documents::check_calls(&Cli::command());
+    }
+}

@@ -3,7 +3,31 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{counter, gauge, histogram};
+use vqfarm_service::metrics::Kind::{Counter, Gauge, Histogram};
+use vqfarm_service::metrics::{Metric, describe};
+
+/// All that a worker tells Prometheus.
+pub const METRICS: &[Metric] = &[
+    Metric::new("vqfarm_worker_iterations_total", Counter, &[], "Iterations times pictures"),
+    Metric::new("vqfarm_worker_busy_seconds_total", Counter, &[], "Time that devices computed"),
+    Metric::new(
+        "vqfarm_worker_device_busy",
+        Gauge,
+        &[],
+        "Share of time that devices computed, 0 to 1",
+    ),
+    Metric::new("vqfarm_worker_upload_bytes_total", Counter, &[], "Bytes of stored frames"),
+    Metric::new("vqfarm_worker_upload_errors_total", Counter, &[], "Frames that were not stored"),
+    Metric::new("vqfarm_worker_upload_seconds", Histogram, &[], "Time to store a frame"),
+    Metric::new("vqfarm_worker_lease_seconds", Histogram, &[], "Time that a lease takes"),
+    Metric::new(
+        "vqfarm_worker_attempts_total",
+        Counter,
+        &["outcome"],
+        "Attempts that ended: rendered, adopted, taken over, stitched, failed, released or dropped",
+    ),
+];
 
 /// Counts over all lanes of a worker; also told to the process's metrics, if it keeps any.
 pub struct Meters {
@@ -22,14 +46,7 @@ const UNKNOWN: u8 = u8::MAX;
 
 impl Meters {
     pub fn new(lanes: usize) -> Self {
-        describe_counter!("vqfarm_worker_iterations_total", "Iterations times pictures");
-        describe_counter!("vqfarm_worker_busy_seconds_total", "Time that devices computed");
-        describe_gauge!("vqfarm_worker_device_busy", "Share of time that devices computed, 0 to 1");
-        describe_counter!("vqfarm_worker_upload_bytes_total", "Bytes of stored frames");
-        describe_counter!("vqfarm_worker_upload_errors_total", "Frames that were not stored");
-        describe_histogram!("vqfarm_worker_upload_seconds", "Time to store a frame");
-        describe_histogram!("vqfarm_worker_lease_seconds", "Time that a lease takes");
-        describe_counter!("vqfarm_worker_attempts_total", "Attempts by outcome");
+        describe(METRICS);
         counter!("vqfarm_worker_upload_errors_total").absolute(0);
         Self {
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX).max(1),
@@ -124,7 +141,18 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use vqfarm_service::metrics;
+
     use super::*;
+
+    #[test]
+    fn every_metric_of_the_sources_is_described() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let told = vqfarm_testing::reference::told_in(&sources);
+        assert_eq!(told, metrics::labels_of(METRICS));
+    }
 
     #[test]
     fn the_last_share_is_remembered() {

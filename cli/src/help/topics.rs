@@ -164,43 +164,10 @@ mod tests {
         assert_eq!(section(page, "Three"), None);
     }
 
-    const README: &str = include_str!("../../../README.md");
-
     /// The blocks of a page that are marked as TOML.
     fn examples(page: &str) -> Vec<&str> {
         let blocks = page.split("```toml\n").skip(1);
         blocks.filter_map(|rest| rest.split("```").next()).collect()
-    }
-
-    /// Those that say `version = 1` are whole jobs; the others are parts, whose fields are right.
-    /// The coordinator's file of whom to tell is tried with the coordinator.
-    #[test]
-    fn every_example_is_a_job_file() {
-        use vqfarm_core::file::{Document, Limits};
-        let mut whole = 0;
-        for page in [README, JOB_FILES, SWEEPS, ANIMATIONS, MODELS, OPERATING] {
-            let jobs = |example: &&str| !example.contains("[[webhook]]");
-            for example in examples(page).into_iter().filter(jobs) {
-                let is_whole = example.contains("version = 1");
-                let version = if is_whole { "" } else { "version = 1\n" };
-                let text = format!("{version}{example}");
-                let document = Document::parse("example.toml", text.as_bytes());
-                let document = document.unwrap_or_else(|error| panic!("{error}\n{text}"));
-                let lines = |_: &str| Ok(b"ink\nwoodcut\n".to_vec());
-                match document.job(Limits::default(), lines) {
-                    Ok(_) => whole += usize::from(is_whole),
-                    Err(error) => {
-                        let text = error.to_string();
-                        let of_a_part = !is_whole
-                            && !["no such field", "not known here", "expected", "out of range"]
-                                .iter()
-                                .any(|wrong| text.contains(wrong));
-                        assert!(of_a_part, "{error}\n{example}");
-                    }
-                }
-            }
-        }
-        assert!(whole >= 3, "{whole} whole jobs");
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Animation {
             let message = "a zoom has no cuts; give the prompt a fade".into();
             wrong(&format!("prompts.{frame}"), message);
         }
-        if self.frames == 0 {
+        if self.frames == 0 || zoom.frames_per_step == 0 {
             return;
         }
         // Two layers and one for each round, of 255.

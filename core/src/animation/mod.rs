@@ -7,6 +7,7 @@ mod source;
 mod timeline;
 mod zoom;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::motion::{Edge, Motion, Warp, WarpMethod};
@@ -24,14 +25,18 @@ pub const COMPOSED: u64 = 8;
 pub const MAX_SEGMENT: u32 = 1_000;
 
 /// A job's `[animation]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Animation {
+    /// How frames follow from one another.
     pub mode: Mode,
+    /// How many frames there are; those of the source, in a video that does not say.
     #[serde(default = "default_frames")]
+    #[schemars(range(min = 1, max = MAX_FRAMES))]
     pub frames: u64,
     /// Frames a second.
     #[serde(default = "default_fps")]
+    #[schemars(range(min = 0.1, max = 240))]
     pub fps: f64,
     /// What is wanted from which frame on; `render.prompt` throughout when left out.
     #[serde(default, skip_serializing_if = "Prompts::is_empty")]
@@ -39,10 +44,13 @@ pub struct Animation {
     /// Frames over which a prompt passes into the next one, where its key says nothing else.
     #[serde(default = "default_fade")]
     pub fade: u32,
+    /// The camera of a chain, and settings that change over time.
     #[serde(default)]
     pub motion: Motion,
+    /// What happens to a frame before the next one starts from it.
     #[serde(default)]
     pub feedback: Feedback,
+    /// The zoom of `mode = "zoom"`.
     #[serde(default)]
     pub zoom: Zoom,
     /// What a video is painted over.
@@ -51,7 +59,7 @@ pub struct Animation {
 }
 
 /// How frames follow from one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Each frame starts from the one before, moved by the camera.
@@ -64,11 +72,12 @@ pub enum Mode {
 }
 
 /// What happens to a frame, beside the camera's move, before the next one starts from it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Feedback {
     /// How far colours are brought back to those of the reference: 0 not at all, 1 wholly.
     pub color_match: Schedule,
+    /// Whose colours `color_match` keeps.
     pub color_reference: ColorReference,
     /// Standard deviation of the noise that is added, in parts of full brightness.
     pub noise: Schedule,
@@ -78,6 +87,7 @@ pub struct Feedback {
     #[serde(skip_serializing_if = "Memory::is_reset")]
     pub optimizer: Memory,
     /// Frames that a worker makes under one lease, at most.
+    #[schemars(range(min = 1, max = MAX_SEGMENT))]
     pub segment: u32,
 }
 
@@ -95,7 +105,7 @@ impl Default for Feedback {
 }
 
 /// What becomes of what the optimiser remembers when the next frame begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Memory {
     /// Each frame begins anew, as nerdyrodent/VQGAN-CLIP does.
@@ -112,7 +122,7 @@ impl Memory {
 }
 
 /// Whose colours `color_match` keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColorReference {
     /// The first frame of the shot.

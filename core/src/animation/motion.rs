@@ -1,33 +1,38 @@
 //! The camera, and the settings that change over time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
 /// `[animation.motion]`: what happens from each frame to the next.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Motion {
     /// Growth a frame: above 1 the camera comes closer.
     pub zoom: Schedule,
     /// Degrees a frame; positive turns the picture clockwise.
     pub angle: Schedule,
-    /// Pixels a frame, to the right and down.
+    /// Pixels a frame, to the right.
     pub translate_x: Schedule,
+    /// Pixels a frame, down.
     pub translate_y: Schedule,
-    /// What zoom and angle keep in place, in parts of the width and height.
+    /// What zoom and angle keep in place, in parts of the width.
     pub center_x: Schedule,
+    /// The same, in parts of the height.
     pub center_y: Schedule,
+    /// What lies beyond the picture's edges.
     pub edge: Edge,
+    /// How the moved picture is sampled.
     pub method: WarpMethod,
     /// Iterations of each frame; `render.iterations` for the first and 12 for the others when
     /// left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<Schedule>,
-    /// `render.step_size` when left out.
+    /// The optimiser's learning rate; `render.step_size` when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_size: Option<Schedule>,
-    /// `render.init_weight` when left out. Pulls towards the moved frame.
+    /// Strength of the pull towards the moved frame; `render.init_weight` when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_weight: Option<Schedule>,
 }
@@ -51,7 +56,7 @@ impl Default for Motion {
 }
 
 /// What lies beyond the picture's edges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Edge {
     /// The nearest pixel.
@@ -64,7 +69,7 @@ pub enum Edge {
 }
 
 /// How the moved picture is sampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WarpMethod {
     /// Bicubically, by fractions of a pixel.

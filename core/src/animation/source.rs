@@ -1,10 +1,11 @@
 //! `[animation.source]`: the film or the pictures that `mode = "video"` paints anew.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Source {
     /// A film, or a folder of pictures in the order of their names, beside the job file. A
@@ -15,7 +16,9 @@ pub struct Source {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<String>,
     /// Seconds of the film that are left out at its beginning.
+    #[schemars(range(min = 0))]
     pub start: f64,
+    /// How a picture of another shape comes to fill the frame.
     pub fit: Fit,
     /// How much of the frame before is mixed into the picture that a frame starts from: 0
     /// nothing, 1 all. Wherever it is more than nothing the frames are a chain.
@@ -25,7 +28,7 @@ pub struct Source {
 }
 
 /// How a picture of another shape comes to fill the frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
     /// What stands out over the frame is cut off.

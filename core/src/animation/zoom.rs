@@ -4,6 +4,7 @@
 //! are optimised at once, in rounds; between rounds each takes its middle from the next one and
 //! its rim from the one before. Frames are composed from the nested keyframes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
@@ -11,33 +12,42 @@ use crate::schedule::Schedule;
 /// Side of the smallest keyframe that frames show, in pixels.
 const SMALLEST: f64 = 8.0;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Zoom {
     /// Growth from one keyframe to the next.
+    #[schemars(range(min = 1.2, max = 4))]
     pub step: f64,
     /// Frames from one keyframe to the next.
+    #[schemars(range(min = 1, max = 10_000))]
     pub frames_per_step: u32,
+    /// Whether the camera comes closer or goes away.
     pub direction: Direction,
     /// Degrees that the picture turns from one keyframe to the next, clockwise.
     pub angle: Schedule,
-    /// Where the next keyframe lies in this one, in parts of width and height.
+    /// Where the next keyframe lies in this one, in parts of the width.
     pub center_x: Schedule,
+    /// The same, in parts of the height.
     pub center_y: Schedule,
     /// How often keyframes are optimised, the first time included.
+    #[schemars(range(min = 1, max = 50))]
     pub rounds: u32,
     /// Iterations of each round after the first, which has `render.iterations`.
+    #[schemars(range(min = 1, max = 100_000))]
     pub round_iterations: u32,
     /// Weight of the pull towards what the neighbours show, from the second round on.
+    #[schemars(range(min = 0, max = 1e6))]
     pub tie: f64,
     /// Width of the rim in which a keyframe passes into the one around it, in parts of half its
     /// side.
+    #[schemars(range(min = 0, max = 1))]
     pub rim: f64,
     /// Iterations of each composed frame; none leaves it as it is composed.
+    #[schemars(range(max = 100_000))]
     pub refine: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     In,

@@ -1,5 +1,6 @@
 //! `[sweep.early_stop]`: a few iterations of every cell, all of them of the best.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Sweep;
@@ -9,18 +10,20 @@ use crate::job::FieldError;
 const MOST_RANKED: u64 = 100_000;
 
 /// When cells are stopped, and how many go on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStop {
     /// Iterations of every cell; those that are kept go on from there to `render.iterations`.
+    #[schemars(range(min = 1))]
     pub iterations: u32,
-    /// How many go on by their scores; none when left out, until somebody chooses some.
+    /// How many go on by their scores, or a share below 1; none when left out, until somebody
+    /// chooses some.
     #[serde(default)]
     pub keep: Keep,
 }
 
 /// How many cells are kept: a whole number of them, or a share below 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Keep {
     Cells(u64),

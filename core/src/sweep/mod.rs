@@ -15,6 +15,7 @@ mod written;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ use crate::job::{FieldError, Job};
 use crate::render::RenderSettings;
 
 /// A job's `[sweep]` table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepSpec {
     /// The prompt with `{axis}` placeholders; `render.prompt` when left out.
@@ -49,8 +50,8 @@ pub struct SweepSpec {
     /// Which combinations are cells, as `style != 'dots' or seed < 3`; all when left out.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    /// In which order cells are rendered. A resolved job says it; where one does not, it is of a
-    /// version that knew [`Order::Ascending`] only.
+    /// In which order cells are rendered; `coverage` in a job file that does not say.
+    // A resolved job says it; one that does not is of a version that knew `Order::Ascending` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
     /// Only the best cells are rendered to their end.
@@ -60,6 +61,7 @@ pub struct SweepSpec {
     /// has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draw: Option<u64>,
+    /// The values of each axis, by its name: a field of `[render]` with its dots, or a placeholder.
     #[serde(default)]
     pub axes: Axes,
 }
