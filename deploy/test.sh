@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 . deploy/test/lib.sh
 parts=("$@")
-[ $# -gt 0 ] || parts=(lint dist images systemd compose helm slurm)
+[ $# -gt 0 ] || parts=(lint policies dist images systemd compose helm slurm)
 for part in "${parts[@]}"; do
   [ -f "deploy/test/$part.sh" ] || { echo "there is no part $part" >&2; exit 2; }
   printf '%s\n' "$part"

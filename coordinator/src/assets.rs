@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io::Cursor;
 
 use bytes::Bytes;
-use image::{ImageFormat, ImageReader};
+use image::error::{ImageError, LimitErrorKind};
+use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 use vqfarm_core::asset::{AssetKind, MAX_BYTES};
 use vqfarm_core::check::MAX_SIDE;
@@ -18,6 +19,10 @@ use crate::submit::job_id;
 
 /// The longest side of a picture, in pixels.
 const MAX_ASSET_SIDE: u32 = 4 * MAX_SIDE;
+/// Bytes that a picture's pixels may take, as many as workers decode.
+const MAX_PIXELS: u64 = 512 << 20;
+/// Bytes that may be decoded before the pixels are reached, such as a colour profile.
+const MAX_HEAD: u64 = 16 << 20;
 /// Kinds of pictures that workers read.
 const READ: [ImageFormat; 4] =
     [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif];
@@ -96,19 +101,39 @@ pub(crate) fn check(kind: AssetKind, name: &str, bytes: &Bytes) -> std::result::
     if found != hash {
         return Err(format!("the {what} {name:?} was altered on its way"));
     }
-    if kind == AssetKind::Picture { check_sides(bytes) } else { Ok(()) }
+    if kind == AssetKind::Picture { check_size(bytes) } else { Ok(()) }
 }
 
 /// Refuses a picture that is small on its way and huge once it is decoded. Its head tells; what has
-/// none that can be read is told of by the worker, which decodes it within the same limit.
-fn check_sides(bytes: &Bytes) -> std::result::Result<(), String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    match reader.map(ImageReader::into_dimensions) {
-        Ok(Ok((width, height))) if width.max(height) > MAX_ASSET_SIDE => Err(format!(
+/// none that can be read is told of by the worker, which decodes it within the same limits.
+fn check_size(bytes: &Bytes) -> std::result::Result<(), String> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_HEAD);
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.limits(limits);
+    let Ok(reader) = reader.with_guessed_format() else { return Ok(()) };
+    let decoder = match reader.into_decoder() {
+        Ok(decoder) => decoder,
+        Err(ImageError::Limits(error)) if error.kind() == LimitErrorKind::InsufficientMemory => {
+            let most = MAX_HEAD >> 20;
+            return Err(format!("a picture with more than {most} MiB before its pixels"));
+        }
+        Err(_) => return Ok(()),
+    };
+    let (width, height) = decoder.dimensions();
+    if width.max(height) > MAX_ASSET_SIDE {
+        return Err(format!(
             "a picture of {width} × {height} pixels; at most {MAX_ASSET_SIDE} a side are taken"
-        )),
-        _ => Ok(()),
+        ));
     }
+    if decoder.total_bytes() > MAX_PIXELS {
+        return Err(format!(
+            "a picture of {width} × {height} pixels, which take {} MiB; at most {} MiB are taken",
+            decoder.total_bytes() >> 20,
+            MAX_PIXELS >> 20
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -154,13 +179,44 @@ mod tests {
             png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
             Bytes::from(png)
         };
+        // A GIF's screen, of which no picture need fill more than a corner.
+        let screen = |width: u16, height: u16| {
+            let sides = [width.to_le_bytes(), height.to_le_bytes()].concat();
+            Bytes::from([b"GIF89a", &sides[..], b"\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02"].concat())
+        };
         let told =
             |bytes: Bytes| check(AssetKind::Picture, &keys::asset(&hash(&bytes), "png"), &bytes);
-        assert_eq!(told(head(16384, 16384)), Ok(()));
+        assert_eq!(told(head(16384, 8192)), Ok(()));
+        assert_eq!(told(screen(16384, 8192)), Ok(()));
         for (width, height) in [(60_000, 60_000), (16_385, 1), (1, u32::MAX >> 1)] {
             let refused = told(head(width, height)).unwrap_err();
             assert!(refused.contains("at most 16384 a side"), "{refused}");
         }
+        for bomb in [head(16384, 8193), screen(16384, 16384)] {
+            let refused = told(bomb).unwrap_err();
+            assert!(refused.contains("at most 512 MiB"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_comes_before_the_pixels_is_read_within_bounds() {
+        let with_profile = |mib: usize| {
+            let mut info = png::Info::with_size(1, 1);
+            info.icc_profile = Some(vec![0; mib << 20].into());
+            let mut bytes = Vec::new();
+            let mut writer =
+                png::Encoder::with_info(&mut bytes, info).unwrap().write_header().unwrap();
+            writer.write_image_data(&[0]).unwrap();
+            writer.finish().unwrap();
+            Bytes::from(bytes)
+        };
+        let told =
+            |bytes: Bytes| check(AssetKind::Picture, &keys::asset(&hash(&bytes), "png"), &bytes);
+        assert_eq!(told(with_profile(1)), Ok(()));
+        let bomb = with_profile(64);
+        assert!(bomb.len() < 1 << 20, "{} bytes on their way", bomb.len());
+        let refused = told(bomb).unwrap_err();
+        assert!(refused.contains("16 MiB before its pixels"), "{refused}");
     }
 
     #[test]

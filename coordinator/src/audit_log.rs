@@ -1,5 +1,5 @@
-//! The log of changes: who did what to the farm, or was refused it. One JSON object a line, in a
-//! file that is only ever appended to.
+//! The log of changes: who did what to the farm, or was refused it, and who was not let in. One JSON
+//! object a line, in a file that is only ever appended to.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::changed::Stamp;
+use crate::refusals::{Refusals, Refused};
 
 /// One line. What it has no value for is left out.
 #[derive(Debug, Default, Serialize)]
@@ -43,6 +44,9 @@ pub struct Entry<'a> {
     /// Why it was refused, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// How many calls like one that was told before this line stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
 }
 
 /// The file. Whoever rotates it moves it away; a new one is begun at the next line.
@@ -50,6 +54,7 @@ pub struct Entry<'a> {
 pub struct AuditLog {
     path: PathBuf,
     file: Mutex<(Option<Stamp>, File)>,
+    refusals: Mutex<Refusals>,
 }
 
 impl AuditLog {
@@ -57,7 +62,38 @@ impl AuditLog {
     /// The file cannot be made or written to.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = append(path)?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new((Stamp::of(path), file)) })
+        let file = Mutex::new((Stamp::of(path), file));
+        Ok(Self { path: path.to_owned(), file, refusals: Mutex::default() })
+    }
+
+    /// Appends the line of a call that was refused to whoever made it, unless there was one alike in
+    /// the last minute; then it is counted.
+    pub fn refuse(&self, entry: &Entry<'_>) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = refusals.take(Refused::of(entry), entry.time);
+        drop(refusals);
+        if told {
+            self.write(entry);
+        }
+    }
+
+    /// Appends how many refused calls were not told, of the kinds whose minute is over by then.
+    pub fn tell_refusals(&self, by: Timestamp) {
+        let over = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).over(by);
+        for (refused, times) in over {
+            self.write(&Entry {
+                time: Timestamp::now(),
+                user: refused.user.as_deref(),
+                role: refused.role.as_deref(),
+                token: refused.token.as_deref(),
+                peer: refused.peer,
+                action: &refused.action,
+                outcome: "refused",
+                reason: refused.reason.as_deref(),
+                times: Some(times),
+                ..Entry::default()
+            });
+        }
     }
 
     /// Appends a line. What cannot be written is told in the coordinator's own log.

@@ -149,6 +149,7 @@ pub fn worker(worker: &WorkerSnapshot, activity: Activity) -> v1::Worker {
         last_seen: worker.last_seen.0,
         version: worker.version.clone().unwrap_or_default(),
         busy: worker.info.busy.map(|percent| f64::from(percent) / 100.0),
+        disk: worker.info.disk,
     }
 }
 

@@ -14,6 +14,7 @@ mod demand;
 mod ending;
 mod error;
 mod estimate;
+mod expiry;
 mod farm;
 mod files;
 mod gc;
@@ -31,6 +32,7 @@ mod recent;
 mod reconcile;
 #[cfg(test)]
 mod reference;
+mod refusals;
 mod service;
 mod status;
 mod stitching;

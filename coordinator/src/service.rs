@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -191,6 +192,10 @@ impl Service {
             tasks.spawn(notify.run(farm.clone(), stop.clone()));
         }
         tasks.spawn(refresh(tokens.clone(), tls.clone(), stop.clone()));
+        if let Some(log) = audit_log.clone() {
+            tasks.spawn(tell_refusals(log, stop.clone()));
+        }
+        let audited = audit_log.clone();
         tasks.spawn(async move {
             while readiness.changed().await.is_ok() {
                 let ready = *readiness.borrow_and_update();
@@ -206,7 +211,7 @@ impl Service {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()?;
         let limit = farm.limits.message;
-        let grpc = Grpc { farm, tokens, audit_log, stop: stop.clone() };
+        let grpc = Grpc { farm, tokens, audit_log, tls: tls.clone(), stop: stop.clone() };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let page = match web {
             Some(Socket { listener, addr }) => {
@@ -247,6 +252,9 @@ impl Service {
         };
         let served = tokio::try_join!(serving, showing);
         tasks.shutdown().await;
+        if let Some(log) = audited {
+            log.tell_refusals(Timestamp::MAX);
+        }
         tracing::info!("stopped");
         served.map(drop)
     }
@@ -361,6 +369,17 @@ async fn listen_to_events(farm: Arc<Farm>, mut stop: watch::Receiver<bool>) {
             Ok(_) => (),
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "missed events"),
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Tells in the audit log of calls that were refused over and over.
+async fn tell_refusals(log: Arc<AuditLog>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => log.tell_refusals(Timestamp::now()),
+            () = shutdown::requested(&mut stop) => return,
         }
     }
 }

@@ -119,16 +119,17 @@ impl Farm {
         }
     }
 
-    /// A queue or storage that does not answer is part of the status.
+    /// A queue or storage that does not answer is part of the status; so is, if `write` says so, a
+    /// storage that cannot be written to.
     ///
     /// # Errors
     /// The queue answers what makes no sense.
-    pub async fn status(&self) -> Result<Status> {
+    pub async fn status(&self, write: bool) -> Result<Status> {
         let mut status = match self.status_of_queue().await {
             Err(Error::Queue(QueueError::Unavailable(reason))) => Status::without_queue(reason),
             status => status?,
         };
-        status.health.push(self.storage_health().await);
+        status.health.push(self.storage_health(write).await);
         if status.health.iter().any(|part| !part.well) {
             status.word = "unwell";
         }
@@ -274,13 +275,19 @@ impl Farm {
         })
     }
 
-    async fn storage_health(&self) -> PartHealth {
+    async fn storage_health(&self, write: bool) -> PartHealth {
         let began = Instant::now();
-        let asked = self.storage.size("health").await;
+        let asked = match write {
+            true => self.storage.probe().await,
+            false => self.storage.size("health").await.map(drop),
+        };
         let milliseconds = began.elapsed().as_millis();
         let url = self.storage.url();
         let (well, text) = match asked {
-            Ok(_) => (true, format!("{url}, answers in {milliseconds} ms")),
+            Ok(()) if write => {
+                (true, format!("{url}, written to and tidied up in {milliseconds} ms"))
+            }
+            Ok(()) => (true, format!("{url}, answers in {milliseconds} ms")),
             Err(error) => (false, format!("{url}: {error}")),
         };
         PartHealth { part: "storage", well, text, warnings: Vec::new() }

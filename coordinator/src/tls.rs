@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
+use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::changed::Stamp;
+use crate::expiry::expiry;
 
 /// How long a client may take to agree on a key.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -53,7 +55,14 @@ pub struct TlsError {
 #[derive(Debug)]
 pub struct Tls {
     files: Files,
-    now: Mutex<(Seen, Arc<ServerConfig>)>,
+    now: Mutex<(Seen, Served)>,
+}
+
+/// What is served.
+#[derive(Clone, Debug)]
+struct Served {
+    config: Arc<ServerConfig>,
+    expires: Option<Timestamp>,
 }
 
 /// What the files were when they were read.
@@ -64,8 +73,8 @@ impl Tls {
     /// A file cannot be read, or has not what it must have.
     pub fn open(files: Files) -> Result<Self, TlsError> {
         let seen = files.seen();
-        let config = Arc::new(files.config()?);
-        Ok(Self { files, now: Mutex::new((seen, config)) })
+        let served = files.served()?;
+        Ok(Self { files, now: Mutex::new((seen, served)) })
     }
 
     /// Reads the files again when they have changed; keeps what it had when they are of no use, as
@@ -77,17 +86,22 @@ impl Tls {
             return;
         }
         now.0 = seen;
-        match self.files.config() {
-            Ok(config) => {
-                now.1 = Arc::new(config);
+        match self.files.served() {
+            Ok(served) => {
+                now.1 = served;
                 tracing::info!(cert = %self.files.cert.display(), "certificate read");
             }
             Err(error) => tracing::error!(%error, "the certificate stays as it was"),
         }
     }
 
+    /// When the certificate expires that is served now.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).1.expires
+    }
+
     fn config(&self) -> Arc<ServerConfig> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).1.config.clone()
     }
 }
 
@@ -97,9 +111,10 @@ impl Files {
         [Stamp::of(&self.cert), Stamp::of(&self.key), client_ca]
     }
 
-    fn config(&self) -> Result<ServerConfig, TlsError> {
+    fn served(&self) -> Result<Served, TlsError> {
         let cert = |reason| fail("tls-cert", &self.cert, reason);
         let chain = certificates("tls-cert", &self.cert)?;
+        let expires = chain.first().and_then(expiry);
         let key = PrivateKeyDer::from_pem_slice(&read("tls-key", &self.key)?)
             .map_err(|error| fail("tls-key", &self.key, format!("no private key: {error}")))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -128,7 +143,7 @@ impl Files {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(config)
+        Ok(Served { config: Arc::new(config), expires })
     }
 }
 

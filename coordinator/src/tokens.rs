@@ -7,13 +7,31 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
-use vqfarm_core::access::{Access, Quota};
+use vqfarm_core::access::{Access, Quota, id_of};
 pub use vqfarm_core::access::{Role, Token};
 use vqfarm_core::id::UserName;
 use vqfarm_proto::RefusalReason as Reason;
 
 use crate::changed::Stamp;
-use crate::error::{Error, Result};
+use crate::error::Error;
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stranger {
+    #[error("this farm asks for a token: give --token-file or VQFARM_TOKEN")]
+    NoToken,
+    /// A guessed one, or one that was revoked; what people called it, if it was ever one.
+    #[error("the farm does not know this token")]
+    Unknown(Option<String>),
+    #[error("the token of {} expired{}", .0.user, .0.expires.map_or_else(String::new, |at| format!(" at {at}")))]
+    Expired(Token),
+}
+
+impl From<Stranger> for Error {
+    fn from(stranger: Stranger) -> Self {
+        Self::refused(Reason::Unauthenticated, stranger.to_string())
+    }
+}
 
 /// Why there are no tokens.
 #[derive(Debug, thiserror::Error)]
@@ -61,23 +79,20 @@ impl Tokens {
     ///
     /// # Errors
     /// None, an unknown or an expired one.
-    pub fn find(&self, call: &MetadataMap, now: Timestamp) -> Result<Token> {
-        let refuse = |message: String| Err(Error::refused(Reason::Unauthenticated, message));
+    pub fn find(&self, call: &MetadataMap, now: Timestamp) -> Result<Token, Stranger> {
         let header = call.get("authorization").and_then(|value| value.to_str().ok());
         let Some(secret) = header.and_then(|header| header.strip_prefix("Bearer ")) else {
-            let message = "this farm asks for a token: give --token-file or VQFARM_TOKEN";
-            return refuse(message.into());
+            return Err(Stranger::NoToken);
         };
         self.refresh();
         let access = self.access.borrow().clone();
         let Some(token) = access.find(secret) else {
-            return refuse("the farm does not know this token".into());
+            return Err(Stranger::Unknown(id_of(secret)));
         };
-        if token.is_over(now) {
-            let expires = token.expires.map_or_else(String::new, |at| format!(" at {at}"));
-            return refuse(format!("the token of {} expired{expires}", token.user));
+        match token.is_over(now) {
+            true => Err(Stranger::Expired(token.clone())),
+            false => Ok(token.clone()),
         }
-        Ok(token.clone())
     }
 
     pub fn quota(&self, user: &UserName) -> Quota {

@@ -106,6 +106,20 @@ impl FromStr for Role {
     }
 }
 
+/// How secrets begin, and of how many random bytes the rest is.
+const PREFIX: &str = "vqf_";
+const RANDOM: usize = 32;
+/// Letters of a hash by which people know a token.
+const ID: usize = 8;
+
+/// What people call the token that a secret opens, or opened before it was revoked. None of what is no
+/// such secret: of a password that was typed in its place nothing is told.
+pub fn id_of(secret: &str) -> Option<String> {
+    let rest = secret.trim().strip_prefix(PREFIX)?;
+    let made_here = rest.len() == 2 * RANDOM && rest.bytes().all(|b| b.is_ascii_hexdigit());
+    made_here.then(|| hash(secret)[..ID].to_owned())
+}
+
 /// A token as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,19 +135,19 @@ pub struct Token {
 impl Token {
     /// A token from 32 random bytes, and the secret that opens it.
     pub fn create(
-        random: &[u8; 32],
+        random: &[u8; RANDOM],
         user: UserName,
         role: Role,
         expires: Option<Timestamp>,
     ) -> (String, Self) {
-        let secret = format!("vqf_{}", hex(random));
+        let secret = format!("{PREFIX}{}", hex(random));
         let token = Self { sha256: hash(&secret), user, role, expires };
         (secret, token)
     }
 
     /// What people call it: the beginning of its hash.
     pub fn id(&self) -> &str {
-        self.sha256.get(..8).unwrap_or(&self.sha256)
+        self.sha256.get(..ID).unwrap_or(&self.sha256)
     }
 
     pub fn is_over(&self, now: Timestamp) -> bool {
@@ -239,6 +253,10 @@ mod tests {
     fn a_secret_opens_its_token_and_is_not_in_it() {
         let (secret, token) = Token::create(&[7; 32], user("ada"), Role::Viewer, None);
         assert!(secret.starts_with("vqf_0707"));
+        assert_eq!(id_of(&secret).as_deref(), Some(token.id()));
+        for other in ["", "vqf_", "hunter2", "vqf_guessed", &secret[..67], &secret.to_uppercase()] {
+            assert_eq!(id_of(other), None, "{other}");
+        }
         let text = format!("[[token]]\n{}", toml::to_string(&token).unwrap());
         assert!(!text.contains(&secret) && text.contains(token.id()));
         let access = Access::parse(&text).unwrap();

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks of the Helm chart: chart.py lint|schemas|security|refuses|telemetry|demand|queries."""
+"""Checks of the Helm chart: chart.py lint|schemas|ways|security|refuses|telemetry|demand|queries."""
 import copy
 import pathlib
 import sys
 
 import cloudcoil.models.keda.v1alpha1 as keda
+import cloudcoil.models.prometheus_operator.v1 as prometheus
 import helm_python
 import kubernetes_validate
 import yaml
@@ -12,6 +13,8 @@ import yaml
 CHART = pathlib.Path("deploy/helm/vqfarm")
 EXAMPLES = sorted((CHART / "examples").glob("*.yaml"))
 KUBERNETES = ["1.29", "1.32", "1.35"]
+# Kinds that Kubernetes itself does not know.
+OPERATORS = {"ScaledObject": keda.ScaledObject, "PodMonitor": prometheus.PodMonitor}
 LEAST = {"farm": {"storage": "s3://farm"}}
 
 
@@ -39,6 +42,10 @@ def cases():
                         "tolerations": [{"operator": "Exists"}], "service": {"annotations": {"a": "b"}}},
         "telemetry": {"endpoint": "http://collector:4317", "protocol": "grpc", "sampleRatio": 0.1},
         "workers": {"a": {"runtimeClassName": "nvidia", "priorityClassName": "low", "batch": 16, "threads": 2}},
+        "ingress": {"enabled": True, "className": "nginx", "annotations": {"a": "b", "c": "d"},
+                    "web": {"host": "farm.example", "tlsSecretName": "web-tls"},
+                    "grpc": {"host": "grpc.farm.example", "tlsSecretName": "grpc-tls", "annotations": {"a": "e"}}},
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "1m30s"},
         "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
                           "redisTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "storageTo": [{"podSelector": {}}]},
     }
@@ -61,14 +68,46 @@ def schemas():
         keys = [(object["kind"], object["metadata"]["name"]) for object in objects]
         assert len(keys) == len(set(keys)), f"{name}: twice the same name"
         for object in objects:
-            if object["kind"] == "ScaledObject":
+            if object["kind"] in OPERATORS:
                 # The types ignore what they do not know: all must come out again.
-                known = keda.ScaledObject.model_validate(object)
+                known = OPERATORS[object["kind"]].model_validate(object)
                 again = known.model_dump(by_alias=True, exclude_unset=True, mode="json")
                 assert again == object, f"{name}: {again} is not {object}"
             else:
                 for version in KUBERNETES:
                     kubernetes_validate.validate(object, version, strict=True)
+
+
+def ways():
+    """What is off stays off; what is on leads to ports that there are."""
+    for name, values in cases():
+        objects = render(values)
+        kinds = [object["kind"] for object in objects]
+        on = name == "everything"
+        assert (kinds.count("Ingress"), kinds.count("PodMonitor")) == ((2, 1) if on else (0, 0)), (name, kinds)
+    service = next(object for object in objects if object["kind"] == "Service")
+    ports = {port["name"]: port["targetPort"] for port in service["spec"]["ports"]}
+    hosts = {}
+    for object in objects:
+        if object["kind"] == "Ingress":
+            (rule,) = object["spec"]["rules"]
+            (path,) = rule["http"]["paths"]
+            backend = path["backend"]["service"]
+            assert backend["name"] == service["metadata"]["name"] and backend["port"]["name"] in ports, object
+            assert object["spec"]["tls"][0]["hosts"] == [rule["host"]], object
+            hosts[rule["host"]] = (backend["port"]["name"], object["metadata"]["annotations"])
+    assert hosts == {"farm.example": ("web", {"a": "b", "c": "d"}),
+                     "grpc.farm.example": ("grpc", {"a": "e", "c": "d"})}, hosts
+    # Who scrapes finds the port by name in each pod that is chosen.
+    monitor = next(object for object in objects if object["kind"] == "PodMonitor")
+    chosen = monitor["spec"]["selector"]["matchLabels"].items()
+    pods = [object["spec"]["template"] for object in objects if object["kind"] == "Deployment"]
+    for pod in pods:
+        assert chosen <= pod["metadata"]["labels"].items(), pod
+        named = [port["name"] for container in pod["spec"]["containers"] for port in container["ports"]]
+        assert set(named) >= {end["port"] for end in monitor["spec"]["podMetricsEndpoints"]}, named
+    only_web = render(LEAST | {"ingress": {"enabled": True, "web": {"host": "farm.example"}}})
+    assert [object["kind"] for object in only_web].count("Ingress") == 1
 
 
 def containers(objects):
@@ -115,6 +154,8 @@ def refuses():
         "device": LEAST | {"workers": {"a": {"device": "tpu"}}},
         "tags": LEAST | {"workers": {"a": {"tags": ["a,b"]}}},
         "endpoint": LEAST | {"telemetry": {"endpoint": "collector:4318"}},
+        "host": LEAST | {"ingress": {"enabled": True, "web": {"host": "https://farm.example"}}},
+        "interval": LEAST | {"podMonitor": {"interval": "often"}},
     }
     for named, values in wrong.items():
         try:

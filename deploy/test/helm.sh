@@ -1,9 +1,9 @@
-# The chart, rendered by Helm's own library and held against Kubernetes's published schemas, KEDA's types and
-# Prometheus; no cluster.
+# The chart, rendered by Helm's own library and held against Kubernetes's published schemas, KEDA's and the
+# Prometheus Operator's types and Prometheus; no cluster.
 # shellcheck shell=bash
 
 chart() { python deploy/test/chart.py "$@"; }
-for command in lint schemas security refuses telemetry; do
+for command in lint schemas ways security refuses telemetry; do
   check "chart: $command" chart "$command"
 done
 

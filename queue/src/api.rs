@@ -98,6 +98,9 @@ pub struct WorkerInfo {
     /// Percent of the last seconds that its devices computed, once it knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<u8>,
+    /// Bytes free on this machine where it keeps models and makes films, if it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
 }
 
 /// Proof of a lease: the attempt's number and a token that nobody can guess.

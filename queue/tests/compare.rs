@@ -434,6 +434,7 @@ fn info(worker: u8) -> WorkerInfo {
         memory: if worker >= 2 { 16 << 30 } else { 0 },
         loaded: if worker >= 2 { ["coco".to_owned()].into() } else { Default::default() },
         busy: None,
+        disk: None,
     }
 }
 

@@ -346,6 +346,7 @@ fn info(worker: u8) -> WorkerInfo {
         memory: 0,
         loaded: BTreeSet::new(),
         busy: None,
+        disk: None,
     }
 }
 

@@ -127,6 +127,7 @@ impl Farm<'_> {
                 memory: 0,
                 loaded: BTreeSet::new(),
                 busy: None,
+                disk: None,
             };
             let answer = self.queue.lease(&RequestId::generate(), &info, 1).await.unwrap();
             let LeaseAnswer::Work(lease) = answer else { continue };

@@ -6,11 +6,12 @@
 use std::io::Cursor;
 
 use image::RgbImage;
+use vqfarm_core::check::MAX_SIDE;
 use vqfarm_core::record::FRAME_INFO;
 pub use vqfarm_core::record::FrameInfo;
 
-/// No frame is larger than this on either side, so a damaged header cannot claim memory.
-const MAX_SIDE: u32 = 1 << 15;
+/// Most bytes of what a frame says of itself. A few kilobytes of compressed text can be gigabytes.
+const MAX_INFO: usize = 4 << 20;
 
 /// What can go wrong between a frame and its bytes.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +64,25 @@ pub fn decode(bytes: &[u8]) -> Result<(FrameInfo, RgbImage)> {
     let size = reader.output_buffer_size().ok_or(FrameError::Size { width, height })?;
     let mut pixels = vec![0; size];
     reader.next_frame(&mut pixels)?;
-    // Text may stand after the pixels, and the end chunk proves that nothing is cut off.
+    // The end chunk proves that nothing is cut off.
     reader.finish()?;
-    let text = reader
-        .info()
-        .utf8_text
-        .iter()
-        .find(|chunk| chunk.keyword == FRAME_INFO)
-        .ok_or_else(|| FrameError::Foreign(format!("it has no `{FRAME_INFO}` text")))?
-        .get_text()?;
-    let info = serde_json::from_str(&text).map_err(|e| FrameError::Foreign(e.to_string()))?;
+    let info = info_of(reader.info())?;
     let picture =
         RgbImage::from_raw(width, height, pixels).ok_or(FrameError::Size { width, height })?;
     Ok((info, picture))
+}
+
+/// What a frame says of itself, once all of the PNG is read: text may stand after the pixels.
+///
+/// # Errors
+/// It says nothing of that kind, or more than anybody writes there.
+pub fn info_of(png: &png::Info<'_>) -> Result<FrameInfo> {
+    let chunk = png.utf8_text.iter().find(|chunk| chunk.keyword == FRAME_INFO);
+    let none = || FrameError::Foreign(format!("it has no `{FRAME_INFO}` text"));
+    let mut chunk = chunk.ok_or_else(none)?.clone();
+    chunk.decompress_text_with_limit(MAX_INFO)?;
+    let text = chunk.get_text()?;
+    serde_json::from_str(&text).map_err(|e| FrameError::Foreign(e.to_string()))
 }
 
 #[cfg(test)]
@@ -136,5 +143,47 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         picture().write_to(&mut bytes, image::ImageFormat::Png).unwrap();
         assert!(matches!(decode(bytes.get_ref()), Err(FrameError::Foreign(_))));
+    }
+    /// A small grey picture with these chunks of text.
+    fn with_text(text: impl png::text_metadata::EncodableTextChunk) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_text_chunk(&text).unwrap();
+        writer.write_image_data(&[0; 3]).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn text_that_grows_without_end_is_refused() {
+        let json = serde_json::to_string(&info()).unwrap();
+        let compressed = |text: String| {
+            let mut chunk = png::text_metadata::ITXtChunk::new(FRAME_INFO, text);
+            chunk.compress_text().unwrap();
+            with_text(chunk)
+        };
+        let (read, _) = decode(&compressed(json.clone())).unwrap();
+        assert_eq!(read, info(), "compressed text is read, too");
+        let bomb = compressed(json + &" ".repeat(64 << 20));
+        assert!(bomb.len() < 1 << 20, "{} bytes on their way", bomb.len());
+        let refused = decode(&bomb).unwrap_err().to_string();
+        assert!(refused.contains("space"), "{refused}");
+    }
+
+    #[test]
+    fn a_frame_larger_than_any_is_refused_before_it_is_read() {
+        for (width, height) in [(MAX_SIDE + 1, 1), (1, 60_000), (100_000, 100_000)] {
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, width, height);
+            encoder.set_color(png::ColorType::Rgb);
+            drop(encoder.write_header().unwrap());
+            // Signature and head; what would fill it is promised and never comes.
+            bytes.truncate(8 + 25);
+            bytes.extend(b"\0\0\0\x10IDAT");
+            let refused = decode(&bytes).unwrap_err();
+            assert!(matches!(refused, FrameError::Size { .. }), "{width} × {height}: {refused}");
+        }
     }
 }

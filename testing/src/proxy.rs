@@ -41,6 +41,7 @@ pub struct Proxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
     fired: Arc<AtomicU64>,
+    asked: Arc<Mutex<Vec<String>>>,
     runtime: Option<Runtime>,
 }
 
@@ -59,13 +60,19 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound socket");
         let (fault, faults) = watch::channel(Fault::None);
         let fired = Arc::new(AtomicU64::new(0));
-        let wire =
-            Wire { fault: faults, heal: fault.clone(), fired: fired.clone(), free: Arc::default() };
+        let asked = Arc::default();
+        let wire = Wire {
+            fault: faults,
+            heal: fault.clone(),
+            fired: fired.clone(),
+            free: Arc::default(),
+            asked: Arc::clone(&asked),
+        };
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listening socket");
             accept(listener, server, wire).await;
         });
-        Self { address, fault, fired, runtime: Some(runtime) }
+        Self { address, fault, fired, asked, runtime: Some(runtime) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -83,6 +90,11 @@ impl Proxy {
     /// rewritten.
     pub fn fired(&self) -> u64 {
         self.fired.load(Ordering::SeqCst)
+    }
+
+    /// The first lines of all HTTP requests that came, as `GET /path HTTP/1.1`.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until harm was done so often; panics when that takes too long.
@@ -115,11 +127,21 @@ struct Wire {
     fired: Arc<AtomicU64>,
     /// When a slow wire has carried all that it was given so far.
     free: Arc<Mutex<Option<Instant>>>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Wire {
     fn fire(&self) {
         self.fired.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes note of a piece that is the beginning of an HTTP request.
+    fn note(&self, piece: &[u8]) {
+        let line = piece.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        if line.ends_with(b" HTTP/1.1") {
+            let line = String::from_utf8_lossy(line).into_owned();
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
     }
 
     fn now(&self) -> Fault {
@@ -195,6 +217,7 @@ async fn requests(
             Ok(read) => read,
         };
         let mut bytes = buffer[..read].to_vec();
+        wire.note(&bytes);
         asked.store(true, Ordering::SeqCst);
         match wire.now() {
             Fault::BlackHole => {

@@ -61,6 +61,34 @@ fn a_token_lets_its_bearer_do_what_its_role_allows() {
 }
 
 #[test]
+fn what_a_user_has_is_counted_over_all_coordinators() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("tokens.toml");
+    let (submitter, token) = token("sam", "submitter", LATER);
+    fs::write(&file, token + "\n[quota]\nopen_jobs = 2\nwaiting_tasks = 10\n").expect("written");
+    let coordinator = vec!["--tokens".into(), file.display().to_string()];
+    let farm = Farm::with_token(Setup { coordinator, ..Setup::default() }, &submitter);
+    let other = farm.another_coordinator("other");
+    let submit = |cells: usize, to_other: bool| {
+        farm.write("job.toml", &sweep(cells, 5));
+        let mut command = farm.command(&["submit", "job.toml"]);
+        if to_other {
+            command.env("VQFARM_ADDR", format!("http://{}", other.address));
+        }
+        finish(&mut command)
+    };
+    assert_eq!(submit(4, false).status, 0);
+    // Five tasks of the first, and the stitching counts.
+    denied(&submit(6, true), &["waiting_tasks"]);
+    assert_eq!(submit(2, true).status, 0);
+    for to_other in [false, true] {
+        denied(&submit(1, to_other), &["you may have 2 jobs that are not over", "open_jobs"]);
+    }
+    farm.vqfarm_ok(&["cancel", "last"]);
+    assert_eq!(submit(1, true).status, 0);
+}
+
+#[test]
 fn plain_text_and_tls_that_meet_say_so() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use vqfarm_tests::farm::{Farm, Setup, json_lines};
+use vqfarm_testing::proxy::Fault;
+use vqfarm_tests::farm::{Farm, Setup, json_lines, until};
 use vqfarm_tests::{Ran, finish, program};
 
 /// The checks of one name.
@@ -26,9 +27,16 @@ fn a_whole_farm_lacks_nothing() {
         assert_eq!(check["state"], if name == "redis" { "warning" } else { "ok" }, "{check}");
     }
     assert_eq!(of(&checks, "workers")[0]["state"], "warning", "there is none yet");
+    assert!(of(&checks, "disk").is_empty(), "nobody says");
     let _one = farm.worker("one", &[]);
-    let checks = json_lines(&farm.vqfarm(&["doctor", "--json"]).stdout);
-    assert_eq!(of(&checks, "workers")[0]["text"], "1 worker at work or ready");
+    let room = || {
+        let checks = json_lines(&farm.vqfarm(&["doctor", "--json"]).stdout);
+        assert_eq!(of(&checks, "workers")[0]["text"], "1 worker at work or ready");
+        of(&checks, "disk").first().map(|check| check["text"].to_string())
+    };
+    // It says so with its next heartbeat, at the latest.
+    let room = until("the worker says what room it has", room);
+    assert!(room.contains("for models and films"), "{room}");
 
     // Somebody gave an address, and nobody is there.
     farm.coordinator.process.kill();
@@ -37,6 +45,24 @@ fn a_whole_farm_lacks_nothing() {
     let line = ran.stdout.lines().find(|line| line.contains("coordinator"));
     assert!(line.is_some_and(|line| line.starts_with("missing")), "{}", ran.stdout);
     assert!(ran.stderr.contains("1 thing missing"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_storage_that_answers_and_takes_nothing_is_told_of() {
+    let farm = Farm::new(Setup::with_s3());
+    let storage = || {
+        let ran = farm.vqfarm(&["doctor", "--json"]);
+        (ran.status, of(&json_lines(&ran.stdout), "storage")[0].clone())
+    };
+    let (status, check) = storage();
+    assert_eq!((status, &check["state"]), (0, &"ok".into()), "{check}");
+    assert!(check["text"].to_string().contains("written to and tidied up"), "{check}");
+    farm.coordinator.wires.s3().set(Fault::Status(403, b"PUT /".to_vec()));
+    let (status, check) = storage();
+    assert_eq!((status, &check["state"]), (1, &"missing".into()), "{check}");
+    assert!(check["remedy"].to_string().contains("may read, write and delete"), "{check}");
+    // Nobody else has storage written to by a look.
+    assert_ne!(farm.json(&["status", "--json"])["status"], "unwell");
 }
 
 /// A program that says this in place of a worker.

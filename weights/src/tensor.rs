@@ -6,6 +6,10 @@ use std::collections::btree_map;
 use bytes::Bytes;
 use half::{bf16, f16};
 
+/// Most bytes of a tensor's name, and most dimensions: what is read is also told in errors.
+pub(crate) const MAX_NAME: usize = 512;
+pub(crate) const MAX_DIMENSIONS: usize = 16;
+
 /// Element type of a stored tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {

@@ -307,9 +307,21 @@ fn absurd_safetensors_headers_are_refused() {
             ),
             "occurs twice",
         ),
+        (one("F32", &format!("[{}1]", "1,".repeat(16)), "[0,4]", 4), "17 dimensions"),
+        (
+            file(
+                &format!(
+                    r#"{{"{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}}}"#,
+                    "w".repeat(513)
+                ),
+                0,
+            ),
+            "name of 513 bytes",
+        ),
         (file("{not json}", 0), "damaged safetensors header"),
         ([&u64::MAX.to_le_bytes()[..], b"{}"].concat(), "limit"),
-        ([&99_000_000u64.to_le_bytes()[..], b"{}"].concat(), "truncated"),
+        ([&99_000_000u64.to_le_bytes()[..], b"{}"].concat(), "limit"),
+        ([&16_000_000u64.to_le_bytes()[..], b"{}"].concat(), "truncated"),
     ] {
         assert_refused(&bytes, because);
     }

@@ -57,6 +57,18 @@ impl ModelCache {
         Self { check, ..self }
     }
 
+    /// Bytes that are free for more models, and where films are made, whichever are fewer; none
+    /// where the system does not say.
+    pub fn free(&self) -> Option<u64> {
+        // The folder is made when the first model comes.
+        let folder = self.folder.ancestors().find(|folder| folder.is_dir())?;
+        let free = |folder: &Path| {
+            let disk = rustix::fs::statvfs(folder).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        };
+        Some(free(folder)?.min(free(&std::env::temp_dir())?))
+    }
+
     /// Where weights lie when they are there.
     pub fn path(&self, sha256: &str) -> PathBuf {
         self.folder.join(format!("{sha256}.safetensors"))
@@ -174,6 +186,16 @@ mod tests {
         let sha256: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         storage.replace(&keys::model(&sha256), bytes.into()).await.unwrap();
         ModelRef { name: "some".into(), sha256 }
+    }
+
+    #[test]
+    fn the_free_room_is_told_before_there_is_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open("memory://", &StorageOptions::default()).unwrap();
+        let of = |below: &str| ModelCache::new(storage.clone(), folder.path().join(below)).free();
+        let (there, not_yet) = (of("").unwrap(), of("a/b").unwrap());
+        // Others write meanwhile.
+        assert!(there > 0 && there.abs_diff(not_yet) < there / 2, "{there}, {not_yet}");
     }
 
     #[tokio::test]

@@ -233,6 +233,7 @@ pub async fn run(args: RunArgs, logs: AttemptLogs) -> Result<()> {
             memory,
             loaded: BTreeSet::new(),
             busy: None,
+            disk: None,
         },
         cores: (!gpu).then(|| Arc::new(Cores::new(shelves.len()))),
         batch: Arc::new(BatchSize::new(if gpu { args.batch } else { Asked::Fixed(1) })),

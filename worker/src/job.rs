@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageReader, Limits, Pixel, RgbImage};
 use sha2::{Digest, Sha256};
 use vqfarm_core::animation::Timeline;
 use vqfarm_core::check::MAX_SIDE;
@@ -22,6 +22,8 @@ use vqfarm_storage::{JobStore, StoreError};
 
 /// Pictures that a job refers to may be larger than what it renders, but not absurdly so.
 const MAX_ASSET_SIDE: u32 = 4 * MAX_SIDE;
+/// Bytes of decoded pictures that are kept for the next cells of a job, and one picture more.
+const KEPT_PICTURES: usize = 256 << 20;
 
 /// Why a job or one of its tasks cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,27 @@ pub struct OpenJob {
     pub store: JobStore,
     /// Where its frames lie: beside the rest, or with the job whose frames it stitches.
     pub frames: JobStore,
-    pictures: Mutex<HashMap<String, Arc<DynamicImage>>>,
+    pictures: Mutex<Pictures>,
+}
+
+/// Decoded pictures by their keys.
+#[derive(Default)]
+struct Pictures {
+    kept: HashMap<String, Arc<DynamicImage>>,
+    bytes: usize,
+}
+
+impl Pictures {
+    /// Keeps a picture. A job may name thousands; with too many, memory begins anew.
+    fn keep(&mut self, key: &str, picture: Arc<DynamicImage>) {
+        if self.bytes > KEPT_PICTURES {
+            *self = Self::default();
+        }
+        let bytes = picture.as_bytes().len();
+        if self.kept.insert(key.to_owned(), picture).is_none() {
+            self.bytes += bytes;
+        }
+    }
 }
 
 impl OpenJob {
@@ -140,14 +162,14 @@ impl OpenJob {
     async fn asset(&self, key: &str) -> Result<Arc<DynamicImage>, JobFault> {
         let known = |job: &Self| {
             let pictures = job.pictures.lock().unwrap_or_else(PoisonError::into_inner);
-            pictures.get(key).cloned()
+            pictures.kept.get(key).cloned()
         };
         if let Some(picture) = known(self) {
             return Ok(picture);
         }
         let picture = Arc::new(self.read(key).await?);
         let mut pictures = self.pictures.lock().unwrap_or_else(PoisonError::into_inner);
-        pictures.insert(key.to_owned(), picture.clone());
+        pictures.keep(key, picture.clone());
         Ok(picture)
     }
 
@@ -187,8 +209,41 @@ pub(crate) fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
     if !picture.color().has_alpha() {
         return Ok(picture);
     }
-    let white = image::Rgba([255; 4]);
-    let mut paper = image::RgbaImage::from_pixel(picture.width(), picture.height(), white);
-    image::imageops::overlay(&mut paper, &picture.to_rgba8(), 0, 0);
+    // In place: the largest pictures that are taken fill half a gibibyte.
+    let mut paper = picture.into_rgba8();
+    for pixel in paper.pixels_mut() {
+        let mut white = image::Rgba([255; 4]);
+        white.blend(pixel);
+        *pixel = white;
+    }
     Ok(DynamicImage::ImageRgba8(paper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_kept_until_they_fill_their_room() {
+        let mut pictures = Pictures::default();
+        let side = 4096;
+        let one = Arc::new(DynamicImage::new_rgba8(side, side));
+        let most = KEPT_PICTURES / one.as_bytes().len();
+        for number in 0..4 * most {
+            pictures.keep(&number.to_string(), one.clone());
+            pictures.keep(&number.to_string(), one.clone());
+            let bytes: usize = pictures.kept.values().map(|kept| kept.as_bytes().len()).sum();
+            assert_eq!(bytes, pictures.bytes);
+            assert!(pictures.kept.len() <= most + 1, "{}", pictures.kept.len());
+            assert!(pictures.kept.contains_key(&number.to_string()));
+        }
+    }
+
+    #[test]
+    fn what_shines_through_is_white() {
+        let half = image::RgbaImage::from_pixel(3, 2, image::Rgba([0, 0, 0, 51]));
+        let mut png = std::io::Cursor::new(Vec::new());
+        half.write_to(&mut png, image::ImageFormat::Png).unwrap();
+        assert_eq!(decode(png.get_ref()).unwrap().to_rgb8().get_pixel(2, 1), &image::Rgb([204; 3]));
+    }
 }

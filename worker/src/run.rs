@@ -177,6 +177,7 @@ impl Shift {
             info.loaded.extend(shelf.loaded());
         }
         info.busy = self.worker.meters.busy_percent();
+        info.disk = self.worker.cache.as_ref().and_then(|cache| cache.free());
         info
     }
 

@@ -341,6 +341,7 @@ fn worker_info() -> Result<WorkerInfo, Halt> {
         memory: u64::MAX,
         loaded: BTreeSet::new(),
         busy: None,
+        disk: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! `vqfarm doctor`: is everything here, and what to do where it is not.
 
 mod environment;
+mod expiry;
 mod farm;
 mod machine;
 mod profile;
@@ -26,8 +27,9 @@ Examples:
 /// Check that everything is here and reachable, and say what to do where it is not
 ///
 /// Looks at this machine (the worker program, libtorch, GPUs, ffmpeg, models, VQFARM_* variables)
-/// and at the farm (the coordinator and its version, its Redis and storage, its workers, its
-/// clock). A farm that nobody gave an address of may be missing: `vqfarm render` needs none.
+/// and at the farm (the coordinator and its version, certificates and your token and when they
+/// expire, its Redis and storage, its workers and the room on their disks, its clock). A farm that
+/// nobody gave an address of may be missing: `vqfarm render` needs none.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DoctorArgs {

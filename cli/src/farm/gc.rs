@@ -109,9 +109,23 @@ pub async fn gc(args: GcArgs) -> Outcome {
         (false, true) => anstream::eprintln!("{} deleted", total(&found)),
         (false, false) => {
             anstream::eprintln!("{}; nothing was deleted: --delete does", total(&found));
+            anstream::eprintln!("{}", stays(&args));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is kept, whatever the listing says.
+fn stays(args: &GcArgs) -> String {
+    let results = match args.keep_results {
+        true => "; of the others their frames and outputs",
+        false => "",
+    };
+    let age = show::span(args.older_than);
+    format!(
+        "kept: jobs that go on or ended within {age}{results}; frames that kept jobs show; models \
+         that have a name or that a kept job needs"
+    )
 }
 
 async fn collect(farm: &mut Farm, args: &GcArgs, delete: bool) -> Result<Vec<Garbage>, Failure> {

@@ -14,6 +14,7 @@ mod stitch;
 mod submit;
 mod token;
 mod top;
+mod version;
 mod watch;
 mod way;
 mod workers;

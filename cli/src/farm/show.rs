@@ -203,6 +203,7 @@ pub fn worker_json(worker: &Worker) -> Value {
         "leased": worker.leased,
         "busy": worker.busy,
         "version": (!worker.version.is_empty()).then_some(&worker.version),
+        "disk": worker.disk,
         "last_seen": time(worker.last_seen),
     })
 }

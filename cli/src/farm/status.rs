@@ -12,7 +12,7 @@ use vqfarm_proto::telling::in_order;
 use vqfarm_proto::v1::{JobRequest, Reason, StatusRequest, StatusResponse, WorkerGroup};
 
 use super::client::ConnectArgs;
-use super::{Outcome, show};
+use super::{Outcome, show, version};
 use crate::complete;
 use crate::style;
 
@@ -49,8 +49,9 @@ pub struct WhyArgs {
 
 pub async fn status(args: StatusArgs) -> Outcome {
     let mut farm = args.connect.connect().await?;
-    let answer = farm.status(StatusRequest {}).await;
+    let answer = farm.status(StatusRequest::default()).await;
     let status = answer.map_err(|s| args.connect.explain(s))?.into_inner();
+    version::tell(&status.version);
     if args.json {
         show::json_lines([json!({
             "status": status.word,

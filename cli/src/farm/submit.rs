@@ -17,7 +17,7 @@ use vqfarm_proto::v1::{self, PutAssetsRequest, Reason, SubmitRequest, SubmitResp
 use super::client::{ConnectArgs, Farm, is_passing};
 use super::status::sentence;
 use super::watch::watch_job;
-use super::{Outcome, models, show};
+use super::{Outcome, models, show, version};
 use crate::estimate::{self, ConfirmArgs};
 use crate::failure::Failure;
 use crate::job::assets::Asset;
@@ -98,6 +98,7 @@ pub async fn submit(args: SubmitArgs) -> Outcome {
     let request = request_id(args.request_id.as_deref())?;
     let user = user(args.user.as_deref(), &args.connect)?;
     let mut farm = args.connect.connect().await?;
+    version::ask(&mut farm).await;
     let names: BTreeSet<String> = resolved.job.models().into_iter().map(|m| m.name).collect();
     let missing =
         models::missing(&mut farm, &args.connect, &library, names.into_iter().collect()).await?;

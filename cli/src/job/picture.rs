@@ -53,7 +53,9 @@ fn read(path: &Path) -> Result<FrameInfo, String> {
     reader.finish().map_err(no_png)?;
     let texts = &reader.info().utf8_text;
     let text = texts.iter().find(|chunk| chunk.keyword == FRAME_INFO);
-    let text = text.ok_or("a picture that says nothing of how vqfarm made it")?;
+    let mut text = text.ok_or("a picture that says nothing of how vqfarm made it")?.clone();
+    // A few kilobytes of compressed text can be gigabytes; this refuses more than two mebibytes.
+    text.decompress_text().map_err(no_png)?;
     let text = text.get_text().map_err(no_png)?;
     serde_json::from_str(&text).map_err(|error| format!("what it says of itself: {error}"))
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::Value;
 use tempfile::TempDir;
 use vqfarm_coordinator::tokens::{Role, create};
 use vqfarm_core::id::UserName;
@@ -42,6 +44,60 @@ fn tls_is_spoken_where_both_sides_want_it_and_explained_where_not() {
     let vain = open.run(&["status", "--addr", &https, "--ca", &cert]);
     assert_eq!(vain.status, 1);
     assert!(vain.stderr.contains("try http://"), "{}", vain.stderr);
+}
+
+#[test]
+fn the_doctor_tells_when_certificates_and_tokens_end() {
+    let dir = TempDir::new().unwrap();
+    let (pem, ours) = authority();
+    let ca = dir.path().join("clients.pem").display().to_string();
+    fs::write(&ca, pem).unwrap();
+    let soon = Timestamp::now() + SignedDuration::from_hours(72);
+    let (secret, line) =
+        create(UserName::new("bob").unwrap(), Role::Operator, Some(soon)).unwrap();
+    let tokens = dir.path().join("tokens.toml").display().to_string();
+    fs::write(&tokens, line).unwrap();
+    let (farm, certs, cert) = secure(&["--tls-client-ca", &ca, "--tokens", &tokens]);
+    let https = format!("https://localhost:{}", farm.addr.port());
+    let [own, key] = client(&dir, "ada", &ours, 2999);
+    let way = ["--addr", &https, "--ca", &cert, "--cert", &own, "--key", &key];
+    let ask = || {
+        let mut doctor = farm.command(&[&["doctor", "--json"][..], &way].concat());
+        let said = Ran::of(doctor.env("VQFARM_TOKEN", &secret)).stdout;
+        let checks = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let ends = checks.filter(|check| {
+            let name = check["check"].as_str().unwrap_or_default();
+            ["certificate", "token"].contains(&name)
+        });
+        ends.map(|check| [&check["state"], &check["text"]].map(|v| v.as_str().unwrap().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let checks = ask();
+    let [coordinators, yours, token] = checks.as_slice() else { panic!("{checks:?}") };
+    assert_eq!(coordinators[0], "ok");
+    assert!(coordinators[1].starts_with("the coordinator's certificate is good until"));
+    assert_eq!(yours[0], "ok");
+    assert!(yours[1].starts_with("your certificate is good until 2999-01-01"), "{yours:?}");
+    let day = soon.strftime("%Y-%m-%d").to_string();
+    assert_eq!(token[0], "warning");
+    assert!(token[1].starts_with(&format!("your token is good until {day}")), "{token:?}");
+
+    // A certificate that has ended stops everything before anything is asked.
+    let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let pair = KeyPair::generate().unwrap();
+    fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(certs.path().join("key.pem"), pair.serialize_pem()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let checks = loop {
+        let checks = ask();
+        if checks.len() == 1 {
+            break checks;
+        }
+        assert!(Instant::now() < deadline, "the old certificate is still served");
+    };
+    assert_eq!(checks[0][0], "missing");
+    assert!(checks[0][1].contains("certificate expired"), "{checks:?}");
 }
 
 /// Somebody who vouches for others, and the certificate that says who that is.

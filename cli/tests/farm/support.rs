@@ -200,6 +200,7 @@ pub fn worker(name: &str) -> WorkerInfo {
         memory: 8 << 30,
         loaded: ["demo-f8".to_owned()].into(),
         busy: None,
+        disk: None,
     }
 }
 

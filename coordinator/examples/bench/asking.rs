@@ -59,7 +59,9 @@ pub async fn ask(farm: &BenchFarm, huge: &str, question: Question, times: u32) -
     for _ in 0..times {
         let begun = Instant::now();
         match question {
-            Question::Status => drop(client.status(StatusRequest {}).await.expect("an answer")),
+            Question::Status => {
+                drop(client.status(StatusRequest::default()).await.expect("an answer"))
+            }
             Question::StatusCommand => {
                 let mut command = Command::new(program("vqfarm"));
                 command.arg("status").env("VQFARM_ADDR", farm.addr()).stdout(Stdio::null());

@@ -93,7 +93,7 @@ impl BenchFarm {
         self.coordinator = Some(child.expect("vqfarm-coordinator"));
         loop {
             if let Ok(mut client) = FarmClient::connect(self.addr()).await
-                && let Ok(status) = client.status(StatusRequest {}).await
+                && let Ok(status) = client.status(StatusRequest::default()).await
                 && status.into_inner().word != "unwell"
             {
                 return begun.elapsed();
@@ -202,5 +202,6 @@ pub fn worker(number: u32) -> WorkerInfo {
         memory: 80 << 30,
         loaded: ["demo-f8".to_owned(), "demo-clip".to_owned()].into(),
         busy: Some(99),
+        disk: None,
     }
 }

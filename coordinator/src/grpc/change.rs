@@ -1,4 +1,5 @@
-//! Calls that change something: all of them are made, and noted in the audit log, here.
+//! Calls that change something: all of them are made, and noted in the audit log, here; so are those
+//! of whoever is not let in.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use vqfarm_proto::{Refusal, RefusalReason as Reason, v1};
 use super::{Answer, Grpc};
 use crate::audit_log::Entry;
 use crate::error::{Error, Result};
+use crate::tokens::Stranger;
 
 /// Characters of what a caller wrote that are noted.
 const NOTED: usize = 128;
@@ -39,7 +41,7 @@ pub struct Change<'a> {
     grpc: &'a Grpc,
     action: &'static str,
     /// None where the farm has no tokens.
-    caller: Result<Option<Token>, Refusal>,
+    caller: Caller,
     peer: Option<SocketAddr>,
     about: About,
     /// The job in full, once it is found.
@@ -59,12 +61,8 @@ impl Grpc {
         let change = Change {
             grpc: self,
             action,
-            caller: self.caller(&request).map_err(Refusal::from),
-            peer: request
-                .extensions()
-                .get::<Peer>()
-                .map(|peer| peer.0)
-                .or_else(|| request.remote_addr()),
+            caller: self.bearer(&request),
+            peer: peer_of(&request),
             about: request.get_ref().about(),
             job: OnceLock::new(),
             model: OnceLock::new(),
@@ -72,6 +70,32 @@ impl Grpc {
         };
         (change, request.into_inner())
     }
+
+    /// Takes note of a call that would have changed nothing and is refused to its bearer. Who shows no
+    /// token has tried nothing.
+    pub(super) fn note_refused<T>(
+        &self,
+        action: &'static str,
+        request: &Request<T>,
+        caller: &Caller,
+        reason: Reason,
+    ) {
+        let Some(log) = &self.audit_log else { return };
+        if matches!(caller, Err(Stranger::NoToken)) {
+            return;
+        }
+        let entry = Entry { action, outcome: "refused", ..entry_of(caller, peer_of(request)) };
+        log.refuse(&Entry { reason: Some(reason.name()), ..entry });
+    }
+}
+
+/// Whose call it is, none where the farm has no tokens, or why nobody is let in.
+pub(super) type Caller = Result<Option<Token>, Stranger>;
+
+/// The address that a call came from, a browser's where the page calls.
+fn peer_of<T>(request: &Request<T>) -> Option<SocketAddr> {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    peer.or_else(|| request.remote_addr())
 }
 
 impl Change<'_> {
@@ -94,7 +118,7 @@ impl Change<'_> {
         match &self.caller {
             Ok(Some(token)) => super::must(token, right).map(|()| Some(token)),
             Ok(None) => Ok(None),
-            Err(refusal) => Err(Error::Refused(refusal.clone())),
+            Err(stranger) => Err(stranger.clone().into()),
         }
     }
 
@@ -142,19 +166,13 @@ impl Change<'_> {
 
     fn note(&self, outcome: &str, reason: Option<&str>) {
         let Some(log) = &self.grpc.audit_log else { return };
-        let token = self.caller.as_ref().ok().and_then(Option::as_ref);
         let job = self.job.get().map(JobId::to_string);
         let cut = |text: &Option<String>| {
             text.as_ref().map(|text| text.chars().take(NOTED).collect::<String>())
         };
         let (job, about) = (job.or_else(|| cut(&self.about.job)), &self.about);
         let (worker, request) = (cut(&about.worker), cut(&about.request));
-        log.write(&Entry {
-            time: Timestamp::now(),
-            user: token.map(|token| token.user.as_str()),
-            role: token.map(|token| token.role.word()),
-            token: token.map(Token::id),
-            peer: self.peer.map(|peer| peer.to_string()),
+        let entry = Entry {
             action: self.action,
             job: job.as_deref(),
             worker: worker.as_deref(),
@@ -162,7 +180,30 @@ impl Change<'_> {
             request: request.as_deref(),
             outcome,
             reason,
-        });
+            ..entry_of(&self.caller, self.peer)
+        };
+        let to_its_bearer = [Reason::Unauthenticated, Reason::Forbidden].map(Reason::name);
+        match reason {
+            Some(reason) if to_its_bearer.contains(&reason) => log.refuse(&entry),
+            _ => log.write(&entry),
+        }
+    }
+}
+
+/// A line about whoever calls, as far as that is known.
+fn entry_of(caller: &Caller, peer: Option<SocketAddr>) -> Entry<'_> {
+    let (token, id) = match caller {
+        Ok(Some(token)) | Err(Stranger::Expired(token)) => (Some(token), Some(token.id())),
+        Err(Stranger::Unknown(id)) => (None, id.as_deref()),
+        Ok(None) | Err(Stranger::NoToken) => (None, None),
+    };
+    Entry {
+        time: Timestamp::now(),
+        user: token.map(|token| token.user.as_str()),
+        role: token.map(|token| token.role.word()),
+        token: id,
+        peer: peer.map(|peer| peer.to_string()),
+        ..Entry::default()
     }
 }
 

@@ -23,10 +23,13 @@ use vqfarm_proto::v1;
 use vqfarm_proto::v1::farm_server::Farm as FarmService;
 use vqfarm_queue::JobSnapshot;
 
+use self::change::Caller;
 pub use self::change::Peer;
 use crate::audit_log::AuditLog;
 use crate::error::{Error, Result as Outcome};
+use crate::expiry::expiry;
 use crate::farm::Farm;
+use crate::tls::Tls;
 use crate::tokens::Tokens;
 
 /// Answers that may wait for a slow reader.
@@ -39,6 +42,7 @@ pub struct Grpc {
     /// Without them everybody may do everything.
     pub tokens: Option<Arc<Tokens>>,
     pub audit_log: Option<Arc<AuditLog>>,
+    pub tls: Option<Arc<Tls>>,
     /// Turns true when the coordinator stops: long answers end then.
     pub stop: watch::Receiver<bool>,
 }
@@ -48,9 +52,33 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Grpc {
     /// Whose call this is, if the farm has tokens.
-    fn caller<T>(&self, request: &Request<T>) -> Outcome<Option<Token>> {
+    fn bearer<T>(&self, request: &Request<T>) -> Caller {
         let find = |tokens: &Arc<Tokens>| tokens.find(request.metadata(), Timestamp::now());
         self.tokens.as_ref().map(find).transpose()
+    }
+
+    /// The same for a call that changes nothing; one that is not let in is noted.
+    fn caller<T>(&self, request: &Request<T>) -> Outcome<Option<Token>> {
+        let caller = self.bearer(request);
+        if caller.is_err() {
+            self.note_refused("LogIn", request, &caller, Reason::Unauthenticated);
+        }
+        Ok(caller?)
+    }
+
+    /// The same for one that takes more than looking.
+    fn caller_who_may<T>(
+        &self,
+        right: Right,
+        action: &'static str,
+        request: &Request<T>,
+    ) -> Outcome<Option<Token>> {
+        let caller = self.caller(request)?;
+        let allowed = caller.as_ref().map_or(Ok(()), |token| must(token, right));
+        if allowed.is_err() {
+            self.note_refused(action, request, &Ok(caller.clone()), Reason::Forbidden);
+        }
+        allowed.map(|()| caller)
     }
 
     /// What a caller may have of the farm; operators, and farms without tokens, know no limits.
@@ -98,17 +126,23 @@ impl Grpc {
 #[tonic::async_trait]
 impl FarmService for Grpc {
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Answer<v1::WhoAmIResponse> {
-        let (user, role) = match self.caller(&request)? {
-            Some(token) => (token.user.to_string(), token.role),
-            None => (String::new(), Role::Operator),
-        };
-        Ok(Response::new(v1::WhoAmIResponse { user, role: role.word().into() }))
+        let caller = self.caller(&request)?;
+        let shown = request.peer_certs();
+        let certificate = shown.as_deref().and_then(|chain| expiry(chain.first()?));
+        let millis = |at: Option<Timestamp>| at.map_or(0, Timestamp::as_millisecond);
+        let role = caller.as_ref().map_or(Role::Operator, |token| token.role);
+        Ok(Response::new(v1::WhoAmIResponse {
+            user: caller.as_ref().map_or(String::new(), |token| token.user.to_string()),
+            role: role.word().into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            token_expires: millis(caller.and_then(|token| token.expires)),
+            certificate_expires: millis(certificate),
+        }))
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
         if request.get_ref().dry_run {
-            let caller = self.caller(&request)?;
-            caller.as_ref().map_or(Ok(()), |token| must(token, Right::Submit))?;
+            let caller = self.caller_who_may(Right::Submit, "Submit", &request)?;
             return self.submit(caller.as_ref(), request.into_inner()).await;
         }
         let (change, asked) = self.change("Submit", request);
@@ -186,8 +220,8 @@ impl FarmService for Grpc {
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        self.look(request)?;
-        self.status().await
+        let asked = self.look(request)?;
+        self.status(asked.write).await
     }
 
     async fn why(&self, request: Request<v1::JobRequest>) -> Answer<v1::WhyResponse> {
@@ -270,8 +304,7 @@ impl FarmService for Grpc {
         request: Request<v1::CollectGarbageRequest>,
     ) -> Answer<Self::CollectGarbageStream> {
         if !request.get_ref().delete {
-            let caller = self.caller(&request)?;
-            caller.as_ref().map_or(Ok(()), |token| must(token, Right::Operate))?;
+            self.caller_who_may(Right::Operate, "CollectGarbage", &request)?;
             return Ok(self.collect_garbage(request.into_inner()));
         }
         let (change, asked) = self.change("CollectGarbage", request);

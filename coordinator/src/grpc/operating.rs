@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,8 +24,9 @@ const PACE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(30);
 
 impl Grpc {
-    pub(super) async fn status(&self) -> Answer<v1::StatusResponse> {
-        let status = self.farm.status().await?;
+    pub(super) async fn status(&self, write: bool) -> Answer<v1::StatusResponse> {
+        let status = self.farm.status(write).await?;
+        let certificate = self.tls.as_ref().and_then(|tls| tls.expires());
         let (oldest, reasons) = status.oldest.unzip();
         let owned = |map: BTreeMap<&str, u64>| -> HashMap<String, u64> {
             map.into_iter().map(|(state, count)| (state.to_owned(), count)).collect()
@@ -51,6 +53,7 @@ impl Grpc {
             now: self.farm.now().0,
             frames_an_hour: status.frames_an_hour,
             groups: status.groups.into_iter().map(convert::group).collect(),
+            certificate_expires: certificate.map_or(0, Timestamp::as_millisecond),
         }))
     }
 

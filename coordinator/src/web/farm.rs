@@ -51,7 +51,7 @@ struct Failure {
 pub async fn page(visitor: Visitor) -> Result<Response, Fault> {
     let farm = visitor.farm();
     let listing = v1::ListJobsRequest { page_size: JOBS, ..v1::ListJobsRequest::default() };
-    let status = farm.status(visitor.ask(v1::StatusRequest {})).await?.into_inner();
+    let status = farm.status(visitor.ask(v1::StatusRequest::default())).await?.into_inner();
     // What the queue knows cannot be told while it does not answer; the rest can.
     let jobs = match farm.list_jobs(visitor.ask(listing)).await {
         Ok(jobs) => jobs.into_inner().jobs,

@@ -225,7 +225,8 @@ async fn left(visitor: &Visitor, job: &v1::Job) -> Result<Option<String>, Status
     if job.state() != JobState::Running {
         return Ok(None);
     }
-    let status = visitor.farm().status(visitor.ask(v1::StatusRequest {})).await?.into_inner();
+    let status =
+        visitor.farm().status(visitor.ask(v1::StatusRequest::default())).await?.into_inner();
     let total = job.total();
     let tasks = total.tasks.saturating_sub(total.done + total.failed + total.cancelled);
     let minutes = tasks as f64 / status.tasks_a_minute;

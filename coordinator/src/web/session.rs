@@ -34,11 +34,7 @@ impl Visitor {
 
     /// A call of this visitor's.
     pub fn ask<T>(&self, message: T) -> Request<T> {
-        let mut request = call(self.token.as_deref(), message);
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(peer);
-        }
-        request
+        call(self.token.as_deref(), self.peer, message)
     }
 
     /// Whether the farm knows a name for them.
@@ -76,11 +72,9 @@ impl FromRequestParts<Site> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
         let token = kept(parts, &cookie_name(site));
-        match who(site, token.as_deref()).await {
-            Ok((user, role)) => {
-                let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
-                Ok(Self { site: site.clone(), token, user, role, peer })
-            }
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
+        match who(site, token.as_deref(), peer).await {
+            Ok((user, role)) => Ok(Self { site: site.clone(), token, user, role, peer }),
             Err(status) if status.code() == Code::Unauthenticated && wants_page(parts) => {
                 let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
                 if token.is_none() && parts.headers.get(&SITE).is_some_and(|s| s == "cross-site") {
@@ -111,13 +105,21 @@ fn wants_page(parts: &Parts) -> bool {
 }
 
 /// Whom the farm takes the bearer of a token for.
-async fn who(site: &Site, token: Option<&str>) -> Result<(String, Role), Status> {
-    let answer = site.0.grpc.who_am_i(call(token, v1::WhoAmIRequest {})).await?.into_inner();
+async fn who(
+    site: &Site,
+    token: Option<&str>,
+    peer: Option<Peer>,
+) -> Result<(String, Role), Status> {
+    let asked = call(token, peer, v1::WhoAmIRequest {});
+    let answer = site.0.grpc.who_am_i(asked).await?.into_inner();
     Ok((answer.user, answer.role.parse().unwrap_or(Role::Viewer)))
 }
 
-fn call<T>(token: Option<&str>, message: T) -> Request<T> {
+fn call<T>(token: Option<&str>, peer: Option<Peer>, message: T) -> Request<T> {
     let mut request = Request::new(message);
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
     // What is no header is no token: the farm says that it asks for one.
     if let Some(bearer) = token.and_then(|token| format!("Bearer {token}").parse().ok()) {
         request.metadata_mut().insert("authorization", bearer);
@@ -172,12 +174,13 @@ pub struct LoginForm {
 
 pub async fn log_in(
     State(site): State<Site>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Fault> {
     let (token, next) = (form.token.trim(), own_path(&form.next));
     // In a cookie a token must be one word.
     let plain = token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    let refused = match who(&site, Some(token).filter(|_| plain)).await {
+    let refused = match who(&site, Some(token).filter(|_| plain), Some(peer)).await {
         Ok(_) if token.is_empty() => return Ok(Redirect::to(&next).into_response()),
         Ok(_) => {
             let cookie = [(SET_COOKIE, set_cookie(&site, token, ""))];

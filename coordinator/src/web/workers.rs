@@ -29,6 +29,7 @@ struct Worker {
     models: String,
     leased: u64,
     busy: String,
+    version: String,
     seen: String,
 }
 
@@ -44,6 +45,7 @@ pub async fn page(visitor: Visitor, Query(said): Query<Said>) -> Result<Response
         models: worker.loaded.join(", "),
         leased: worker.leased,
         busy: worker.busy.map(words::percent).unwrap_or_else(|| "–".into()),
+        version: if worker.version.is_empty() { "–".into() } else { worker.version.clone() },
         // Workers speak every few seconds: only a silence is worth telling.
         seen: match worker.state() {
             v1::WorkerState::Lost => clock.ago(worker.last_seen),

@@ -109,7 +109,7 @@ async fn busy_workers_urgent_jobs_and_failures_are_reasons_too() {
     );
     assert!(of("delayed").2.starts_with("1 task failed and will be tried again, the first in"));
 
-    let status = farm.client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+    let status = farm.client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
     assert_eq!(
         (status.failures[0].message.as_str(), status.failures[0].tasks),
         ("out of memory", 1)
@@ -270,7 +270,8 @@ async fn watchers_are_sent_on_when_the_coordinator_stops() {
 #[tokio::test]
 async fn the_farm_at_a_glance() {
     let farm = TestFarm::start().await;
-    let status = async || farm.client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+    let status =
+        async || farm.client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
     assert_eq!(status().await.word, "idle");
     farm.submit(SWEEP).await;
     let now = status().await;

@@ -180,9 +180,9 @@ async fn tokens_open_only_what_their_role_allows() {
     std::fs::write(&file, first + &second).unwrap();
     let farm = TestFarm::with(&["--tokens", &file.display().to_string()]).await;
     let mut client = farm.client.clone();
-    let status = client.status(StatusRequest {}).await.unwrap_err();
+    let status = client.status(StatusRequest::default()).await.unwrap_err();
     assert_eq!(refusal(&status).reason, Reason::Unauthenticated);
-    assert!(client.status(with_token(StatusRequest {}, &viewer)).await.is_ok());
+    assert!(client.status(with_token(StatusRequest::default(), &viewer)).await.is_ok());
     let status = client.submit(with_token(request(SWEEP), &viewer)).await.unwrap_err();
     assert_eq!(refusal(&status).reason, Reason::Forbidden);
     let job = client.submit(with_token(request(SWEEP), &submitter)).await.unwrap().into_inner();

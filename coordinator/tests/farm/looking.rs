@@ -155,7 +155,7 @@ async fn workers_say_how_much_of_their_time_they_use() {
         info.busy = busy;
         queue.heartbeat(&info, &[]).await.unwrap();
     }
-    let status = farm.client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+    let status = farm.client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
     let [group] = &status.groups[..] else { panic!("all are idle: {:?}", status.groups) };
     assert_eq!((group.state(), group.workers, group.memory), (WorkerState::Idle, 3, 24 << 30));
     assert!(group.busy.is_some_and(|busy| (busy - 0.7).abs() < 1e-9), "{group:?}");
@@ -174,7 +174,7 @@ async fn failures_that_differ_in_numbers_are_one_cause() {
         let failure = Failure { message: message.into(), retryable: false };
         farm.farm.queue.fail(ticket, &failure).await.unwrap();
     }
-    let status = farm.client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+    let status = farm.client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
     let told: Vec<_> = status.failures.iter().map(|f| (f.tasks, f.message.as_str())).collect();
     assert_eq!(told, [(2, "12 MiB are missing"), (1, "no such model")]);
     // Five tasks wait, and a worker could take them: the job is not stuck, but its tasks wait.

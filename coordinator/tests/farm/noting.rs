@@ -6,7 +6,10 @@ use std::path::Path;
 use prost::Message;
 use serde_json::Value;
 use tempfile::TempDir;
-use vqfarm_proto::v1::{AuditRequest, FILE_DESCRIPTOR_SET};
+use vqfarm_core::id::JobId;
+use vqfarm_proto::v1::{
+    AuditRequest, FILE_DESCRIPTOR_SET, JobRequest, StatusRequest, SubmitRequest,
+};
 
 use crate::owning::{Guarded, call, submit_bytes};
 use crate::rubbish::proper;
@@ -131,4 +134,79 @@ async fn what_the_page_does_is_noted_with_the_browsers_address() {
     assert_eq!(noted[1]["job"], job.id.as_str());
     assert!(noted[1]["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{:?}", noted[1]);
     assert!(noted[1].get("user").is_none(), "the farm has no tokens");
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_noted_and_a_flood_in_one_line() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("audit.log");
+    let guarded = Guarded::with("", &["--audit-log", &path.display().to_string()]).await;
+    let last = || lines(&path).pop().unwrap_or_default();
+    let known = ["user", "role", "token", "action", "reason"];
+    let told = |line: &Value| known.map(|field| line[field].as_str().unwrap_or("").to_owned());
+    let look = async |secret: &str| {
+        let request = with_token(StatusRequest::default(), secret);
+        guarded.farm.client.clone().status(request).await.unwrap_err();
+    };
+    // Nobody tries anything without a token.
+    guarded.farm.client.clone().status(StatusRequest::default()).await.unwrap_err();
+    assert_eq!(last(), Value::default());
+    look("hunter2").await;
+    assert_eq!(told(&last()), ["", "", "", "LogIn", "UNAUTHENTICATED"]);
+    assert!(last()["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", last());
+    // Revoked and expired ones are known by what they were.
+    let text = std::fs::read_to_string(&guarded.file).unwrap();
+    let tokens = text.split("[[token]]").filter(|one| !one.trim().is_empty());
+    let tokens = tokens.filter(|one| !one.contains("\"vera\"")).map(|one| {
+        let over = one.contains("\"eve\"").then_some("expires = \"2020-01-01T00:00:00Z\"");
+        format!("[[token]]{}\n{}\n", one.trim_end(), over.unwrap_or_default())
+    });
+    let id = |user: &str| {
+        let one = text.split("[[token]]").find(|one| one.contains(&format!("\"{user}\""))).unwrap();
+        one.split('"').nth(1).unwrap()[..8].to_owned()
+    };
+    std::fs::write(&guarded.file, tokens.collect::<String>()).unwrap();
+    look(guarded.secret("vera")).await;
+    assert_eq!(told(&last()), ["", "", &id("vera"), "LogIn", "UNAUTHENTICATED"]);
+    look(guarded.secret("eve")).await;
+    assert_eq!(told(&last()), ["eve", "submitter", &id("eve"), "LogIn", "UNAUTHENTICATED"]);
+    // A role that does not reach so far, though nothing would have changed.
+    let dry = SubmitRequest { dry_run: true, ..request(SWEEP) };
+    guarded.farm.client.clone().submit(guarded.by("node7", dry)).await.unwrap_err();
+    assert_eq!(told(&last()), ["node7", "worker", &id("node7"), "Submit", "FORBIDDEN"]);
+    // On the page.
+    let before = lines(&path).len();
+    let guess = format!("POST /login\n\ntoken=vqf_{}", "0".repeat(64));
+    let (status, _) = crate::web::ask(&guarded.farm, &guess).await;
+    assert_eq!(status, 401);
+    let id_of_guess = told(&last())[2].clone();
+    assert_eq!((lines(&path).len(), id_of_guess.len()), (before + 1, 8));
+
+    // A flood, and other calls in between.
+    for _ in 0..500 {
+        look("hunter2").await;
+    }
+    let pause = format!("{}", JobId::generate());
+    for _ in 0..50 {
+        let request = with_token(JobRequest { job: pause.clone() }, "hunter2");
+        guarded.farm.client.clone().pause(request).await.unwrap_err();
+    }
+    // A minute may end meanwhile.
+    let noted = lines(&path);
+    assert!(noted.len() < before + 9, "{noted:?}");
+    assert_eq!(told(&last())[3], "Pause");
+    let secrets = ["vera", "eve", "node7"].map(|user| guarded.secret(user).to_owned());
+    // What was not told is told when the coordinator stops, if not before.
+    let Guarded { farm, .. } = guarded;
+    farm.stop().await;
+    let noted = lines(&path);
+    let times = |action: &str| {
+        let of = noted.iter().filter(|line| line["action"] == action);
+        of.map(|line| line["times"].as_u64().unwrap_or(1)).sum::<u64>()
+    };
+    assert_eq!((times("LogIn"), times("Pause")), (504, 50));
+    let text = std::fs::read_to_string(&path).unwrap();
+    for secret in secrets.iter().map(String::as_str).chain(["hunter2"]) {
+        assert!(!text.contains(secret), "a secret was noted");
+    }
 }

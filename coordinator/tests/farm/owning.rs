@@ -257,7 +257,7 @@ async fn who_is_revoked_is_cut_off_in_the_middle_of_a_watch() {
     };
     let end = tokio::time::timeout(Duration::from_secs(10), end).await.unwrap();
     assert_eq!(end, Reason::Unauthenticated);
-    let status = client.status(guarded.by("vera", StatusRequest {})).await.unwrap_err();
+    let status = client.status(guarded.by("vera", StatusRequest::default())).await.unwrap_err();
     assert_eq!(refusal(&status).reason, Reason::Unauthenticated);
     guarded.submit("ada", request(SWEEP)).await.unwrap();
     assert!(kept.message().await.unwrap().is_some(), "others go on");

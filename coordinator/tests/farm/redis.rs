@@ -153,7 +153,7 @@ async fn a_farm_without_its_redis_still_says_how_it_is() {
     let farm = farm(&server).await;
     farm.submit(SWEEP).await;
     server.kill();
-    let status = farm.client.clone().status(StatusRequest {}).await.unwrap().into_inner();
+    let status = farm.client.clone().status(StatusRequest::default()).await.unwrap().into_inner();
     assert_eq!(status.word, "unwell");
     let [queue, storage] = &status.health[..] else { panic!("{:?}", status.health) };
     assert_eq!((queue.part.as_str(), queue.well), ("queue", false), "{queue:?}");

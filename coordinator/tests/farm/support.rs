@@ -169,6 +169,7 @@ pub fn worker(name: &str) -> WorkerInfo {
         memory: 8 << 30,
         loaded: BTreeSet::new(),
         busy: None,
+        disk: None,
     }
 }
 

@@ -217,6 +217,7 @@ fn worker(name: &str) -> WorkerInfo {
         memory: 80 << 30,
         loaded: ["imagenet-f16-16384".to_owned(), "ViT-B/32".to_owned()].into(),
         busy: None,
+        disk: None,
     }
 }
 

@@ -175,6 +175,7 @@ fn info(number: u32) -> WorkerInfo {
         memory: 80 << 30,
         loaded: ["imagenet-f16-16384".to_owned(), "ViT-B/32".to_owned()].into(),
         busy: None,
+        disk: None,
     }
 }
 

@@ -105,6 +105,7 @@ pub async fn workers_are_known_by_what_they_said(s: &Subject<'_>) {
     big.memory = 80 << 30;
     big.tags.insert(tag("h200"));
     big.busy = Some(97);
+    big.disk = Some(5 << 30);
     s.lease_as(&big, 3).await;
     s.queue.heartbeat(&info("idle"), &[]).await.expect("heard");
     let workers = s.queue.workers().await.expect("workers");

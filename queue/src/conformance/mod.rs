@@ -149,6 +149,7 @@ fn info(worker: &str) -> WorkerInfo {
         memory: 0,
         loaded: BTreeSet::new(),
         busy: None,
+        disk: None,
     }
 }
 

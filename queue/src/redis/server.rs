@@ -121,6 +121,13 @@ impl Info {
         if self.get("aof_enabled") == "1" && self.get("aof_last_write_status") == "err" {
             warnings.push("the server cannot write its log: is its disk full?".into());
         }
+        let policy = self.get("maxmemory_policy");
+        if policy != "noeviction" {
+            warnings.push(format!(
+                "maxmemory-policy has been changed to `{policy}`: when the server is full it forgets \
+                 parts of the queue; set `maxmemory-policy noeviction`"
+            ));
+        }
         let (used, limit) = (self.number("used_memory"), self.number("maxmemory"));
         if limit > 0 && used > limit / 10 * 9 {
             warnings.push(format!(
@@ -162,7 +169,8 @@ mod tests {
     #[test]
     fn what_is_risked_is_said() {
         let kept = |aof: &str, fsync, save| {
-            let health = info(&[("aof_enabled", aof)], fsync, save).health();
+            let good = ("maxmemory_policy", "noeviction");
+            let health = info(&[("aof_enabled", aof), good], fsync, save).health();
             (health.persistence, health.warnings.len())
         };
         assert_eq!(kept("0", None, Some("")), (Persistence::Nothing, 1));
@@ -171,8 +179,17 @@ mod tests {
         assert_eq!(kept("1", Some("always"), None), (Persistence::LogAlways, 0));
         assert_eq!(kept("1", Some("no"), None), (Persistence::Log, 1));
         assert_eq!(kept("1", None, None), (Persistence::Log, 1));
-        let full = [("used_memory", "95"), ("maxmemory", "100"), ("aof_enabled", "1")];
+        let full = [
+            ("used_memory", "95"),
+            ("maxmemory", "100"),
+            ("aof_enabled", "1"),
+            ("maxmemory_policy", "noeviction"),
+        ];
         let health = info(&full, Some("always"), None).health();
         assert_eq!((health.memory_limit, health.warnings.len()), (Some(100), 1));
+        let evicting = [("aof_enabled", "1"), ("maxmemory_policy", "allkeys-lru")];
+        let health = info(&evicting, Some("always"), None).health();
+        let [warning] = health.warnings.as_slice() else { panic!("{:?}", health.warnings) };
+        assert!(warning.contains("allkeys-lru") && warning.contains("noeviction"), "{warning}");
     }
 }

@@ -50,6 +50,7 @@ pub fn info(worker: &str) -> WorkerInfo {
         memory: 0,
         loaded: BTreeSet::new(),
         busy: None,
+        disk: None,
     }
 }
 

@@ -19,7 +19,7 @@ use vqfarm_testing::s3::S3Server;
 
 pub use self::command::{FRAMES, Submitted, film, json_lines, reference, sweep, token};
 pub use self::process::{Process, SURELY, until};
-pub use self::stored::{Place, Stored};
+pub use self::stored::{PREFIX, Place, Stored};
 use crate::{Bench, finish, program};
 
 /// A port of this machine that is free.

@@ -14,6 +14,9 @@ use vqfarm_testing::s3::S3Server;
 
 use tempfile::TempDir;
 
+/// Where in its bucket a farm stores.
+pub const PREFIX: &str = "studio";
+
 /// Where a farm stores.
 pub enum Place {
     Folder(TempDir),
@@ -42,7 +45,8 @@ impl Stored {
                     secret_key: Some(secret_key.into()),
                     ..StorageOptions::default()
                 };
-                (server.url(), options)
+                // Below a prefix, as in a bucket that others use, too.
+                (format!("{}/{PREFIX}", server.url()), options)
             }
         };
         let storage = Storage::open(&url, &options).expect("the storage can be opened");

@@ -11,10 +11,11 @@ use crate::checkpoint::Checkpoint;
 use crate::error::Reason;
 use crate::select::Selection;
 use crate::source::{Source, u64_at};
-use crate::tensor::{Dtype, StateDict, TensorData};
+use crate::tensor::{Dtype, MAX_DIMENSIONS, MAX_NAME, StateDict, TensorData};
 
-/// The format's own bound on the header.
-const MAX_HEADER: u64 = 100_000_000;
+/// The format allows 100 MB. No model has more than a few thousand tensors of a hundred bytes each, and
+/// read as JSON a header takes many times its bytes.
+const MAX_HEADER: u64 = 16 << 20;
 
 #[derive(Deserialize)]
 struct Entry {
@@ -105,6 +106,11 @@ fn read_tensor(
     let Some(dtype) = dtype(&entry.dtype) else {
         return Err(Reason::tensor(name, format!("unsupported element type {}", entry.dtype)));
     };
+    let dimensions = entry.shape.len();
+    if dimensions > MAX_DIMENSIONS {
+        let problem = format!("{dimensions} dimensions; at most {MAX_DIMENSIONS} are read");
+        return Err(Reason::tensor(name, problem));
+    }
     let (from, to) = entry.data_offsets;
     let bytes = entry
         .shape
@@ -164,6 +170,12 @@ impl<'de> Deserialize<'de> for Header {
                     if name == "__metadata__" {
                         header.metadata = map.next_value()?;
                         continue;
+                    }
+                    if name.len() > MAX_NAME {
+                        let length = name.len();
+                        return Err(serde::de::Error::custom(format!(
+                            "a tensor's name of {length} bytes; at most {MAX_NAME} are read"
+                        )));
                     }
                     let twice = serde::de::Error::custom(format!("`{name}` occurs twice"));
                     if header.tensors.insert(name, map.next_value()?).is_some() {

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use crate::error::Reason;
 use crate::source::{Source, u16_at, u32_at, u64_at};
 
-const MAX_ENTRIES: u64 = 1 << 20;
-const MAX_DIRECTORY: u64 = 256 << 20;
+/// Far above what any model has: an entry a tensor, some hundred bytes each.
+const MAX_ENTRIES: u64 = 200_000;
+const MAX_DIRECTORY: u64 = 32 << 20;
 const MAX_NAME: usize = 1024;
 
 const END: &[u8] = b"PK\x05\x06";

@@ -6,11 +6,10 @@ use super::view::{View, tensor};
 use crate::error::Reason;
 use crate::pickle::{Heap, Id};
 use crate::select::Selection;
-use crate::tensor::{StateDict, TensorData};
+use crate::tensor::{MAX_NAME, StateDict, TensorData};
 
 /// Keys under which trainers store the state dict beside other things.
 const STATE_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "params"];
-const MAX_NAME: usize = 512;
 const MAX_TENSORS: u64 = 200_000;
 /// Deepest nesting of scripted modules, and most of them.
 const MAX_DEPTH: usize = 64;

@@ -2,7 +2,7 @@
 
 use crate::error::Reason;
 use crate::pickle::{Heap, Id, Value};
-use crate::tensor::{Dtype, TensorData};
+use crate::tensor::{Dtype, MAX_DIMENSIONS, TensorData};
 
 /// A storage that the pickle refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn view(heap: &Heap, at: Id, offset: Id, shape: Id, strides: Id) -> Result<View,
         |id| -> Option<Vec<u64>> { heap.tuple(id)?.iter().map(|&size| heap.size(size)).collect() };
     let shape = sizes(shape).ok_or("its shape is damaged or negative")?;
     let strides = sizes(strides).ok_or("its strides are damaged or negative")?;
-    if shape.len() != strides.len() || shape.len() > 16 {
+    if shape.len() != strides.len() || shape.len() > MAX_DIMENSIONS {
         return Err("its shape and strides do not fit each other".into());
     }
     let offset = heap

@@ -191,6 +191,7 @@ impl Ground {
                 memory: 1 << 40,
                 loaded: BTreeSet::new(),
                 busy: None,
+                disk: None,
             },
             shelves: vec![Arc::new(shelf)],
             cores: None,

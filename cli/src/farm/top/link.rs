@@ -24,7 +24,7 @@ const JOBS: u32 = 200;
 /// # Errors
 /// The coordinator does not answer, or refuses.
 pub async fn overview(farm: &mut Farm) -> Result<Overview, Status> {
-    let status = in_time(farm.status(StatusRequest {})).await?;
+    let status = in_time(farm.status(StatusRequest::default())).await?;
     let listing = ListJobsRequest { page_size: JOBS, ..ListJobsRequest::default() };
     let jobs = in_time(farm.list_jobs(listing)).await?.jobs;
     let workers = in_time(farm.list_workers(ListWorkersRequest {})).await?.workers;

@@ -29,8 +29,8 @@ use self::app::App;
 use self::event::Event;
 use self::picture::Painter;
 use self::terminal::Screen;
-use super::Outcome;
 use super::client::{ConnectArgs, Farm};
+use super::{Outcome, version};
 use crate::failure::Failure;
 
 const KEYS: &str = "\
@@ -58,6 +58,8 @@ pub async fn top(args: TopArgs) -> Outcome {
     // What is wrong with the address or the token is told while there still is a plain terminal.
     let mut farm = args.connect.connect().await?;
     let first = link::overview(&mut farm).await.map_err(|s| args.connect.explain(s))?;
+    // It stands there again when the screen is given back.
+    version::tell(&first.status.version);
     let mut screen = Screen::take()?;
     let painter = (!args.no_images).then(Painter::new);
     let size = screen.terminal.size().context("cannot ask the terminal for its size")?;
