@@ -55,7 +55,7 @@ pub(super) fn proof(ticket: &Ticket) -> [u8; 21] {
 }
 
 /// Tokens of a lease, one after the other. They differ in their last three digits only, so that
-/// what is remembered of them is short; `part/committed.lua` says the same.
+/// what is remembered of them is short; `part/was_committed.lua` says the same.
 pub(super) fn tokens(random: u64, most: u32) -> Vec<u8> {
     const { assert!(MOST_LEASED <= 1 << 12) };
     let mut tokens = vec![0; 16 * most as usize];
@@ -81,15 +81,12 @@ pub(super) fn told(info: &WorkerInfo) -> Result<String, QueueError> {
     json(&Told::by_us(info))
 }
 
-/// The arguments of `lease.lua` that describe the worker.
-pub(super) fn worker(command: &mut Cmd, info: &WorkerInfo) -> Result<(), QueueError> {
-    command
-        .arg(info.id.as_str())
-        .arg(told(info)?)
-        .arg(info.memory.min(1 << 53))
-        .arg(listed(info.tags.iter().map(|tag| tag.as_str()), ','))
-        .arg(listed(info.loaded.iter().map(String::as_str), '\n'));
-    Ok(())
+pub(super) fn tags(info: &WorkerInfo) -> String {
+    listed(info.tags.iter().map(|tag| tag.as_str()), ',')
+}
+
+pub(super) fn loaded(info: &WorkerInfo) -> String {
+    listed(info.loaded.iter().map(String::as_str), '\n')
 }
 
 /// Needs as the index of offers names them.

@@ -27,11 +27,9 @@ scripts! {
     SUBMIT = "submit";
     RESTORE = "restore";
     OPEN = "open";
-    LEASE = "lease";
     END_PAUSES = "end_pauses";
     HEARTBEAT = "heartbeat";
-    COMMIT = "commit";
-    COMMIT_AND_LEASE = "commit_and_lease";
+    TURN = "turn";
     FAIL = "fail";
     RELEASE = "release";
     REAP = "reap";

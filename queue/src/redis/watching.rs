@@ -66,9 +66,9 @@ impl RedisQueue {
         let mut from = "-inf".to_owned();
         loop {
             let mut command = cmd("ZRANGEBYSCORE");
-            command.arg(format!("{}jobs", self.prefix)).arg(&from).arg("+inf").arg("WITHSCORES");
+            command.arg(format!("{}jobs", self.caller.prefix)).arg(&from).arg("+inf").arg("WITHSCORES");
             command.arg("LIMIT").arg(0).arg(IDS);
-            let page = decode::list(self.link.ask(&command).await?)?;
+            let page = decode::list(self.caller.link.ask(&command).await?)?;
             for pair in page.chunks_exact(2) {
                 ids.push(decode::parse(decode::text(&pair[0])?)?);
             }
@@ -107,13 +107,13 @@ impl RedisQueue {
 
     /// All entries of a job, in the order of their tasks.
     async fn entries(&self, job: JobId) -> Result<BTreeMap<(u8, u64), Entry>, QueueError> {
-        let key = format!("{}j:{job}", self.prefix);
+        let key = format!("{}j:{job}", self.caller.prefix);
         let mut entries = BTreeMap::new();
         let mut cursor = "0".to_owned();
         loop {
             let mut command = cmd("HSCAN");
             command.arg(&key).arg(&cursor).arg("MATCH").arg("[0-9]*").arg("COUNT").arg(BATCH);
-            let answer = decode::list(self.link.ask(&command).await?)?;
+            let answer = decode::list(self.caller.link.ask(&command).await?)?;
             let [next, fields] =
                 <[Value; 2]>::try_from(answer).map_err(|_| unexpected("no part of a hash"))?;
             for pair in decode::list(fields)?.chunks_exact(2) {
@@ -140,18 +140,18 @@ impl RedisQueue {
         while entries.len() < most {
             let left = (most - entries.len()).min(BATCH);
             let mut command = cmd("ZRANGEBYSCORE");
-            command.arg(format!("{}f:{job}", self.prefix)).arg(&from).arg("+inf");
+            command.arg(format!("{}f:{job}", self.caller.prefix)).arg(&from).arg("+inf");
             command.arg("LIMIT").arg(0).arg(left);
-            let fields = decode::list(self.link.ask(&command).await?)?;
+            let fields = decode::list(self.caller.link.ask(&command).await?)?;
             let Some(last) = fields.last() else { break };
             let last = decode::field(decode::text(last)?)?;
             from = format!("({}", score(last));
             let mut command = cmd("HMGET");
-            command.arg(format!("{}j:{job}", self.prefix));
+            command.arg(format!("{}j:{job}", self.caller.prefix));
             for field in &fields {
                 command.arg(decode::bytes(field)?);
             }
-            let packed = decode::list(self.link.ask(&command).await?)?;
+            let packed = decode::list(self.caller.link.ask(&command).await?)?;
             for (field, packed) in fields.iter().zip(&packed) {
                 // Retried in between.
                 if *packed != Value::Nil {
@@ -177,11 +177,11 @@ impl RedisQueue {
             found.iter().filter(|(_, kind, _)| *kind == TaskKind::Leased).collect();
         for batch in leased.chunks(BATCH) {
             let mut command = cmd("ZMSCORE");
-            command.arg(format!("{}leases", self.prefix));
+            command.arg(format!("{}leases", self.caller.prefix));
             for ((layer, index), _, entry) in batch {
                 command.arg(format!("{job}/{layer}/{index} {}", entry.worker));
             }
-            let scores = decode::list(self.link.ask(&command).await?)?;
+            let scores = decode::list(self.caller.link.ask(&command).await?)?;
             for ((place, ..), score) in batch.iter().zip(&scores) {
                 let end = match score {
                     // Ended in between.
@@ -222,8 +222,8 @@ impl RedisQueue {
         let mut parts = vec![0; tasks.tasks.div_ceil(each.get()) as usize];
         for chunk in 0..tasks.tasks.div_ceil(CHUNK) {
             let mut command = cmd("GETRANGE");
-            command.arg(format!("{}b:{job}/{layer}/d{chunk}", self.prefix)).arg(0).arg(-1);
-            let bits = self.link.ask(&command).await?;
+            command.arg(format!("{}b:{job}/{layer}/d{chunk}", self.caller.prefix)).arg(0).arg(-1);
+            let bits = self.caller.link.ask(&command).await?;
             count_bits(decode::bytes(&bits)?, chunk * CHUNK, each, &mut parts);
         }
         Ok(parts)
@@ -262,10 +262,10 @@ impl RedisQueue {
         let mut from = "0".to_owned();
         loop {
             let fill = |command: &mut Cmd| {
-                command.arg("").arg(self.time()).arg(what).arg(&from);
+                command.arg("").arg(self.caller.time()).arg(what).arg(&from);
                 command.arg(1_000).arg(millis(FORGET_WORKER));
             };
-            let part = self.read(&scripts::WORKERS, fill).await?;
+            let part = self.caller.read(&scripts::WORKERS, fill).await?;
             let next = decode::text(part.first().unwrap_or(&Value::Nil))?.to_owned();
             parts.push(part);
             if next == "0" {

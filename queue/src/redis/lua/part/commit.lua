@@ -1,12 +1,12 @@
 -- Makes the stored results of tasks of one layer count: ARGV[from]… are the index and proof of
--- each. Answers a letter for each task: `n`ow, `b`efore, `s`tale, `e`arly, no such `t`ask, no
--- such `j`ob, `c`ancelled. Answers, too, what of the layer is still to be stored, if nothing else
--- follows.
-local function commit(id, at, memory, from)
+-- each, `count` times. Answers a letter for each task: `n`ow, `b`efore, `s`tale, `e`arly, no such
+-- `t`ask, no such `j`ob, `c`ancelled. Answers, too, what of the layer is still to be stored, if
+-- nothing else follows.
+local function commit(id, at, memory, from, count)
   local sub = string.sub
   local key, layer_field = P .. 'j:' .. id, 'L' .. at
   local asked, size = {'J', layer_field}, 2
-  for i = from, #ARGV, 2 do
+  for i = from, from + 2 * count - 2, 2 do
     size = size + 1
     asked[size] = at .. '/' .. ARGV[i]
   end

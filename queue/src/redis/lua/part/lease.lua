@@ -1,22 +1,23 @@
 -- Takes up to n neighbouring tasks of one layer for a worker.
--- ARGV[3]   request id
--- ARGV[4]   worker id
--- ARGV[5]   the worker as JSON
--- ARGV[6]   its memory in bytes
--- ARGV[7]   its tags, `,a,b,`
--- ARGV[8]   its loaded models, `\na\nb\n`
--- ARGV[9]   n
--- ARGV[10]  n tokens of 16 hexadecimal digits, one after the other, that count up in their last
---           three
--- ARGV[11]  how long a lease lasts, ms
+-- ARGV[from]    request id
+-- ARGV[from+1]  worker id
+-- ARGV[from+2]  the worker as JSON
+-- ARGV[from+3]  its memory in bytes
+-- ARGV[from+4]  its tags, `,a,b,`
+-- ARGV[from+5]  its loaded models, `\na\nb\n`
+-- ARGV[from+6]  n
+-- ARGV[from+7]  n tokens of 16 hexadecimal digits, one after the other, that count up in their
+--               last three
 -- Answers   {'work', '<job> <layer> <first> <expires> <attempt of all, or of each, with commas>
 --           <tokens>'}
 --           {'nothing', <work seen>, <ms until a task may be ready, or -1>}
 --           {'drain'}
---           {'due'}: some pauses are over; call end_pauses.lua, then lease.lua again
+--           {'due'}: some pauses are over; call end_pauses.lua, then ask again
 -- `unstored` is what part/commit.lua has left to be stored. It is one write with the lease, where
 -- that is of the same layer.
-local function lease(unstored)
+local function lease(from, lasts, unstored)
+  local request, worker_id, info, memory, tags, loaded, most, tokens = unpack(ARGV, from, from + 7)
+  memory = tonumber(memory)
   local function store()
     if unstored then store_layer(unstored) end
     unstored = nil
@@ -24,38 +25,37 @@ local function lease(unstored)
   -- A full server takes what begins with a write that frees.
   if not unstored then call('SREM', P .. 'workers', '') end
 
-  local seat = P .. 'w:' .. ARGV[4]
+  local seat = P .. 'w:' .. worker_id
   local worker = call('HMGET', seat, 'seen', 'request', 'drain')
-  if worker[2] == ARGV[3] or worker[3] == '1' then
+  if worker[2] == request or worker[3] == '1' then
     store()
-    call('HSET', seat, 'info', ARGV[5], 'seen', now_text)
-    if worker[2] == ARGV[3] then return {'work', call('HGET', seat, 'lease')} end
+    call('HSET', seat, 'info', info, 'seen', now_text)
+    if worker[2] == request then return {'work', call('HGET', seat, 'lease')} end
     return {'drain'}
   end
   if farm[3] and tonumber(farm[3]) <= now then
     store()
     return {'due'}
   end
-  if not worker[1] then call('SADD', P .. 'workers', ARGV[4]) end
+  if not worker[1] then call('SADD', P .. 'workers', worker_id) end
 
   -- Whose turn it is. Where there is one group of one user there is no choice.
-  local memory = tonumber(ARGV[6])
   local id, at, user, needs
   if farm[5] then
     id, at, user, needs = string.match(farm[5], '^(%x+)/(%d+)|([^|]*)|(.*)$')
-    if not fits(needs, memory, ARGV[7]) then id = nil end
+    if not fits(needs, memory, tags) then id = nil end
   else
     local groups = call('ZRANGE', P .. 'ready', 0, 1)
     local users = groups[1] and not groups[2] and call('ZRANGE', P .. 'u:' .. groups[1], 0, 1)
     local offer
     if users and not users[2] then
       needs, user = string.match(groups[1], '|(.*)$'), users[1]
-      if fits(needs, memory, ARGV[7]) then
+      if fits(needs, memory, tags) then
         offer = call('ZRANGE', P .. 'o:' .. groups[1] .. '|' .. user, 0, 0)[1]
       end
     elseif groups[1] then
       -- include choose
-      user, offer = choose(memory, ARGV[7], ARGV[8])
+      user, offer = choose(memory, tags, loaded)
       needs = nil
     end
     if offer then id, at = string.match(offer, '^(%x+)/(%d+)$') end
@@ -63,7 +63,7 @@ local function lease(unstored)
 
   if not id then
     store()
-    call('HSET', seat, 'info', ARGV[5], 'seen', now_text)
+    call('HSET', seat, 'info', info, 'seen', now_text)
     -- When a task that this worker could do may be ready.
     -- include job
     local wait = -1
@@ -73,7 +73,7 @@ local function lease(unstored)
       local j = load_job(delayed)
       local due = tonumber(delays[i + 1]) - now
       if j and j.paused == 0 and j.cancelled == 0
-        and fits(call('HGET', j.key, 'c' .. layer_at), memory, ARGV[7]) then
+        and fits(call('HGET', j.key, 'c' .. layer_at), memory, tags) then
         wait = due
         break
       end
@@ -92,11 +92,11 @@ local function lease(unstored)
     local found = call('HMGET', key, 'J', layer_field)
     job_numbers, numbers = found[1], {struct.unpack('<dddddddddddd', found[2])}
   end
-  local n, tokens = tonumber(ARGV[9]), ARGV[10]
+  local n = tonumber(most)
   local entries, fields, leases, size = {}, {}, {}, 0
   local attempts = '1'
   local first
-  local told = 'L ' .. ARGV[4] .. ' ' .. id .. ' ' .. at .. ' '
+  local told = 'L ' .. worker_id .. ' ' .. id .. ' ' .. at .. ' '
 
   local tasks, kind, above, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
     unpack(numbers)
@@ -109,7 +109,8 @@ local function lease(unstored)
       cursor + n, done, failed, leased + n, delayed, ready, low, ahead, offered), 2
     event(told .. first .. ' ' .. n)
     if needs and not farm[5] then
-      call('HSET', KEYS[1], 'sole', id .. '/' .. at .. '|' .. user .. '|' .. needs)
+      farm[5] = id .. '/' .. at .. '|' .. user .. '|' .. needs
+      call('HSET', KEYS[1], 'sole', farm[5])
     end
   else
     store()
@@ -127,7 +128,7 @@ local function lease(unstored)
         and call('HGET', key, at .. '/' .. index)
       if old then
         local entry = read_entry(old)
-        entry.state, entry.token, entry.worker = 'L', string.sub(tokens, 16 * i - 15, 16 * i), ARGV[4]
+        entry.state, entry.token, entry.worker = 'L', string.sub(tokens, 16 * i - 15, 16 * i), worker_id
         entry.attempt = entry.attempt + 1
         each[i], entries[i] = entry.attempt, pack_entry(entry)
       end
@@ -144,9 +145,9 @@ local function lease(unstored)
     end
   end
 
-  local expires = string.format('%.0f', now + ARGV[11])
-  local head = struct.pack('<I4I4dBc0', 1, 0, 0, #ARGV[4], ARGV[4])
-  local begins, holder = at .. '/', ' ' .. ARGV[4]
+  local expires = string.format('%.0f', now + lasts)
+  local head = struct.pack('<I4I4dBc0', 1, 0, 0, #worker_id, worker_id)
+  local begins, holder = at .. '/', ' ' .. worker_id
   local sub = string.sub
   for i = 1, n do
     local field = begins .. (first + i - 1)
@@ -158,9 +159,9 @@ local function lease(unstored)
   end
   call('HSET', key, unpack(fields))
   call('ZADD', P .. 'leases', unpack(leases))
-  call('HINCRBY', P .. 'served', user, ARGV[9] + 0 == n and ARGV[9] or n)
+  call('HINCRBY', P .. 'served', user, n)
   local answer = id .. ' ' .. at .. ' ' .. first .. ' ' .. expires .. ' ' .. attempts .. ' '
     .. sub(tokens, 1, 16 * n)
-  call('HSET', seat, 'info', ARGV[5], 'seen', now_text, 'request', ARGV[3], 'lease', answer)
+  call('HSET', seat, 'info', info, 'seen', now_text, 'request', request, 'lease', answer)
   return {'work', answer}
 end
