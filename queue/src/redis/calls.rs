@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use super::leasing::Asked;
+use super::leasing::{Asked, groups};
 use super::*;
 
 #[async_trait]
@@ -83,9 +83,9 @@ impl Queue for RedisQueue {
             let fill = |command: &mut Cmd| {
                 command.arg(worker.id.as_str()).arg(encode::told(worker)?);
                 command.arg(millis(self.caller.policy.lease));
-                for ticket in batch {
-                    let TaskId { job, layer, index } = ticket.task;
-                    command.arg(job.to_string()).arg(layer).arg(index).arg(&encode::proof(ticket));
+                for group in groups(batch) {
+                    let TaskId { job, layer, .. } = group[0].task;
+                    command.arg(job.to_string()).arg(layer).arg(encode::runs(group));
                 }
                 Ok(())
             };
@@ -333,7 +333,11 @@ impl RedisQueue {
     ) -> Result<(u64, u64), QueueError> {
         let request = RequestId::generate();
         let fill = |command: &mut Cmd| {
-            command.arg(request.as_str()).arg(millis(self.caller.policy.memory)).arg(which).arg(numbers);
+            command
+                .arg(request.as_str())
+                .arg(millis(self.caller.policy.memory))
+                .arg(which)
+                .arg(numbers);
         };
         let answer = self.order(&scripts::RETRY, job, "a retry", fill).await;
         let answer = answer.map_err(|error| match error {

@@ -34,12 +34,6 @@ impl Turn {
         let leased = self.lease.as_ref().map_or(0, |asked| asked.most as usize);
         self.done.len() + leased
     }
-
-    /// Whether both lease for one worker: of each, the server remembers the last lease alone.
-    fn rivals(&self, other: &Self) -> bool {
-        let worker = |turn: &Self| turn.lease.as_ref().map(|asked| asked.worker.clone());
-        worker(self).is_some_and(|ours| worker(other) == Some(ours))
-    }
 }
 
 pub(super) struct Gather {
@@ -60,8 +54,7 @@ impl Waiting {
         let mut turns: Vec<Turn> = Vec::new();
         let mut tasks = 0;
         while let Some(turn) = self.turns.pop_front_if(|turn| {
-            let fits = tasks + turn.tasks() <= TASKS && !turns.iter().any(|other| other.rivals(turn));
-            turns.is_empty() || fits || turn.answer.is_closed()
+            turns.is_empty() || tasks + turn.tasks() <= TASKS || turn.answer.is_closed()
         }) {
             // Who has gone asks for nothing any more.
             if !turn.answer.is_closed() {
@@ -69,6 +62,8 @@ impl Waiting {
                 turns.push(turn);
             }
         }
+        // Any order is right. In this one tasks that follow each other are committed as one run.
+        turns.sort_by_key(|turn| turn.done.first().map(|ticket| ticket.task));
         turns
     }
 }

@@ -7,41 +7,60 @@ use super::*;
 
 /// What a worker asks for: the same in every call that is made for it.
 pub(super) struct Asked {
-    request: RequestId,
-    pub worker: WorkerId,
+    /// `?<request>`
+    request: String,
+    worker: WorkerId,
     /// The worker as it is stored.
     told: String,
     memory: u64,
     tags: String,
     loaded: String,
     pub most: u32,
-    tokens: Vec<u8>,
+    name: String,
 }
 
 impl Asked {
     pub fn new(request: &RequestId, worker: &WorkerInfo, most: u32) -> Result<Self, QueueError> {
         let most = most.clamp(1, MOST_LEASED);
         Ok(Self {
-            request: request.clone(),
+            request: format!("?{request}"),
             worker: worker.id.clone(),
             told: encode::told(worker)?,
             memory: worker.memory.min(1 << 53),
             tags: encode::tags(worker),
             loaded: encode::loaded(worker),
             most,
-            tokens: encode::tokens(rand::random(), most),
+            name: encode::lease_name(),
         })
     }
 
-    fn add_to(&self, command: &mut Cmd) {
-        command.arg(self.request.as_str()).arg(self.worker.as_str()).arg(&self.told);
-        command.arg(self.memory).arg(&self.tags).arg(&self.loaded);
-        command.arg(self.most).arg(&self.tokens);
+    /// What it can do, as those say it that may be of one kind.
+    fn kind(&self) -> (u64, &str, &str) {
+        (self.memory, &self.tags, &self.loaded)
+    }
+}
+
+/// The arguments of `turn.lua` about leases.
+fn add_leases(command: &mut Cmd, asked: &[&Asked]) {
+    let mut kinds: Vec<(u64, &str, &str)> = Vec::new();
+    for asked in asked {
+        if !kinds.contains(&asked.kind()) {
+            kinds.push(asked.kind());
+        }
+    }
+    command.arg(kinds.len());
+    for (memory, tags, loaded) in &kinds {
+        command.arg(memory).arg(tags).arg(loaded);
+    }
+    for asked in asked {
+        let kind = 1 + kinds.iter().take_while(|kind| **kind != asked.kind()).count();
+        command.arg(&asked.request).arg(asked.worker.as_str()).arg(&asked.told);
+        command.arg(kind).arg(asked.most).arg(&asked.name);
     }
 }
 
 /// Tasks of one layer that follow each other.
-fn groups(tickets: &[Ticket]) -> impl Iterator<Item = &[Ticket]> {
+pub(super) fn groups(tickets: &[Ticket]) -> impl Iterator<Item = &[Ticket]> {
     tickets.chunk_by(|a, b| (a.task.job, a.task.layer) == (b.task.job, b.task.layer))
 }
 
@@ -103,12 +122,9 @@ impl Caller {
             command.arg(groups(tickets).count());
             for group in groups(tickets) {
                 let TaskId { job, layer, .. } = group[0].task;
-                command.arg(job.to_string()).arg(layer).arg(group.len());
-                for ticket in group {
-                    command.arg(ticket.task.index).arg(&encode::proof(ticket));
-                }
+                command.arg(job.to_string()).arg(layer).arg(encode::runs(group));
             }
-            asked.iter().for_each(|asked| asked.add_to(command));
+            add_leases(command, asked);
             Ok(())
         };
         let answer = self.run_until(deadline, &scripts::TURN, fill).await?;
@@ -122,8 +138,7 @@ impl Caller {
         let commits = tickets.iter().zip(letters);
         let commits: Result<_, QueueError> =
             commits.map(|(ticket, letter)| committed(*letter, ticket)).collect();
-        let leases: Result<_, QueueError> =
-            leases.iter().map(|lease| self.leased(lease)).collect();
+        let leases: Result<_, QueueError> = leases.iter().map(|lease| self.leased(lease)).collect();
         Ok((commits?, leases?))
     }
 

@@ -9,13 +9,14 @@
 //! | `farm` | epoch, protocol, count of wakes, earliest due time, number of the last job, whose turn it is |
 //! | `requests` | job by the request id of its submit |
 //! | `jobs`, `live`, `over:<state>` | all jobs, those that are not over, and those that are, by number |
-//! | `j:<job>` | the job's numbers, one field a layer, one field a task that was leased and is not done |
+//! | `j:<job>` | the job's numbers, one field a layer, one field a task that was tried and is not done |
 //! | `b:<job>/<layer>/<d or r><chunk>` | bitmaps of done tasks and of tasks that are ready (again) |
 //! | `f:<job>` | tasks that failed for good |
 //! | `ready`, `u:…`, `o:…` | what can be leased: by priority and needs, then user, then age |
 //! | `users`, `served` | each user's live jobs, and tasks leased so far |
-//! | `leases`, `delays` | running and put-off tasks by when they end |
-//! | `workers`, `w:<worker>` | who was heard of, and what it said |
+//! | `leases` | a record of each lease that some task still runs in, and its name by its request |
+//! | `ends`, `delays` | leases and put-off tasks by when they end |
+//! | `seats` | who was heard of, and what it said |
 //! | `s:…` | how calls ended, for clients that lost the answer |
 //!
 //! Messages are published on `wake` and `events` under the same prefix.
@@ -37,10 +38,9 @@ mod link;
 mod scripts;
 mod server;
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::{Cmd, Value, cmd};
@@ -187,17 +187,8 @@ impl RedisQueue {
         }
         let feed = Feed::start(link.clone(), prefix.clone());
         let (epoch, clock) = (AtomicU64::new(0), OnceLock::new());
-        let caller = Arc::new(Caller {
-            link,
-            feed,
-            policy,
-            limit,
-            prefix,
-            key,
-            epoch,
-            protocols,
-            clock,
-        });
+        let caller =
+            Arc::new(Caller { link, feed, policy, limit, prefix, key, epoch, protocols, clock });
         caller.check_protocol().await?;
         let gather = Arc::new(Gather::new(caller.clone()));
         Ok(Self { caller, gather })
@@ -248,7 +239,7 @@ impl RedisQueue {
     fn attempt(&self, command: &mut Cmd, ticket: &Ticket) {
         let TaskId { job, layer, index } = ticket.task;
         command.arg(job.to_string()).arg(layer).arg(millis(self.caller.policy.memory));
-        command.arg(index).arg(&encode::proof(ticket));
+        command.arg(index).arg(ticket.token.to_string()).arg(ticket.attempt);
     }
 
     /// The jobs of one page; the number to go on from, if there may be more.
@@ -258,7 +249,9 @@ impl RedisQueue {
         from: &str,
         most: u32,
     ) -> Result<Vec<(i64, JobSnapshot)>, QueueError> {
-        let answer = self.caller.read(&scripts::JOBS, |command| {
+        let answer = self
+            .caller
+            .read(&scripts::JOBS, |command| {
                 command.arg(order).arg(from).arg(most).arg(set);
             })
             .await?;
