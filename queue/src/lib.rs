@@ -49,7 +49,8 @@ pub trait Queue: Send + Sync {
 
     /// Takes up to `most` (at most [`MOST_LEASED`]) neighbouring tasks of one layer. Highest
     /// priority first, then the user who has had least, then layers whose models are loaded,
-    /// then the oldest job and its highest layer: what has been begun is finished first.
+    /// then the oldest job and its highest layer: what has been begun is finished first. A request
+    /// that was given a lease gets the same again while one of its tasks runs.
     async fn lease(
         &self,
         request: &RequestId,

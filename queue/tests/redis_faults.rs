@@ -138,15 +138,17 @@ async fn what_others_wrote_there_is_an_error_and_no_panic() {
     let id = queue.submit(&job(1, 3)).await.expect("submitted");
     let ticket = lease(&queue, "w", 1).await[0];
     let key = format!("{{vqfarm:main}}:j:{id}");
-    let entry = server.ask(&["HGET", &key, "0/0"]);
-    assert!(entry.starts_with('L'), "entries are where they are looked for");
+    let (leases, lease) = ("{vqfarm:main}:leases", &ticket.token.to_string()[..13]);
+    let record = server.ask(&["HGET", leases, lease]);
+    assert!(record.starts_with(&id.to_string()), "records are where they are looked for");
 
-    server.ask(&["HSET", &key, "0/0", "nonsense"]);
-    assert_eq!(queue.commit(&ticket).await, Err(QueueError::Stale(ticket)));
+    server.ask(&["HSET", leases, lease, "nonsense"]);
     let odd = queue.tasks(id, &Tasks::default()).await;
     assert!(matches!(odd, Err(QueueError::Corrupt(_))), "{odd:?}");
+    let odd = queue.commit(&ticket).await;
+    assert!(matches!(odd, Err(QueueError::Corrupt(_))), "{odd:?}");
     server.ask(&["HSET", &key, "J", "nonsense"]);
-    server.ask(&["HSET", "{vqfarm:main}:w:w", "info", "nonsense"]);
+    server.ask(&["HSET", "{vqfarm:main}:seats", "w", "nonsense"]);
     let failure = Failure { message: "x".into(), retryable: true };
     for odd in [
         queue.job(id).await.err(),

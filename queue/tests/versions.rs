@@ -66,7 +66,9 @@ async fn workers_tell_their_release() {
     // As a release stored it that did not say it yet.
     lease(&queue, "before", 1).await;
     let silent = serde_json::to_string(&info("before")).unwrap();
-    server.ask(&["HSET", "{vqfarm:main}:w:before", "info", &silent]);
+    let seat = server.ask(&["HGET", "{vqfarm:main}:seats", "before"]);
+    let (seen, _) = seat.split_once('{').unwrap();
+    server.ask(&["HSET", "{vqfarm:main}:seats", "before", &format!("{seen}{silent}")]);
     let workers = queue.workers().await.unwrap();
     let told: Vec<_> = workers.iter().map(|w| (w.info.id.as_str(), w.version.as_deref())).collect();
     assert_eq!(told, [("before", None), ("ours", Some(VERSION))]);

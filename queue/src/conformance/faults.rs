@@ -84,6 +84,37 @@ pub async fn heartbeats_keep_a_lease(s: &Subject<'_>) {
     assert_eq!(answer.beats, [Beat::Stale]);
 }
 
+pub async fn heartbeats_keep_the_tasks_that_they_name(s: &Subject<'_>) {
+    let id = s.submit(1, "ann", &[(4, Independent)]).await;
+    let tickets = s.lease("w", 4).await;
+    let half = s.policy.lease / 2;
+    let ends = async || {
+        let tasks = s.queue.tasks(id, &Tasks::default()).await.expect("tasks");
+        let ends = tasks.iter().filter_map(|task| match task.state {
+            TaskState::Leased { expires, .. } => Some((task.task.index, expires)),
+            _ => None,
+        });
+        ends.collect::<Vec<_>>()
+    };
+    let first = ends().await[0].1;
+    (s.advance)(half);
+    let named = [tickets[0], tickets[2], tickets[3]];
+    s.queue.heartbeat(&info("w"), &named).await.expect("heard");
+    let later = first.after(half);
+    assert_eq!(ends().await, [(0, later), (1, first), (2, later), (3, later)]);
+    (s.advance)(half);
+    assert_eq!(s.queue.reap().await.expect("reaped").expired, [tickets[1].task]);
+    s.commit(&tickets[2]).await;
+    assert_eq!(ends().await, [(0, later), (3, later)]);
+    let beats = s.queue.heartbeat(&info("w"), &tickets).await.expect("heard").beats;
+    let extended = Beat::Extended(later.after(half));
+    assert_eq!(beats, [extended, Beat::Stale, Beat::Stale, extended]);
+    (s.advance)(s.policy.lease);
+    let over = [tickets[0].task, tickets[3].task];
+    assert_eq!(s.queue.reap().await.expect("reaped").expired, over);
+    assert_eq!(s.queue.reap().await, Ok(Reaped::default()));
+}
+
 pub async fn a_poison_task_is_quarantined(s: &Subject<'_>) {
     let poison = s.submit(1, "ann", &[(1, Independent), (1, All)]).await;
     let mut pause = s.policy.backoff;

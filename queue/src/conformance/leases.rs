@@ -81,6 +81,24 @@ pub async fn a_lost_lease_answer_is_given_again(s: &Subject<'_>) {
     assert_eq!(indices(&s.lease("w", 2).await), [2, 3]);
 }
 
+pub async fn every_lane_gets_its_lost_answer_again(s: &Subject<'_>) {
+    s.submit(1, "ann", &[(9, Independent)]).await;
+    let requests = [RequestId::generate(), RequestId::generate(), RequestId::generate()];
+    let ask = async |lane: usize| s.queue.lease(&requests[lane], &info("w"), 2).await;
+    let first = [ask(0).await, ask(1).await, ask(2).await];
+    assert_eq!([ask(0).await, ask(1).await, ask(2).await], first);
+    let Ok(LeaseAnswer::Work(lease)) = &first[1] else { panic!("{first:?}") };
+    s.commit(&lease.tickets[0]).await;
+    assert_eq!(ask(1).await, first[1], "one of its tasks runs");
+    s.commit(&lease.tickets[1]).await;
+    let Ok(LeaseAnswer::Work(lease)) = ask(1).await else { panic!("there is work") };
+    assert_eq!(indices(&lease.tickets), [6, 7], "it was over");
+    s.queue.cancel(lease.tickets[0].task.job).await.expect("cancelled");
+    let other = s.submit(2, "ann", &[(1, Independent)]).await;
+    let Ok(LeaseAnswer::Work(lease)) = ask(2).await else { panic!("there is work") };
+    assert_eq!(lease.tickets[0].task.job, other, "it was void");
+}
+
 pub async fn waiting_workers_are_woken(s: &Subject<'_>) {
     let answer = s.queue.lease(&RequestId::generate(), &info("w"), 1).await;
     let Ok(LeaseAnswer::Nothing { seen, due_in: None }) = answer else {

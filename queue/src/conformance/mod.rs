@@ -68,6 +68,7 @@ macro_rules! conformance_tests {
             commits_count_for_their_own_tasks_in_any_order, a_forgotten_job_leaves_nothing_behind,
             a_queue_without_its_memory_is_closed, lost_jobs_are_restored,
             jobs_that_are_over_can_be_forgotten, silent_workers_are_forgotten,
+            every_lane_gets_its_lost_answer_again, heartbeats_keep_the_tasks_that_they_name,
             what_waits_is_ready_or_blocked, tasks_come_in_pages,
             done_tasks_are_counted_by_parts, jobs_are_listed_by_age,
             long_messages_are_cut);

@@ -26,6 +26,9 @@ pub(super) struct State {
     numbers: u64,
     requests: HashMap<RequestId, JobId>,
     workers: BTreeMap<WorkerId, Worker>,
+    /// What was given to each request, for a worker that lost the answer; while some of its tasks
+    /// run.
+    given: HashMap<RequestId, Lease>,
     /// Tasks leased to each user, level with the others since the user last came.
     served: BTreeMap<UserName, u64>,
     settled: HashMap<Token, Settled>,
@@ -40,8 +43,6 @@ struct Worker {
     info: WorkerInfo,
     last_seen: Timestamp,
     draining: bool,
-    /// The last lease that gave work, for a worker that lost the answer.
-    last: Option<(RequestId, Lease)>,
 }
 
 /// How an attempt ended, for a worker that lost the answer.
@@ -62,6 +63,7 @@ impl State {
             numbers: 0,
             requests: HashMap::new(),
             workers: BTreeMap::new(),
+            given: HashMap::new(),
             served: BTreeMap::new(),
             settled: HashMap::new(),
             settled_order: VecDeque::new(),
@@ -184,13 +186,17 @@ impl State {
         seen: u64,
         now: Timestamp,
     ) -> LeaseAnswer {
-        let worker = self.greet(info, now);
-        if let Some((last, lease)) = &worker.last
-            && last == request
-        {
+        let draining = self.greet(info, now).draining;
+        let Self { given, jobs, .. } = self;
+        given.retain(|_, lease| {
+            lease.tickets.iter().any(|ticket| {
+                jobs.get_mut(&ticket.task.job).is_some_and(|job| job.running(ticket).is_ok())
+            })
+        });
+        if let Some(lease) = self.given.get(request) {
             return LeaseAnswer::Work(lease.clone());
         }
-        if worker.draining {
+        if draining {
             return LeaseAnswer::Drain;
         }
         let woken = self.jobs.iter_mut().filter_map(|(id, job)| job.wake(now).then_some(*id));
@@ -201,10 +207,7 @@ impl State {
             return LeaseAnswer::Nothing { seen, due_in: self.due_in(info, now) };
         };
         let lease = self.grant(id, layer, first, most, info, now);
-        let last = Some((request.clone(), lease.clone()));
-        if let Some(worker) = self.workers.get_mut(&info.id) {
-            worker.last = last;
-        }
+        self.given.insert(request.clone(), lease.clone());
         LeaseAnswer::Work(lease)
     }
 
@@ -213,7 +216,6 @@ impl State {
             info: info.clone(),
             last_seen: now,
             draining: false,
-            last: None,
         });
         worker.info = info.clone();
         worker.last_seen = now;

@@ -2,43 +2,43 @@
 
 use std::num::NonZero;
 
-use super::leasing::{Asked, batches, committed};
+use super::leasing::{Asked, groups};
 use super::*;
 
 #[async_trait]
 impl Queue for RedisQueue {
     async fn epoch(&self) -> Result<Option<Epoch>, QueueError> {
-        let answer = self.link.ask(cmd("HGET").arg(&self.key).arg("epoch")).await?;
+        let answer = self.caller.link.ask(cmd("HGET").arg(&self.caller.key).arg("epoch")).await?;
         let epoch = match answer {
             Value::Nil => None,
             found => Some(decode::epoch(decode::text(&found)?)?),
         };
-        self.epoch.store(epoch.map_or(0, |epoch| epoch.0), Ordering::SeqCst);
+        self.caller.epoch.store(epoch.map_or(0, |epoch| epoch.0), Ordering::SeqCst);
         Ok(epoch)
     }
 
     async fn restore(&self, job: &Restoration) -> Result<bool, QueueError> {
-        self.check_protocol().await?;
+        self.caller.check_protocol().await?;
         check(&job.submission)?;
         let fill = |command: &mut Cmd| {
             let submitted = Some(job.submitted.0);
             encode::submission(command, &job.submission, submitted, job.standing)
         };
-        let (_, answer) = self.tell(&scripts::RESTORE, fill).await?;
+        let (_, answer) = self.caller.tell(&scripts::RESTORE, fill).await?;
         Ok(answer.get(1).map(decode::int).transpose()? == Some(1))
     }
 
     async fn open(&self) -> Result<Epoch, QueueError> {
         let epoch = Epoch(rand::random::<u64>().max(1));
         let fill = |command: &mut Cmd| {
-            command.arg(epoch.to_string()).arg(*self.protocols.end());
+            command.arg(epoch.to_string()).arg(*self.caller.protocols.end());
             Ok(())
         };
-        let (_, answer) = self.tell(&scripts::OPEN, fill).await?;
+        let (_, answer) = self.caller.tell(&scripts::OPEN, fill).await?;
         let epoch = decode::epoch(decode::text(answer.get(1).unwrap_or(&Value::Nil))?)?;
         // Somebody else may have opened it.
-        self.check_protocol().await?;
-        self.epoch.store(epoch.0, Ordering::SeqCst);
+        self.caller.check_protocol().await?;
+        self.caller.epoch.store(epoch.0, Ordering::SeqCst);
         Ok(epoch)
     }
 
@@ -46,7 +46,7 @@ impl Queue for RedisQueue {
         check(submission)?;
         let fill =
             |command: &mut Cmd| encode::submission(command, submission, None, Standing::Active);
-        let (word, answer) = self.tell(&scripts::SUBMIT, fill).await?;
+        let (word, answer) = self.caller.tell(&scripts::SUBMIT, fill).await?;
         match (word.as_str(), answer.get(1)) {
             ("ok", Some(job)) => decode::parse(decode::text(job)?),
             ("exists", _) => Err(QueueError::JobExists(submission.job)),
@@ -60,14 +60,13 @@ impl Queue for RedisQueue {
         worker: &WorkerInfo,
         most: u32,
     ) -> Result<LeaseAnswer, QueueError> {
-        let asked = Asked::new(request, worker, most);
-        let fill = |command: &mut Cmd| self.lease_arguments(command, &asked);
-        let answer = self.run(&scripts::LEASE, fill).await?;
-        self.leased(answer, &asked).await
+        let asked = Asked::new(request, worker, most)?;
+        let (_, leased) = self.gather.ask(Vec::new(), Some(asked)).await?;
+        leased.ok_or_else(|| unexpected("no lease"))
     }
 
     async fn wait_for_work(&self, seen: u64, at_most: Duration) -> Result<(), QueueError> {
-        self.feed.wait_for_work(seen, at_most).await;
+        self.caller.feed.wait_for_work(seen, at_most).await;
         Ok(())
     }
 
@@ -83,14 +82,14 @@ impl Queue for RedisQueue {
         for batch in batches.map(Option::unwrap_or_default) {
             let fill = |command: &mut Cmd| {
                 command.arg(worker.id.as_str()).arg(encode::told(worker)?);
-                command.arg(millis(self.policy.lease));
-                for ticket in batch {
-                    let TaskId { job, layer, index } = ticket.task;
-                    command.arg(job.to_string()).arg(layer).arg(index).arg(&encode::proof(ticket));
+                command.arg(millis(self.caller.policy.lease));
+                for group in groups(batch) {
+                    let TaskId { job, layer, .. } = group[0].task;
+                    command.arg(job.to_string()).arg(layer).arg(encode::runs(group));
                 }
                 Ok(())
             };
-            let (_, answer) = self.tell(&scripts::HEARTBEAT, fill).await?;
+            let (_, answer) = self.caller.tell(&scripts::HEARTBEAT, fill).await?;
             let [_, draining, expires, letters] = &answer[..] else {
                 return Err(unexpected("no heartbeat"));
             };
@@ -118,13 +117,8 @@ impl Queue for RedisQueue {
 
     async fn commit_all(&self, tickets: &[Ticket]) -> Result<Commits, QueueError> {
         let mut answers = Vec::with_capacity(tickets.len());
-        for batch in batches(tickets) {
-            let fill = |command: &mut Cmd| {
-                self.commit_arguments(command, batch);
-                Ok(())
-            };
-            let (_, answer) = self.tell(&scripts::COMMIT, fill).await?;
-            committed(answer.get(1), batch, &mut answers)?;
+        for batch in tickets.chunks(BATCH) {
+            answers.extend(self.gather.ask(batch.to_vec(), None).await?.0);
         }
         Ok(answers)
     }
@@ -136,31 +130,23 @@ impl Queue for RedisQueue {
         worker: &WorkerInfo,
         most: u32,
     ) -> Result<(Commits, LeaseAnswer), QueueError> {
-        let Some(last) = batches(done).last() else {
-            return Ok((Vec::new(), self.lease(request, worker, most).await?));
-        };
-        // Those before need calls of their own.
-        let mut answers = self.commit_all(&done[..done.len() - last.len()]).await?;
-        let asked = Asked::new(request, worker, most);
-        let fill = |command: &mut Cmd| {
-            self.lease_arguments(command, &asked)?;
-            self.commit_arguments(command, last);
-            Ok(())
-        };
-        let (_, mut answer) = self.tell(&scripts::COMMIT_AND_LEASE, fill).await?;
-        committed(answer.get(1), last, &mut answers)?;
-        let leased = answer.split_off(answer.len().min(2));
-        Ok((answers, self.leased(leased, &asked).await?))
+        let asked = Asked::new(request, worker, most)?;
+        // What is too much for one call goes before.
+        let (first, last) = done.split_at(done.len().saturating_sub(1) / BATCH * BATCH);
+        let mut answers = self.commit_all(first).await?;
+        let (commits, leased) = self.gather.ask(last.to_vec(), Some(asked)).await?;
+        answers.extend(commits);
+        Ok((answers, leased.ok_or_else(|| unexpected("no lease"))?))
     }
 
     async fn fail(&self, ticket: &Ticket, failure: &Failure) -> Result<Failed, QueueError> {
         let fill = |command: &mut Cmd| {
             self.attempt(command, ticket);
             command.arg(failure.kept()).arg(i32::from(failure.retryable));
-            command.arg(self.policy.attempts).arg(millis(self.policy.backoff));
+            command.arg(self.caller.policy.attempts).arg(millis(self.caller.policy.backoff));
             Ok(())
         };
-        let (word, answer) = self.tell(&scripts::FAIL, fill).await?;
+        let (word, answer) = self.caller.tell(&scripts::FAIL, fill).await?;
         match (word.as_str(), answer.get(1)) {
             ("ok", Some(outcome)) => decode::failed(decode::text(outcome)?),
             (word, _) => Err(refused(word, ticket)),
@@ -172,22 +158,22 @@ impl Queue for RedisQueue {
             self.attempt(command, ticket);
             Ok(())
         };
-        match self.tell(&scripts::RELEASE, fill).await?.0.as_str() {
+        match self.caller.tell(&scripts::RELEASE, fill).await?.0.as_str() {
             "ok" => Ok(()),
             word => Err(refused(word, ticket)),
         }
     }
 
     async fn reap(&self) -> Result<Reaped, QueueError> {
-        let silence = format!(" was not heard of for {} s", self.policy.lease.as_secs_f64());
+        let silence = format!(" was not heard of for {} s", self.caller.policy.lease.as_secs_f64());
         let mut reaped = Reaped::default();
         loop {
             let fill = |command: &mut Cmd| {
-                command.arg(REAPED).arg(&silence).arg(self.policy.attempts);
-                command.arg(millis(self.policy.backoff)).arg(millis(FORGET_WORKER));
+                command.arg(REAPED).arg(&silence).arg(self.caller.policy.attempts);
+                command.arg(millis(self.caller.policy.backoff)).arg(millis(FORGET_WORKER));
                 Ok(())
             };
-            let (_, answer) = self.tell(&scripts::REAP, fill).await?;
+            let (_, answer) = self.caller.tell(&scripts::REAP, fill).await?;
             for task in answer.get(2..).unwrap_or_default().chunks_exact(4) {
                 let [job, layer, index, outcome] = task else { continue };
                 let (layer, index) = (decode::int(layer)?, decode::int(index)?);
@@ -248,7 +234,7 @@ impl Queue for RedisQueue {
     async fn forget(&self, job: JobId) -> Result<(), QueueError> {
         let request = RequestId::generate();
         let fill = |command: &mut Cmd| {
-            command.arg(request.as_str()).arg(millis(self.policy.memory));
+            command.arg(request.as_str()).arg(millis(self.caller.policy.memory));
         };
         self.order(&scripts::FORGET, job, "forgetting", fill).await.map(drop)
     }
@@ -265,7 +251,7 @@ impl Queue for RedisQueue {
             command.arg(worker.as_str()).arg(i32::from(drain));
             Ok(())
         };
-        match self.tell(&scripts::DRAIN, fill).await?.0.as_str() {
+        match self.caller.tell(&scripts::DRAIN, fill).await?.0.as_str() {
             "ok" => Ok(()),
             "noworker" => Err(QueueError::NoSuchWorker(worker.clone())),
             other => Err(unexpected(other)),
@@ -287,8 +273,8 @@ impl Queue for RedisQueue {
 
     async fn ended(&self) -> Result<Ended, QueueError> {
         let count = async |state| {
-            let key = format!("{}{}", self.prefix, encode::over(state));
-            let count = decode::int(&self.link.ask(cmd("ZCARD").arg(key)).await?)?;
+            let key = format!("{}{}", self.caller.prefix, encode::over(state));
+            let count = decode::int(&self.caller.link.ask(cmd("ZCARD").arg(key)).await?)?;
             u64::try_from(count).map_err(|_| unexpected("no number of jobs"))
         };
         Ok(Ended {
@@ -316,12 +302,12 @@ impl Queue for RedisQueue {
     }
 
     async fn health(&self) -> Result<Health, QueueError> {
-        let info = server::ask(&self.link, &self.key).await?;
+        let info = server::ask(&self.caller.link, &self.caller.key).await?;
         Ok(Health { epoch: self.epoch().await?, ..info.health() })
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
-        self.feed.events()
+        self.caller.feed.events()
     }
 }
 
@@ -347,7 +333,11 @@ impl RedisQueue {
     ) -> Result<(u64, u64), QueueError> {
         let request = RequestId::generate();
         let fill = |command: &mut Cmd| {
-            command.arg(request.as_str()).arg(millis(self.policy.memory)).arg(which).arg(numbers);
+            command
+                .arg(request.as_str())
+                .arg(millis(self.caller.policy.memory))
+                .arg(which)
+                .arg(numbers);
         };
         let answer = self.order(&scripts::RETRY, job, "a retry", fill).await;
         let answer = answer.map_err(|error| match error {

@@ -8,7 +8,7 @@ use vqfarm_core::id::{JobId, TaskId, WorkerId};
 use vqfarm_core::plan::Dependency;
 
 use super::BATCH;
-use super::encode::Spec;
+use super::encode::{POSITION_BITS, Spec};
 use crate::*;
 
 /// Something that the queue's scripts do not write.
@@ -34,7 +34,10 @@ pub(super) fn bytes(value: &Value) -> Result<&[u8], QueueError> {
 }
 
 pub(super) fn text(value: &Value) -> Result<&str, QueueError> {
-    let bytes = bytes(value)?;
+    text_of(bytes(value)?)
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, QueueError> {
     std::str::from_utf8(bytes).map_err(|_| odd("not UTF-8", bytes))
 }
 
@@ -84,26 +87,27 @@ pub(super) fn state(code: i64) -> Result<JobState, QueueError> {
     })
 }
 
-/// `<job> <layer> <first> <expires> <attempt of all, or of each, with commas> <tokens>`
+/// `<job> <layer> <first> <expires> <attempt of all, or of each, with commas> <name> <how many>`
 pub(super) fn lease(answer: &str) -> Result<Lease, QueueError> {
     let parts: Vec<&str> = answer.split(' ').collect();
-    let [job, layer, first, expires, attempts, tokens] = parts[..] else {
+    let [job, layer, first, expires, attempts, name, count] = parts[..] else {
         return Err(odd("not a lease", answer));
     };
     let (job, layer, first): (JobId, u8, u64) = (parse(job)?, parse(layer)?, parse(first)?);
     let attempts = attempts.split(',').map(parse).collect::<Result<Vec<u32>, _>>()?;
-    let count = tokens.len() / 16;
-    if attempts.len() != 1 && attempts.len() != count {
+    let name = u64::from_str_radix(name, 16).ok().filter(|name| name >> (64 - POSITION_BITS) == 0);
+    let name = name.ok_or_else(|| odd("not a name of a lease", answer))?;
+    let count: u32 = parse(count)?;
+    let each = attempts.len() == 1 || attempts.len() == count as usize;
+    if !(1..=MOST_LEASED).contains(&count) || !each {
         return Err(odd("not a lease", answer));
     }
-    let mut tickets = Vec::with_capacity(count);
-    for (at, attempt) in attempts.into_iter().cycle().take(count).enumerate() {
-        let token = tokens.get(16 * at..16 * at + 16);
-        let token = token.and_then(|token| u64::from_str_radix(token, 16).ok());
-        let token = Token(token.ok_or_else(|| odd("not a token", tokens))?);
-        let task = TaskId { job, layer, index: first + at as u64 };
-        tickets.push(Ticket { task, attempt, token });
-    }
+    let tickets = (0..u64::from(count)).zip(attempts.into_iter().cycle());
+    let tickets = tickets.map(|(at, attempt)| {
+        let task = TaskId { job, layer, index: first + at };
+        Ticket { task, attempt, token: Token(name << POSITION_BITS | at) }
+    });
+    let tickets = tickets.collect();
     // The caller knows how long its leases last.
     Ok(Lease { tickets, expires: Timestamp(parse(expires)?), lasts: Default::default() })
 }
@@ -163,13 +167,12 @@ fn counts(
     TaskCounts { tasks, done, failed, cancelled: 0, leased, delayed, ready, blocked }
 }
 
-/// An entry of `part/tasks.lua`.
+/// An entry of `part/entries.lua`.
 pub(super) struct Entry {
     /// `None` while it waits like any other task.
     pub kind: Option<TaskKind>,
     pub attempt: u32,
     pub time: Timestamp,
-    pub worker: String,
     pub error: Option<String>,
 }
 
@@ -182,19 +185,76 @@ pub(super) fn entry(packed: &[u8]) -> Result<Entry, QueueError> {
         Some(b'W') => None,
         _ => return Err(bad()),
     };
-    let attempt = packed.get(17..21).and_then(|bytes| bytes.try_into().ok()).ok_or_else(bad)?;
-    let [time] = numbers(packed.get(25..33).ok_or_else(bad)?)?;
-    let length = usize::from(*packed.get(33).ok_or_else(bad)?);
-    let worker = packed.get(34..34 + length).ok_or_else(bad)?;
-    let error = &packed[34 + length..];
-    let words = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| bad());
-    Ok(Entry {
-        kind,
-        attempt: u32::from_le_bytes(attempt),
-        time: Timestamp(time),
-        worker: words(worker)?,
-        error: (!error.is_empty()).then(|| words(error)).transpose()?,
-    })
+    let mut rest = Packed(&packed[1..]);
+    let (attempt, _failures) = (rest.u32().ok_or_else(bad)?, rest.u32().ok_or_else(bad)?);
+    let [time] = numbers(rest.take(8).ok_or_else(bad)?)?;
+    let error = String::from_utf8(rest.0.to_vec()).map_err(|_| bad())?;
+    let error = (!error.is_empty()).then_some(error);
+    Ok(Entry { kind, attempt, time: Timestamp(time), error })
+}
+
+/// A record of `part/leases.lua`.
+pub(super) struct Record {
+    pub job: JobId,
+    /// The job's number by age.
+    pub number: i64,
+    pub layer: u8,
+    pub worker: WorkerId,
+    /// Index and attempt of each task that runs, and when it ends, if that is not as `ends` says.
+    pub running: Vec<(u64, u32, Option<Timestamp>)>,
+}
+
+pub(super) fn record(packed: &[u8]) -> Result<Record, QueueError> {
+    let bad = || odd("not a lease", packed);
+    let mut rest = Packed(packed);
+    let job = parse(text_of(rest.take(32).ok_or_else(bad)?)?)?;
+    let [number] = numbers(rest.take(8).ok_or_else(bad)?)?;
+    let layer = rest.take(1).ok_or_else(bad)?[0];
+    let first = u64::from(rest.u32().ok_or_else(bad)?);
+    let _expires = rest.take(8).ok_or_else(bad)?;
+    let worker = parse(text_of(rest.short().ok_or_else(bad)?)?)?;
+    let _request = rest.short().ok_or_else(bad)?;
+    let tasks = rest.long().ok_or_else(bad)?;
+    let mut attempts = Packed(rest.long().ok_or_else(bad)?);
+    let (mut running, mut attempt) = (Vec::new(), 0);
+    for (index, letter) in (first..).zip(tasks) {
+        attempt = attempts.u32().unwrap_or(attempt);
+        let ends = match rest.take(8) {
+            Some(bytes) => Some(Timestamp(numbers::<1>(bytes)?[0])),
+            None => None,
+        };
+        if *letter == b'r' {
+            running.push((index, attempt, ends));
+        }
+    }
+    Ok(Record { job, number, layer, worker, running })
+}
+
+/// What `struct.pack` wrote, from the front.
+struct Packed<'a>(&'a [u8]);
+
+impl<'a> Packed<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (first, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    /// After its length in one byte.
+    fn short(&mut self) -> Option<&'a [u8]> {
+        let length = self.take(1)?[0];
+        self.take(usize::from(length))
+    }
+
+    /// After its length in two bytes.
+    fn long(&mut self) -> Option<&'a [u8]> {
+        let length = self.take(2)?.try_into().ok().map(u16::from_le_bytes)?;
+        self.take(usize::from(length))
+    }
 }
 
 /// `<layer>/<index>`
@@ -250,14 +310,16 @@ fn read_event(event: &str, events: &mut Vec<Event>) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// `<first>+<count>`, or each with commas.
+/// `<first>+<count>` of each run, with commas.
 fn indices(text: &str) -> Result<Vec<u64>, QueueError> {
-    let Some((first, count)) = text.split_once('+') else {
-        return text.split(',').map(parse).collect();
-    };
-    let (first, count): (u64, u64) = (parse(first)?, parse(count)?);
-    let end = first.checked_add(count.min(BATCH as u64));
-    Ok((first..end.ok_or_else(|| odd("no tasks", text))?).collect())
+    let mut indices = Vec::new();
+    for run in text.split(',') {
+        let (first, count) = run.split_once('+').ok_or_else(|| odd("no tasks", text))?;
+        let (first, count): (u64, u64) = (parse(first)?, parse(count)?);
+        let end = first.checked_add(count).filter(|_| count <= BATCH as u64);
+        indices.extend(first..end.ok_or_else(|| odd("no tasks", text))?);
+    }
+    Ok(indices)
 }
 
 pub(super) fn failed(outcome: &str) -> Result<Failed, QueueError> {
@@ -277,9 +339,15 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_an_error_and_no_panic() {
-        for bad in ["", "x", "1 2", "a b c d e f", "00 0 0 0 1 zz", "00 0 0 0 1,1 0123456789abcdef"]
+        let none = "00000000000000000000000000000000 0 0 0";
+        for bad in ["x 1", "1 zz 1", "1 0 0", "1 0 1025", "1,1 0 3", "1 0123456789abcdef 1", "1 0"]
         {
-            assert!(matches!(lease(bad), Err(QueueError::Corrupt(_))), "{bad:?}");
+            let bad = format!("{none} {bad}");
+            assert!(matches!(lease(&bad), Err(QueueError::Corrupt(_))), "{bad:?}");
+        }
+        assert_eq!(lease(&format!("{none} 1 0 1")).map(|lease| lease.tickets.len()), Ok(1));
+        for bad in [&b""[..], b"L", &[b'0'; 40], &[b'0'; 200]] {
+            assert!(matches!(record(bad), Err(QueueError::Corrupt(_))), "{bad:?}");
         }
         for bad in [&b""[..], b"L", b"X0000", &[b'L'; 34], &[b'L'; 40]] {
             assert!(matches!(entry(bad), Err(QueueError::Corrupt(_))), "{bad:?}");

@@ -45,30 +45,35 @@ pub(super) fn over(how: JobState) -> String {
     format!("over:{}", state(how))
 }
 
-/// How the entry of a task that is leased with this ticket begins; `part/entries.lua` says the
-/// same.
-pub(super) fn proof(ticket: &Ticket) -> [u8; 21] {
-    let mut proof = [b'L'; 21];
-    write_hex(&mut proof[1..17], ticket.token.0);
-    proof[17..].copy_from_slice(&ticket.attempt.to_le_bytes());
-    proof
+/// Tickets of one layer as `part/runs.lua` reads them: those that follow each other in one lease
+/// are one run.
+pub(super) fn runs(tickets: &[Ticket]) -> Vec<u8> {
+    let follows = |a: &Ticket, b: &Ticket| {
+        let of_one_lease = a.token.0 >> POSITION_BITS == b.token.0 >> POSITION_BITS;
+        let next = (a.task.index + 1, a.token.0.wrapping_add(1), a.attempt);
+        of_one_lease && next == (b.task.index, b.token.0, b.attempt)
+    };
+    let mut runs = Vec::new();
+    for run in tickets.chunk_by(follows) {
+        let Ticket { task, attempt, token } = run[0];
+        // No layer has tasks beyond, and no lease so many.
+        let index = u32::try_from(task.index).unwrap_or(u32::MAX);
+        let count = u16::try_from(run.len()).unwrap_or(u16::MAX);
+        runs.extend_from_slice(token.to_string().as_bytes());
+        runs.extend_from_slice(&index.to_le_bytes());
+        runs.extend_from_slice(&count.to_le_bytes());
+        runs.extend_from_slice(&attempt.to_le_bytes());
+    }
+    runs
 }
 
-/// Tokens of a lease, one after the other. They differ in their last three digits only, so that
-/// what is remembered of them is short; `part/committed.lua` says the same.
-pub(super) fn tokens(random: u64, most: u32) -> Vec<u8> {
-    const { assert!(MOST_LEASED <= 1 << 12) };
-    let mut tokens = vec![0; 16 * most as usize];
-    for (number, token) in (0..).zip(tokens.chunks_exact_mut(16)) {
-        write_hex(token, random & !0xfff | number);
-    }
-    tokens
-}
+/// The bits of a token that count the tasks of its lease; those before are the lease's name.
+pub(super) const POSITION_BITS: u32 = 12;
+const _: () = assert!(MOST_LEASED <= 1 << POSITION_BITS);
 
-fn write_hex(digits: &mut [u8], number: u64) {
-    for (at, digit) in digits.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
-    }
+/// A name for a lease, which nobody can guess.
+pub(super) fn lease_name() -> String {
+    format!("{:013x}", rand::random::<u64>() >> POSITION_BITS)
 }
 
 /// `,a,b,`: each name stands between two separators.
@@ -81,15 +86,12 @@ pub(super) fn told(info: &WorkerInfo) -> Result<String, QueueError> {
     json(&Told::by_us(info))
 }
 
-/// The arguments of `lease.lua` that describe the worker.
-pub(super) fn worker(command: &mut Cmd, info: &WorkerInfo) -> Result<(), QueueError> {
-    command
-        .arg(info.id.as_str())
-        .arg(told(info)?)
-        .arg(info.memory.min(1 << 53))
-        .arg(listed(info.tags.iter().map(|tag| tag.as_str()), ','))
-        .arg(listed(info.loaded.iter().map(String::as_str), '\n'));
-    Ok(())
+pub(super) fn tags(info: &WorkerInfo) -> String {
+    listed(info.tags.iter().map(|tag| tag.as_str()), ',')
+}
+
+pub(super) fn loaded(info: &WorkerInfo) -> String {
+    listed(info.loaded.iter().map(String::as_str), '\n')
 }
 
 /// Needs as the index of offers names them.

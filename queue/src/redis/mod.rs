@@ -9,13 +9,14 @@
 //! | `farm` | epoch, protocol, count of wakes, earliest due time, number of the last job, whose turn it is |
 //! | `requests` | job by the request id of its submit |
 //! | `jobs`, `live`, `over:<state>` | all jobs, those that are not over, and those that are, by number |
-//! | `j:<job>` | the job's numbers, one field a layer, one field a task that was leased and is not done |
+//! | `j:<job>` | the job's numbers, one field a layer, one field a task that was tried and is not done |
 //! | `b:<job>/<layer>/<d or r><chunk>` | bitmaps of done tasks and of tasks that are ready (again) |
 //! | `f:<job>` | tasks that failed for good |
 //! | `ready`, `u:…`, `o:…` | what can be leased: by priority and needs, then user, then age |
 //! | `users`, `served` | each user's live jobs, and tasks leased so far |
-//! | `leases`, `delays` | running and put-off tasks by when they end |
-//! | `workers`, `w:<worker>` | who was heard of, and what it said |
+//! | `leases` | a record of each lease that some task still runs in, and its name by its request |
+//! | `ends`, `delays` | leases and put-off tasks by when they end |
+//! | `seats` | who was heard of, and what it said |
 //! | `s:…` | how calls ended, for clients that lost the answer |
 //!
 //! Messages are published on `wake` and `events` under the same prefix.
@@ -28,32 +29,34 @@
 //! `deploy/redis.acl` is an account that may do what the queue does, in one farm.
 
 mod address;
+mod caller;
 mod decode;
 mod encode;
 mod feed;
+mod gather;
 mod link;
 mod scripts;
 mod server;
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::{Cmd, Value, cmd};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
-use tokio::time::Instant;
 use vqfarm_core::clock::{Clock, Timestamp};
 use vqfarm_core::id::{FarmName, JobId, RequestId, TaskId, WorkerId};
 
 use self::address::Source;
+use self::caller::Caller;
 use self::feed::Feed;
-use self::link::{Link, is_unknown_script};
+use self::gather::Gather;
+use self::link::Link;
 use self::scripts::Script;
 use crate::check::check;
-use crate::protocol::{PROTOCOLS, agree};
+use crate::protocol::PROTOCOLS;
 use crate::*;
 
 /// Jobs told of, tasks reaped, and failed tasks retried in one script, so that none keeps
@@ -143,19 +146,8 @@ pub enum ConnectError {
 
 /// A queue in Redis or Valkey.
 pub struct RedisQueue {
-    link: Arc<Link>,
-    feed: Arc<Feed>,
-    policy: Policy,
-    call_limit: Duration,
-    /// `{vqfarm:<farm>}:`
-    prefix: String,
-    /// The farm's own hash: names the node in a cluster.
-    key: String,
-    /// The epoch that the server had when it was last asked; 0 for none.
-    epoch: AtomicU64,
-    protocols: RangeInclusive<u32>,
-    /// Tests turn this clock; else the server's counts.
-    clock: Option<Arc<dyn Clock>>,
+    caller: Arc<Caller>,
+    gather: Arc<Gather>,
 }
 
 impl RedisQueue {
@@ -183,7 +175,7 @@ impl RedisQueue {
         // Another part of the process may have chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let source = Source::parse(url, &options)?;
-        let (policy, call_limit) = (options.policy.clone(), options.call);
+        let (policy, limit) = (options.policy.clone(), options.call);
         let protocols = options.protocols.clone();
         let link = Arc::new(Link::new(source, options));
         let prefix = format!("{{vqfarm:{farm}}}:");
@@ -194,87 +186,20 @@ impl RedisQueue {
             tracing::warn!("{warning}");
         }
         let feed = Feed::start(link.clone(), prefix.clone());
-        let epoch = AtomicU64::new(0);
-        let queue =
-            Self { link, feed, policy, call_limit, prefix, key, epoch, protocols, clock: None };
-        queue.check_protocol().await?;
-        Ok(queue)
-    }
-
-    /// Refuses a queue that a program of another kind has opened. One that is closed has none yet.
-    async fn check_protocol(&self) -> Result<(), QueueError> {
-        let mut command = cmd("HMGET");
-        command.arg(&self.key).arg("epoch").arg("protocol");
-        let answer = decode::list(self.link.ask(&command).await?)?;
-        match answer.as_slice() {
-            [Value::Nil, _] => Ok(()),
-            [_, Value::Nil] => agree(None, &self.protocols),
-            [_, found] => agree(Some(decode::parse(decode::text(found)?)?), &self.protocols),
-            _ => Err(unexpected("something else than two fields")),
-        }
+        let (epoch, clock) = (AtomicU64::new(0), OnceLock::new());
+        let caller =
+            Arc::new(Caller { link, feed, policy, limit, prefix, key, epoch, protocols, clock });
+        caller.check_protocol().await?;
+        let gather = Arc::new(Gather::new(caller.clone()));
+        Ok(Self { caller, gather })
     }
 
     /// Puts a clock in the place of the server's, for tests of what time brings.
     #[doc(hidden)]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock: Some(clock), ..self }
-    }
-
-    /// What scripts are told of the time: nothing, but in tests.
-    fn time(&self) -> i64 {
-        self.clock.as_ref().map_or(0, |clock| clock.now().0)
-    }
-
-    /// Runs a script with the epoch that is known. When the server has another one, its
-    /// leases of before are over, and that is all: the call goes on with the new one.
-    async fn run(
-        &self,
-        script: &Script,
-        arguments: impl Fn(&mut Cmd) -> Result<(), QueueError>,
-    ) -> Result<Vec<Value>, QueueError> {
-        self.feed.ready(Instant::now() + self.call_limit).await;
-        loop {
-            let epoch = self.epoch.load(Ordering::SeqCst);
-            let fill = |mut command: Cmd| {
-                command.arg(Epoch(epoch).to_string()).arg(self.time());
-                arguments(&mut command)?;
-                Ok::<_, QueueError>(command)
-            };
-            let answer = match self.link.ask(&fill(script.call(&self.key))?).await {
-                Err(error) if is_unknown_script(&error) => {
-                    self.link.ask(&fill(script.load(&self.key))?).await?
-                }
-                answer => answer?,
-            };
-            let answer = decode::list(answer)?;
-            let is_epoch = |value: &Value| matches!(value, Value::BulkString(b) if b == b"epoch");
-            if !answer.first().is_some_and(is_epoch) {
-                return Ok(answer);
-            }
-            match answer.get(1) {
-                None | Some(Value::Nil) => {
-                    self.epoch.store(0, Ordering::SeqCst);
-                    return Err(QueueError::Closed);
-                }
-                Some(found) => {
-                    let found = decode::epoch(decode::text(found)?)?;
-                    tracing::debug!(%found, "the queue is in another epoch");
-                    self.check_protocol().await?;
-                    self.epoch.store(found.0, Ordering::SeqCst);
-                }
-            }
-        }
-    }
-
-    /// Runs a script that answers with a word first.
-    async fn tell(
-        &self,
-        script: &Script,
-        arguments: impl Fn(&mut Cmd) -> Result<(), QueueError>,
-    ) -> Result<(String, Vec<Value>), QueueError> {
-        let answer = self.run(script, arguments).await?;
-        let Some(word) = answer.first() else { return Err(unexpected("an empty answer")) };
-        Ok((decode::text(word)?.to_owned(), answer))
+        // The first one counts.
+        let _ = self.caller.clock.set(clock);
+        self
     }
 
     /// Runs a script about one job that says no more than whether it was done.
@@ -290,7 +215,7 @@ impl RedisQueue {
             arguments(command);
             Ok(())
         };
-        let (word, answer) = self.tell(script, fill).await?;
+        let (word, answer) = self.caller.tell(script, fill).await?;
         let state = || decode::state(decode::int(answer.get(1).unwrap_or(&Value::Nil))?);
         match word.as_str() {
             "ok" => Ok(answer),
@@ -313,8 +238,8 @@ impl RedisQueue {
     /// Arguments that name one attempt.
     fn attempt(&self, command: &mut Cmd, ticket: &Ticket) {
         let TaskId { job, layer, index } = ticket.task;
-        command.arg(job.to_string()).arg(layer).arg(millis(self.policy.memory));
-        command.arg(index).arg(&encode::proof(ticket));
+        command.arg(job.to_string()).arg(layer).arg(millis(self.caller.policy.memory));
+        command.arg(index).arg(ticket.token.to_string()).arg(ticket.attempt);
     }
 
     /// The jobs of one page; the number to go on from, if there may be more.
@@ -325,30 +250,12 @@ impl RedisQueue {
         most: u32,
     ) -> Result<Vec<(i64, JobSnapshot)>, QueueError> {
         let answer = self
+            .caller
             .read(&scripts::JOBS, |command| {
                 command.arg(order).arg(from).arg(most).arg(set);
             })
             .await?;
         answer.into_iter().map(decode::job).collect()
-    }
-
-    /// Runs a script that changes nothing and looks at no epoch.
-    async fn read(
-        &self,
-        script: &Script,
-        arguments: impl Fn(&mut Cmd),
-    ) -> Result<Vec<Value>, QueueError> {
-        let fill = |mut command: Cmd| {
-            arguments(&mut command);
-            command
-        };
-        let answer = match self.link.ask(&fill(script.call(&self.key))).await {
-            Err(error) if is_unknown_script(&error) => {
-                self.link.ask(&fill(script.load(&self.key))).await?
-            }
-            answer => answer?,
-        };
-        decode::list(answer)
     }
 }
 

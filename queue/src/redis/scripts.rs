@@ -27,11 +27,9 @@ scripts! {
     SUBMIT = "submit";
     RESTORE = "restore";
     OPEN = "open";
-    LEASE = "lease";
     END_PAUSES = "end_pauses";
     HEARTBEAT = "heartbeat";
-    COMMIT = "commit";
-    COMMIT_AND_LEASE = "commit_and_lease";
+    TURN = "turn";
     FAIL = "fail";
     RELEASE = "release";
     REAP = "reap";
@@ -64,17 +62,20 @@ static PARTS: &[(&str, &str)] = parts!(
     "entries",
     "events",
     "fits",
+    "held",
     "job",
     "lease",
+    "leases",
     "offers",
     "open",
     "running",
+    "runs",
+    "seats",
     "settle",
     "settled",
     "spare",
     "take",
     "tasks",
-    "unstored",
     "wake",
     "was_committed"
 );

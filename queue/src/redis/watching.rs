@@ -66,9 +66,13 @@ impl RedisQueue {
         let mut from = "-inf".to_owned();
         loop {
             let mut command = cmd("ZRANGEBYSCORE");
-            command.arg(format!("{}jobs", self.prefix)).arg(&from).arg("+inf").arg("WITHSCORES");
+            command
+                .arg(format!("{}jobs", self.caller.prefix))
+                .arg(&from)
+                .arg("+inf")
+                .arg("WITHSCORES");
             command.arg("LIMIT").arg(0).arg(IDS);
-            let page = decode::list(self.link.ask(&command).await?)?;
+            let page = decode::list(self.caller.link.ask(&command).await?)?;
             for pair in page.chunks_exact(2) {
                 ids.push(decode::parse(decode::text(&pair[0])?)?);
             }
@@ -84,43 +88,58 @@ impl RedisQueue {
         job: JobId,
         which: &Tasks,
     ) -> Result<Vec<TaskSnapshot>, QueueError> {
-        let cancelled = self.job(job).await?.state == JobState::Cancelled;
+        let found = self.page(("one", ""), &job.to_string(), 1).await?.pop();
+        let (number, snapshot) = found.ok_or(QueueError::NoSuchJob(job))?;
+        // Of a cancelled job only what had failed is left.
+        let cancelled = snapshot.state == JobState::Cancelled;
+        let only = if cancelled { Some(TaskKind::Failed) } else { which.only };
+        if cancelled && which.only.is_some_and(|wanted| wanted != TaskKind::Failed) {
+            return Ok(Vec::new());
+        }
         let most = usize::try_from(which.most).unwrap_or(usize::MAX);
-        let found = match which.only {
+        let entries = match only {
             Some(TaskKind::Failed) => self.failed_tasks(job, which.after, most).await?,
             _ => self.entries(job).await?,
         };
-        let wanted = |place: (u8, u64), entry: &Entry| {
-            let kind = entry.kind?;
-            // Of a cancelled job only what had failed is left.
-            let here = !cancelled || kind == TaskKind::Failed;
-            let after = which.after.is_none_or(|after| place > after);
-            (here && after && which.only.is_none_or(|only| only == kind)).then_some(kind)
+        let leased = match only {
+            None | Some(TaskKind::Leased) => self.leased_tasks(job, number).await?,
+            Some(_) => BTreeMap::new(),
         };
-        let found = found.into_iter().filter_map(|(place, entry)| {
-            let kind = wanted(place, &entry)?;
-            Some((place, kind, entry))
-        });
-        let found: Vec<_> = found.take(most).collect();
-        self.with_leases(job, found).await
+        let mut tasks = BTreeMap::new();
+        for (place, entry) in &entries {
+            let (kind, state) = match entry.kind {
+                Some(kind @ TaskKind::Delayed) => (kind, TaskState::Delayed { until: entry.time }),
+                Some(kind @ TaskKind::Failed) => (kind, TaskState::Failed),
+                // It runs, or its lease has ended in between.
+                Some(TaskKind::Leased) | None => continue,
+            };
+            if only.is_none_or(|only| only == kind) {
+                tasks.insert(*place, (entry.attempt, state));
+            }
+        }
+        tasks.extend(leased);
+        tasks.retain(|place, _| which.after.is_none_or(|after| *place > after));
+        let snapshot = |(place, (attempt, state)): ((u8, u64), (u32, TaskState))| TaskSnapshot {
+            task: TaskId { job, layer: place.0, index: place.1 },
+            attempt,
+            state,
+            last_error: entries.get(&place).and_then(|entry| entry.error.clone()),
+        };
+        Ok(tasks.into_iter().take(most).map(snapshot).collect())
     }
 
     /// All entries of a job, in the order of their tasks.
     async fn entries(&self, job: JobId) -> Result<BTreeMap<(u8, u64), Entry>, QueueError> {
-        let key = format!("{}j:{job}", self.prefix);
+        let key = format!("{}j:{job}", self.caller.prefix);
         let mut entries = BTreeMap::new();
         let mut cursor = "0".to_owned();
         loop {
-            let mut command = cmd("HSCAN");
-            command.arg(&key).arg(&cursor).arg("MATCH").arg("[0-9]*").arg("COUNT").arg(BATCH);
-            let answer = decode::list(self.link.ask(&command).await?)?;
-            let [next, fields] =
-                <[Value; 2]>::try_from(answer).map_err(|_| unexpected("no part of a hash"))?;
-            for pair in decode::list(fields)?.chunks_exact(2) {
+            let (next, fields) = self.scan(&key, &cursor, "[0-9]*").await?;
+            for pair in fields.chunks_exact(2) {
                 let place = decode::field(decode::text(&pair[0])?)?;
                 entries.insert(place, decode::entry(decode::bytes(&pair[1])?)?);
             }
-            cursor = decode::text(&next)?.to_owned();
+            cursor = next;
             if cursor == "0" {
                 return Ok(entries);
             }
@@ -140,18 +159,18 @@ impl RedisQueue {
         while entries.len() < most {
             let left = (most - entries.len()).min(BATCH);
             let mut command = cmd("ZRANGEBYSCORE");
-            command.arg(format!("{}f:{job}", self.prefix)).arg(&from).arg("+inf");
+            command.arg(format!("{}f:{job}", self.caller.prefix)).arg(&from).arg("+inf");
             command.arg("LIMIT").arg(0).arg(left);
-            let fields = decode::list(self.link.ask(&command).await?)?;
+            let fields = decode::list(self.caller.link.ask(&command).await?)?;
             let Some(last) = fields.last() else { break };
             let last = decode::field(decode::text(last)?)?;
             from = format!("({}", score(last));
             let mut command = cmd("HMGET");
-            command.arg(format!("{}j:{job}", self.prefix));
+            command.arg(format!("{}j:{job}", self.caller.prefix));
             for field in &fields {
                 command.arg(decode::bytes(field)?);
             }
-            let packed = decode::list(self.link.ask(&command).await?)?;
+            let packed = decode::list(self.caller.link.ask(&command).await?)?;
             for (field, packed) in fields.iter().zip(&packed) {
                 // Retried in between.
                 if *packed != Value::Nil {
@@ -166,49 +185,66 @@ impl RedisQueue {
         Ok(entries)
     }
 
-    /// Adds to leased tasks when their leases end.
-    async fn with_leases(
+    /// The job's tasks that run: attempt and state by place.
+    async fn leased_tasks(
         &self,
         job: JobId,
-        found: Vec<((u8, u64), TaskKind, Entry)>,
-    ) -> Result<Vec<TaskSnapshot>, QueueError> {
-        let mut ends: HashMap<(u8, u64), Timestamp> = HashMap::new();
-        let leased: Vec<_> =
-            found.iter().filter(|(_, kind, _)| *kind == TaskKind::Leased).collect();
-        for batch in leased.chunks(BATCH) {
-            let mut command = cmd("ZMSCORE");
-            command.arg(format!("{}leases", self.prefix));
-            for ((layer, index), _, entry) in batch {
-                command.arg(format!("{job}/{layer}/{index} {}", entry.worker));
+        number: i64,
+    ) -> Result<BTreeMap<(u8, u64), (u32, TaskState)>, QueueError> {
+        let mut leases = Vec::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let (next, fields) =
+                self.scan(&format!("{}leases", self.caller.prefix), &cursor, "[0-9a-f]*").await?;
+            for pair in fields.chunks_exact(2) {
+                let record = decode::record(decode::bytes(&pair[1])?)?;
+                if (record.job, record.number) == (job, number) {
+                    leases.push((decode::text(&pair[0])?.to_owned(), record));
+                }
             }
-            let scores = decode::list(self.link.ask(&command).await?)?;
-            for ((place, ..), score) in batch.iter().zip(&scores) {
+            cursor = next;
+            if cursor == "0" {
+                break;
+            }
+        }
+        let mut tasks = BTreeMap::new();
+        for batch in leases.chunks(BATCH) {
+            let mut command = cmd("ZMSCORE");
+            command.arg(format!("{}ends", self.caller.prefix));
+            for (name, _) in batch {
+                command.arg(name);
+            }
+            let scores = decode::list(self.caller.link.ask(&command).await?)?;
+            for ((_, record), score) in batch.iter().zip(&scores) {
                 let end = match score {
                     // Ended in between.
                     Value::Nil => continue,
-                    Value::Double(end) => *end as i64,
-                    other => decode::int(other)?,
+                    Value::Double(end) => Timestamp(*end as i64),
+                    other => Timestamp(decode::int(other)?),
                 };
-                ends.insert(*place, Timestamp(end));
+                for &(index, attempt, own_end) in &record.running {
+                    let expires = own_end.unwrap_or(end);
+                    let state = TaskState::Leased { worker: record.worker.clone(), expires };
+                    tasks.insert((record.layer, index), (attempt, state));
+                }
             }
         }
-        let mut tasks = Vec::with_capacity(found.len());
-        for (place, kind, entry) in found {
-            let state = match kind {
-                TaskKind::Leased => match ends.get(&place) {
-                    Some(&expires) => {
-                        TaskState::Leased { worker: decode::parse(&entry.worker)?, expires }
-                    }
-                    None => continue,
-                },
-                TaskKind::Delayed => TaskState::Delayed { until: entry.time },
-                TaskKind::Failed => TaskState::Failed,
-            };
-            let task = TaskId { job, layer: place.0, index: place.1 };
-            let last_error = entry.error;
-            tasks.push(TaskSnapshot { task, attempt: entry.attempt, state, last_error });
-        }
         Ok(tasks)
+    }
+
+    /// Some fields of a hash, and where to go on; `0` at the end.
+    async fn scan(
+        &self,
+        key: &str,
+        cursor: &str,
+        fields: &str,
+    ) -> Result<(String, Vec<Value>), QueueError> {
+        let mut command = cmd("HSCAN");
+        command.arg(key).arg(cursor).arg("MATCH").arg(fields).arg("COUNT").arg(BATCH);
+        let answer = decode::list(self.caller.link.ask(&command).await?)?;
+        let [next, fields] =
+            <[Value; 2]>::try_from(answer).map_err(|_| unexpected("no part of a hash"))?;
+        Ok((decode::text(&next)?.to_owned(), decode::list(fields)?))
     }
 
     pub(super) async fn done_tasks(
@@ -222,8 +258,8 @@ impl RedisQueue {
         let mut parts = vec![0; tasks.tasks.div_ceil(each.get()) as usize];
         for chunk in 0..tasks.tasks.div_ceil(CHUNK) {
             let mut command = cmd("GETRANGE");
-            command.arg(format!("{}b:{job}/{layer}/d{chunk}", self.prefix)).arg(0).arg(-1);
-            let bits = self.link.ask(&command).await?;
+            command.arg(format!("{}b:{job}/{layer}/d{chunk}", self.caller.prefix)).arg(0).arg(-1);
+            let bits = self.caller.link.ask(&command).await?;
             count_bits(decode::bytes(&bits)?, chunk * CHUNK, each, &mut parts);
         }
         Ok(parts)
@@ -262,10 +298,10 @@ impl RedisQueue {
         let mut from = "0".to_owned();
         loop {
             let fill = |command: &mut Cmd| {
-                command.arg("").arg(self.time()).arg(what).arg(&from);
+                command.arg("").arg(self.caller.time()).arg(what).arg(&from);
                 command.arg(1_000).arg(millis(FORGET_WORKER));
             };
-            let part = self.read(&scripts::WORKERS, fill).await?;
+            let part = self.caller.read(&scripts::WORKERS, fill).await?;
             let next = decode::text(part.first().unwrap_or(&Value::Nil))?.to_owned();
             parts.push(part);
             if next == "0" {

@@ -5,10 +5,11 @@
 -- ARGV[3]  worker id
 -- ARGV[4]  '1' to leave, '0' to stay
 -- Answers  {'ok'}, {'noworker'}
--- include open wake spare
+-- include open wake spare seats
 
-if call('EXISTS', P .. 'w:' .. ARGV[3]) == 0 then return {'noworker'} end
+local seat = call('HGET', SEATS, ARGV[3])
+if not seat then return {'noworker'} end
 spare()
-call('HSET', P .. 'w:' .. ARGV[3], 'drain', ARGV[4])
+call('HSET', SEATS, ARGV[3], ARGV[4] .. string.sub(seat, 2))
 wake('all')
 return {'ok'}

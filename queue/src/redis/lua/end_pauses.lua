@@ -4,19 +4,14 @@
 -- ARGV[1]  epoch
 -- ARGV[2]  the time, see part/clock.lua
 -- Answers  {'ok'}
--- include open clock events spare bitmap job offers entries tasks
+-- include open clock events spare bitmap job held offers entries tasks
 
 spare()
 local due = call('ZRANGEBYSCORE', P .. 'delays', '-inf', now, 'LIMIT', 0, 1000)
-local jobs = {}
 for _, member in ipairs(due) do
   call('ZREM', P .. 'delays', member)
   local id, at, index = string.match(member, '^(%x+)/(%d+)/(%d+)$')
-  local j = jobs[id]
-  if j == nil then
-    j = load_job(id)
-    jobs[id] = j
-  end
+  local j = job_of(id)
   -- A job that was cancelled or forgotten may have left some here.
   if j and j.cancelled == 0 then
     local l, field = layer(j, tonumber(at)), at .. '/' .. index
@@ -34,9 +29,9 @@ for _, j in pairs(jobs) do
       if j.layers[at] then offer_layer(j, j.layers[at]) end
     end
     settle_state(j)
-    store_job(j)
   end
 end
+store_jobs()
 local next_ = call('ZRANGE', P .. 'delays', 0, 0, 'WITHSCORES')
 if next_[2] then
   call('HSET', KEYS[1], 'due', next_[2])

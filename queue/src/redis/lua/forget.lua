@@ -21,17 +21,13 @@ for at = 0, j.size - 1 do
     call('UNLINK', l.DONE .. chunk, l.READY .. chunk)
   end
 end
--- A cancelled job's leases and delays: the same job, submitted again, must not meet them.
+-- A cancelled job's delays: the same job, submitted again, must not meet them. Its leases know
+-- that they were of another.
 local fields = call('HGETALL', j.key)
 for i = 1, #fields, 2 do
   local field = fields[i]
-  if string.find(field, '^%d+/%d+$') then
-    local entry = read_entry(fields[i + 1])
-    if entry.state == 'L' then
-      call('ZREM', P .. 'leases', j.id .. '/' .. field .. ' ' .. entry.worker)
-    elseif entry.state == 'D' then
-      call('ZREM', P .. 'delays', j.id .. '/' .. field)
-    end
+  if string.find(field, '^%d+/%d+$') and read_entry(fields[i + 1]).state == 'D' then
+    call('ZREM', P .. 'delays', j.id .. '/' .. field)
   end
 end
 call('UNLINK', j.key, P .. 'f:' .. j.id)

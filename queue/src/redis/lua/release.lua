@@ -6,19 +6,21 @@
 -- ARGV[4]  layer
 -- ARGV[5]  for how long answers are remembered, ms
 -- ARGV[6]  index
--- ARGV[7]  proof, see part/entries.lua
+-- ARGV[7]  token
+-- ARGV[8]  attempt
 -- Answers  {'ok'}, {'nojob'}, {'notask'}, {'cancelled'}, {'stale'}
--- include open clock events wake bitmap job offers entries tasks settle settled running
+-- include open clock events wake spare bitmap job offers entries leases tasks settle settled running
 
-local token = string.sub(ARGV[7], 2, 17)
+local token, index, attempt = ARGV[7], tonumber(ARGV[6]), tonumber(ARGV[8])
 if settled(token, ARGV[5]) == 'r' then return {'ok'} end
-local index = tonumber(ARGV[6])
-local j, l, entry, no = running(ARGV[3], tonumber(ARGV[4]), ARGV[6], ARGV[7])
+local j, l, lease, position, no = running(ARGV[3], tonumber(ARGV[4]), index, token, attempt)
 if no then return {no} end
-local field = l.at .. '/' .. ARGV[6]
-call('ZREM', P .. 'leases', j.id .. '/' .. field .. ' ' .. entry.worker)
+spare()
+leave(lease, position, 1)
+store_lease(lease)
+local entry = entry_of(j, l, index, attempt)
 entry.state = 'W'
-call('HSET', j.key, field, pack_entry(entry))
+call('HSET', j.key, l.at .. '/' .. ARGV[6], pack_entry(entry))
 l.leased = l.leased - 1
 l.changed = true
 local opened = offer(j, l, index)

@@ -41,7 +41,7 @@ local count, opened = 0, 0
 for _, task in ipairs(tasks) do
   local l, index = layer(j, task[1]), task[2]
   local field = l.at .. '/' .. index
-  local reset = false
+  local reset, undone = false, false
   local packed = call('HGET', j.key, field)
   if packed then
     local entry = read_entry(packed)
@@ -59,7 +59,7 @@ for _, task in ipairs(tasks) do
     if l.done == l.tasks then j.open = j.open + 1 end
     l.done = l.done - 1
     if index >= l.cursor then l.ahead = l.ahead - 1 end
-    reset = true
+    reset, undone = true, true
     -- What followed it waits again.
     offer_after(j, l, index)
   end
@@ -67,7 +67,7 @@ for _, task in ipairs(tasks) do
     count = count + 1
     l.changed = true
   end
-  opened = opened + offer(j, l, index)
+  opened = opened + offer(j, l, index, undone)
 end
 for at = 0, j.size - 1 do
   offer_layer(j, layer(j, at))

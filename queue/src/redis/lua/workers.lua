@@ -8,35 +8,36 @@
 -- ARGV[6]  for 'seats': silence after which a worker is forgotten, ms
 -- Answers  for 'seats'  {<where to go on, or '0'>, <id, its JSON, last seen, draining>...}
 --          for 'leases' {<where to go on, or '0'>, <id, count>...}
--- include any clock job
+-- include any clock job held leases seats
 
 if ARGV[3] == 'seats' then
-  local found = call('SSCAN', P .. 'workers', ARGV[4], 'COUNT', ARGV[5])
-  local answer = {found[1]}
-  for _, worker in ipairs(found[2]) do
-    local seat = call('HMGET', P .. 'w:' .. worker, 'info', 'seen', 'drain')
-    if seat[1] and seat[2] and now - seat[2] < tonumber(ARGV[6]) then
-      answer[#answer + 1] = worker
-      answer[#answer + 1] = seat[1]
-      answer[#answer + 1] = seat[2]
-      answer[#answer + 1] = seat[3] or '0'
+  local found = call('HSCAN', SEATS, ARGV[4], 'COUNT', ARGV[5])
+  local answer, seats = {found[1]}, found[2]
+  for i = 1, #seats, 2 do
+    local drain, seen, info = read_seat(seats[i + 1])
+    -- What is none is shown as it is.
+    if not seen or now - seen < tonumber(ARGV[6]) then
+      local at = #answer
+      answer[at + 1], answer[at + 2] = seats[i], info or seats[i + 1]
+      answer[at + 3], answer[at + 4] = string.format('%.0f', seen or 0), drain or '0'
     end
   end
   return answer
 end
 
 local to = ARGV[4] + ARGV[5]
-local leases = call('ZRANGE', P .. 'leases', ARGV[4], to - 1)
-local over, counts = {}, {}
-for _, member in ipairs(leases) do
-  local id, worker = string.match(member, '^(%x+)/%d+/%d+ (.*)$')
-  if over[id] == nil then
-    local j = load_job(id)
-    over[id] = not j or j.cancelled == 1
+local names = call('ZRANGE', ENDS, ARGV[4], to - 1)
+local records = names[1] and call('HMGET', LEASES, unpack(names)) or {}
+local counts = {}
+for i, name in ipairs(names) do
+  local lease = read_lease(name, records[i])
+  local j = job_of(lease.job)
+  if j and j.cancelled == 0 and j.number == lease.number then
+    local _, running = string.gsub(lease.tasks, 'r', '')
+    counts[lease.worker] = (counts[lease.worker] or 0) + running
   end
-  if not over[id] then counts[worker] = (counts[worker] or 0) + 1 end
 end
-local answer = {#leases == tonumber(ARGV[5]) and string.format('%d', to) or '0'}
+local answer = {#names == tonumber(ARGV[5]) and string.format('%d', to) or '0'}
 for worker, count in pairs(counts) do
   answer[#answer + 1] = worker
   answer[#answer + 1] = count

@@ -23,6 +23,28 @@ local function cut(map, index)
   return call('GETBIT', key, offset) == 1 and call('SETBIT', key, offset, 0) == 1
 end
 
+-- Puts runs of members: first and how many of each, one after the other.
+local function put_runs(map, runs)
+  local key, settings
+  for at = 1, #runs, 2 do
+    local index, left = runs[at], runs[at + 1]
+    while left > 0 do
+      local of, offset = place(map, index)
+      -- Numbers of so many bits are exact in Lua.
+      local count = math.min(left, 48, CHUNK - offset)
+      if of ~= key then
+        if key then call('BITFIELD', key, unpack(settings)) end
+        key, settings = of, {}
+      end
+      local size = #settings
+      settings[size + 1], settings[size + 2] = 'SET', 'u' .. count
+      settings[size + 3], settings[size + 4] = offset, 2 ^ count - 1
+      index, left = index + count, left - count
+    end
+  end
+  if key then call('BITFIELD', key, unpack(settings)) end
+end
+
 -- The smallest index in [from, limit) whose bit is `want`, or nil.
 local function seek(map, from, limit, want)
   while from < limit do

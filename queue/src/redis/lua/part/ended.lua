@@ -1,7 +1,7 @@
--- Ends a running attempt as failed. Answers when the next may begin, or 'Q' for never.
+-- Ends a running attempt as failed; the caller takes it out of its lease. Answers when the next
+-- may begin, or 'Q' for never.
 local function end_attempt(j, l, index, entry, failure)
   local field = l.at .. '/' .. index
-  call('ZREM', P .. 'leases', j.id .. '/' .. field .. ' ' .. entry.worker)
   l.leased = l.leased - 1
   l.changed = true
   entry.failures = entry.failures + 1

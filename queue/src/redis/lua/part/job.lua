@@ -50,9 +50,13 @@ local function pack_layer(l)
     l.leased, l.delayed, l.ready, l.low, l.ahead, l.offered)
 end
 
-local function load_job(id)
-  local packed = call('HGET', P .. 'j:' .. id, 'J')
-  return packed and read_job(id, packed)
+-- With the layer of that number, if one is given.
+local function load_job(id, at)
+  local key = P .. 'j:' .. id
+  local found = at and call('HMGET', key, 'J', 'L' .. at) or {call('HGET', key, 'J')}
+  local j = found[1] and read_job(id, found[1])
+  if j and found[2] then read_layer(j, at, found[2]) end
+  return j
 end
 
 local function layer(j, at)

@@ -1,166 +1,159 @@
--- Takes up to n neighbouring tasks of one layer for a worker.
--- ARGV[3]   request id
--- ARGV[4]   worker id
--- ARGV[5]   the worker as JSON
--- ARGV[6]   its memory in bytes
--- ARGV[7]   its tags, `,a,b,`
--- ARGV[8]   its loaded models, `\na\nb\n`
--- ARGV[9]   n
--- ARGV[10]  n tokens of 16 hexadecimal digits, one after the other, that count up in their last
---           three
--- ARGV[11]  how long a lease lasts, ms
--- Answers   {'work', '<job> <layer> <first> <expires> <attempt of all, or of each, with commas>
---           <tokens>'}
---           {'nothing', <work seen>, <ms until a task may be ready, or -1>}
---           {'drain'}
---           {'due'}: some pauses are over; call end_pauses.lua, then lease.lua again
--- `unstored` is what part/commit.lua has left to be stored. It is one write with the lease, where
--- that is of the same layer.
-local function lease(unstored)
-  local function store()
-    if unstored then store_layer(unstored) end
-    unstored = nil
-  end
-  -- A full server takes what begins with a write that frees.
-  if not unstored then call('SREM', P .. 'workers', '') end
+-- Takes up to `most` neighbouring tasks of one layer for a worker, as the lease `name`. Answers
+--   {'work', '<job> <layer> <first> <expires> <attempt of all, or of each, with commas> <name>
+--     <how many>'}
+--   {'nothing', <work seen>, <ms until a task may be ready, or -1>}
+-- What is given is stored by `store_given`; what has to be stored of a job is in part/held.lua.
+local expires = now + ARGV[4]
+local expires_text = string.format('%.0f', expires)
+-- Fields of `leases`, members of `ends`, and how many tasks of whom.
+local records, ends = {}, {}
+local served_user, served = nil, 0
 
-  local seat = P .. 'w:' .. ARGV[4]
-  local worker = call('HMGET', seat, 'seen', 'request', 'drain')
-  if worker[2] == ARGV[3] or worker[3] == '1' then
-    store()
-    call('HSET', seat, 'info', ARGV[5], 'seen', now_text)
-    if worker[2] == ARGV[3] then return {'work', call('HGET', seat, 'lease')} end
-    return {'drain'}
-  end
-  if farm[3] and tonumber(farm[3]) <= now then
-    store()
-    return {'due'}
-  end
-  if not worker[1] then call('SADD', P .. 'workers', ARGV[4]) end
+local function store_served()
+  if served > 0 then call('HINCRBY', P .. 'served', served_user, served) end
+  served = 0
+end
 
-  -- Whose turn it is. Where there is one group of one user there is no choice.
-  local memory = tonumber(ARGV[6])
-  local id, at, user, needs
+local function store_given()
+  if records[1] then
+    call('HSET', LEASES, unpack(records))
+    call('ZADD', ENDS, unpack(ends))
+  end
+  store_served()
+end
+
+local function told(id, at, first, until_, attempts, name, n)
+  return {'work', id .. ' ' .. at .. ' ' .. first .. ' ' .. until_ .. ' ' .. attempts .. ' '
+    .. name .. ' ' .. n}
+end
+
+-- What the farm's `sole` says, read once, and which kinds of worker can do it.
+local sole = {}
+
+-- Whose turn it is: job, layer; where there is one group of one user, that and its needs.
+local function whose_turn(kind)
   if farm[5] then
-    id, at, user, needs = string.match(farm[5], '^(%x+)/(%d+)|([^|]*)|(.*)$')
-    if not fits(needs, memory, ARGV[7]) then id = nil end
-  else
-    local groups = call('ZRANGE', P .. 'ready', 0, 1)
-    local users = groups[1] and not groups[2] and call('ZRANGE', P .. 'u:' .. groups[1], 0, 1)
-    local offer
-    if users and not users[2] then
-      needs, user = string.match(groups[1], '|(.*)$'), users[1]
-      if fits(needs, memory, ARGV[7]) then
-        offer = call('ZRANGE', P .. 'o:' .. groups[1] .. '|' .. user, 0, 0)[1]
-      end
-    elseif groups[1] then
-      -- include choose
-      user, offer = choose(memory, ARGV[7], ARGV[8])
-      needs = nil
+    -- There is no choice.
+    if sole.text ~= farm[5] then
+      local id, at, user, needs = string.match(farm[5], '^(%x+)/(%d+)|([^|]*)|(.*)$')
+      sole = {text = farm[5], id = id, at = tonumber(at), user = user, needs = needs, fits = {}}
     end
-    if offer then id, at = string.match(offer, '^(%x+)/(%d+)$') end
+    if sole.fits[kind] == nil then sole.fits[kind] = fits(sole.needs, kind.memory, kind.tags) end
+    if sole.fits[kind] then return sole.id, sole.at, sole.user end
+    return
   end
-
-  if not id then
-    store()
-    call('HSET', seat, 'info', ARGV[5], 'seen', now_text)
-    -- When a task that this worker could do may be ready.
-    -- include job
-    local wait = -1
-    local delays = call('ZRANGE', P .. 'delays', 0, 99, 'WITHSCORES')
-    for i = 1, #delays, 2 do
-      local delayed, layer_at = string.match(delays[i], '^(%x+)/(%d+)/')
-      local j = load_job(delayed)
-      local due = tonumber(delays[i + 1]) - now
-      if j and j.paused == 0 and j.cancelled == 0
-        and fits(call('HGET', j.key, 'c' .. layer_at), memory, ARGV[7]) then
-        wait = due
-        break
-      end
-      -- There are more: look again by then.
-      if i == 199 then wait = due end
+  local groups = call('ZRANGE', P .. 'ready', 0, 1)
+  local users = groups[1] and not groups[2] and call('ZRANGE', P .. 'u:' .. groups[1], 0, 1)
+  local user, needs, offer
+  if users and not users[2] then
+    needs, user = string.match(groups[1], '|(.*)$'), users[1]
+    if fits(needs, kind.memory, kind.tags) then
+      offer = call('ZRANGE', P .. 'o:' .. groups[1] .. '|' .. user, 0, 0)[1]
     end
-    return {'nothing', tonumber(farm[2] or 0), wait}
+  elseif groups[1] then
+    -- include choose
+    store_served()
+    user, offer = choose(kind.memory, kind.tags, kind.loaded)
+    needs = nil
   end
+  if not offer then return end
+  local id, at = string.match(offer, '^(%x+)/(%d+)$')
+  return id, tonumber(at), user, needs
+end
 
-  local key, layer_field = P .. 'j:' .. id, 'L' .. at
-  local job_numbers, numbers
-  if unstored and unstored.key == key and unstored.field == layer_field then
-    job_numbers, numbers = unstored.job_numbers, unstored.numbers
-  else
-    store()
-    local found = call('HMGET', key, 'J', layer_field)
-    job_numbers, numbers = found[1], {struct.unpack('<dddddddddddd', found[2])}
+-- Nothing for it: when a task that it could do may be ready.
+local function nothing(kind)
+  local wait = -1
+  local delays = call('ZRANGE', P .. 'delays', 0, 99, 'WITHSCORES')
+  for i = 1, #delays, 2 do
+    local delayed, layer_at = string.match(delays[i], '^(%x+)/(%d+)/')
+    local j = job_of(delayed)
+    local due = tonumber(delays[i + 1]) - now
+    if j and j.paused == 0 and j.cancelled == 0
+      and fits(call('HGET', j.key, 'c' .. layer_at), kind.memory, kind.tags) then
+      wait = due
+      break
+    end
+    -- There are more: look again by then.
+    if i == 199 then wait = due end
   end
-  local n, tokens = tonumber(ARGV[9]), ARGV[10]
-  local entries, fields, leases, size = {}, {}, {}, 0
-  local attempts = '1'
-  local first
-  local told = 'L ' .. ARGV[4] .. ' ' .. id .. ' ' .. at .. ' '
+  return {'nothing', tonumber(farm[2] or 0), wait}
+end
 
-  local tasks, kind, above, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
-    unpack(numbers)
-  if (kind == 0 or kind == 3) and ready == 0 and ahead == 0 and cursor + n < tasks
-    and struct.unpack('<d', job_numbers, 17) == 1 then
-    -- As almost always: fresh tasks of a running job, and some are left. As part/job.lua packs
-    -- them, but without its tables.
-    first = cursor
-    fields[1], fields[2], size = layer_field, struct.pack('<dddddddddddd', tasks, kind, above,
-      cursor + n, done, failed, leased + n, delayed, ready, low, ahead, offered), 2
-    event(told .. first .. ' ' .. n)
-    if needs and not farm[5] then
-      call('HSET', KEYS[1], 'sole', id .. '/' .. at .. '|' .. user .. '|' .. needs)
+local function lease(request, worker, kind, most, name)
+  local id, at, user, needs = whose_turn(kind)
+  if not id then return nothing(kind) end
+  local j = job_of(id, at)
+  local l = layer(j, at)
+  local first, n, attempts, attempts_text = l.cursor, most, '\1\0\0\0', '1'
+  local function give()
+    l.leased, l.changed = l.leased + n, true
+    event('L ' .. worker .. ' ' .. id .. ' ' .. at .. ' ' .. first .. ' ' .. n)
+  end
+  if (l.kind == 0 or l.kind == 3) and l.ready == 0 and l.ahead == 0 and l.cursor + n < l.tasks
+    and j.state == 1 then
+    -- As almost always: fresh tasks of a running job, and some are left.
+    l.cursor = l.cursor + n
+    give()
+    if needs then
+      farm[5] = id .. '/' .. at .. '|' .. user .. '|' .. needs
+      call('HSET', KEYS[1], 'sole', farm[5])
     end
   else
-    store()
-    -- include bitmap job offers entries tasks take
-    local j = read_job(id, job_numbers)
-    local l = layer(j, tonumber(at))
+    -- include bitmap offers entries tasks take
+    local cursor, single = l.cursor, l.kind == 1 or l.kind == 2
     local taken = take(j, l, n)
     first, n = taken[1], #taken
-    event(told .. first .. ' ' .. n)
-    local each = {}
+    give()
+    local each, packed, fields, is_fresh = {}, {}, {}, true
     for i, index in ipairs(taken) do
-      each[i] = 1
+      local entry = {state = 'L', attempt = 1, failures = 0, time = 0, error = ''}
       -- Only what is below the cursor has been leased before.
-      local old = (index < cursor or kind == 1 or kind == 2)
-        and call('HGET', key, at .. '/' .. index)
+      local old = (index < cursor or single) and call('HGET', j.key, at .. '/' .. index)
       if old then
-        local entry = read_entry(old)
-        entry.state, entry.token, entry.worker = 'L', string.sub(tokens, 16 * i - 15, 16 * i), ARGV[4]
-        entry.attempt = entry.attempt + 1
-        each[i], entries[i] = entry.attempt, pack_entry(entry)
+        entry = read_entry(old)
+        entry.state, entry.attempt, is_fresh = 'L', entry.attempt + 1, false
       end
+      if old or single then
+        fields[#fields + 1], fields[#fields + 2] = at .. '/' .. index, pack_entry(entry)
+      end
+      each[i], packed[i] = entry.attempt, struct.pack('<I4', entry.attempt)
     end
-    attempts = table.concat(each, ',')
-    l.leased = l.leased + n
-    l.changed = true
+    if fields[1] then call('HSET', j.key, unpack(fields)) end
+    if not is_fresh then
+      attempts, attempts_text = table.concat(packed), table.concat(each, ',')
+    end
     j.started = 1
     offer_layer(j, l)
     settle_state(j)
-    store_job(j)
     if l.offered == 0 and call('EXISTS', P .. 'ready') == 0 then
       call('PUBLISH', P .. 'wake', 'taken ' .. (farm[2] or 0))
     end
   end
 
-  local expires = string.format('%.0f', now + ARGV[11])
-  local head = struct.pack('<I4I4dBc0', 1, 0, 0, #ARGV[4], ARGV[4])
-  local begins, holder = at .. '/', ' ' .. ARGV[4]
-  local sub = string.sub
-  for i = 1, n do
-    local field = begins .. (first + i - 1)
-    fields[size + 1] = field
-    fields[size + 2] = entries[i] or 'L' .. sub(tokens, 16 * i - 15, 16 * i) .. head
-    size = size + 2
-    leases[2 * i - 1] = expires
-    leases[2 * i] = id .. '/' .. field .. holder
+  local last = #records
+  records[last + 1], records[last + 2] = name, struct.pack(RECORD, id, j.number, at, first, expires,
+    #worker, worker, #request, request, n, string.rep('r', n), #attempts, attempts)
+  records[last + 3], records[last + 4] = request, name
+  ends[last / 2 + 1], ends[last / 2 + 2] = expires_text, name
+  if served_user ~= user then
+    store_served()
+    served_user = user
   end
-  call('HSET', key, unpack(fields))
-  call('ZADD', P .. 'leases', unpack(leases))
-  call('HINCRBY', P .. 'served', user, ARGV[9] + 0 == n and ARGV[9] or n)
-  local answer = id .. ' ' .. at .. ' ' .. first .. ' ' .. expires .. ' ' .. attempts .. ' '
-    .. sub(tokens, 1, 16 * n)
-  call('HSET', seat, 'info', ARGV[5], 'seen', now_text, 'request', ARGV[3], 'lease', answer)
-  return {'work', answer}
+  served = served + n
+  return told(id, at, first, expires_text, attempts_text, name, n)
+end
+
+-- The answer to a request that was given a lease, while one of its tasks runs: a client that lost
+-- the answer asks again.
+local function given_before(name)
+  local packed = call('HGET', LEASES, name)
+  if not packed then return end
+  local lease = read_lease(name, packed)
+  local j = job_of(lease.job)
+  if not j or j.number ~= lease.number or j.cancelled == 1 then return end
+  local each = {}
+  for position = 0, #lease.attempts / 4 - 1 do each[position + 1] = attempt_of(lease, position) end
+  return told(lease.job, lease.at, lease.first, string.format('%.0f', lease.expires),
+    table.concat(each, ','), name, #lease.tasks)
 end

@@ -1,14 +1,17 @@
--- The running attempt that a ticket stands for: job, layer, entry; or why there is none.
-local function running(id, at, index, proof)
+-- The running attempt that a ticket stands for: job, layer, lease, place in it; or why there is
+-- none.
+local function running(id, at, index, token, attempt)
   local j = load_job(id)
-  if not j then return nil, nil, nil, 'nojob' end
-  if at >= j.size then return j, nil, nil, 'notask' end
+  if not j then return nil, nil, nil, nil, 'nojob' end
+  if at >= j.size then return j, nil, nil, nil, 'notask' end
   local l = layer(j, at)
-  if tonumber(index) >= l.tasks then return j, l, nil, 'notask' end
-  if j.cancelled == 1 then return j, l, nil, 'cancelled' end
-  local packed = call('HGET', j.key, at .. '/' .. index)
-  if not packed or string.sub(packed, 1, 21) ~= proof then
-    return j, l, nil, 'stale'
+  if index >= l.tasks then return j, l, nil, nil, 'notask' end
+  if j.cancelled == 1 then return j, l, nil, nil, 'cancelled' end
+  local name, position = string.sub(token, 1, 13), position_of(token)
+  local packed = call('HGET', LEASES, name)
+  local lease = packed and read_lease(name, packed)
+  if not lease or not is_running(lease, j, at, index, position, attempt) then
+    return j, l, nil, nil, 'stale'
   end
-  return j, l, read_entry(packed)
+  return j, l, lease, position
 end

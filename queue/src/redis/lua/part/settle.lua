@@ -13,6 +13,7 @@ local function settle_all(fields, memory)
   if farm[4] ~= bucket then
     call('PEXPIRE', bucket, 3 * memory)
     call('HSET', KEYS[1], 'bucket', bucket)
+    farm[4] = bucket
   end
 end
 

@@ -1,5 +1,5 @@
 -- A server that is full refuses a script whose first write may need memory. What keeps
 -- running leases safe must not be refused, so its first write is one that frees.
 local function spare()
-  call('SREM', P .. 'workers', '')
+  call('HDEL', P .. 'seats', '')
 end

@@ -1,8 +1,10 @@
--- Neither done nor running nor failed nor put off.
-local function is_waiting(j, l, index)
+-- Neither done nor running nor failed nor put off. `undone` says that it has just been done over.
+local function is_waiting(j, l, index, undone)
   if has(l.DONE, index) then return false end
   local packed = call('HGET', j.key, l.at .. '/' .. index)
-  return not packed or string.sub(packed, 1, 1) == 'W'
+  if packed then return string.sub(packed, 1, 1) == 'W' end
+  -- Without an entry a task below the cursor runs, unless it came back.
+  return l.kind == 1 or l.kind == 2 or undone or index >= l.cursor or has(l.READY, index)
 end
 
 -- Whether the tasks that this one follows are done.
@@ -20,9 +22,9 @@ local function is_free(j, l, index)
 end
 
 -- Keeps READY true for one task. Answers how many tasks this opened: 0 or 1.
-local function offer(j, l, index)
+local function offer(j, l, index, undone)
   if index < 0 or index >= l.tasks then return 0 end
-  local waits = is_waiting(j, l, index)
+  local waits = is_waiting(j, l, index, undone)
   local free = waits and is_free(j, l, index)
   local mark = free
   if l.kind == 0 or l.kind == 3 then

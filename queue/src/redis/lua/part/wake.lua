@@ -3,7 +3,7 @@
 -- the answer, tasks, milliseconds, known workers.
 local function wake(tasks, due)
   local count = call('HINCRBY', KEYS[1], 'work', 1)
-  local workers = call('SCARD', P .. 'workers')
+  local workers = call('HLEN', P .. 'seats')
   call('PUBLISH', P .. 'wake', count .. ' ' .. tasks .. ' ' .. (due or 0) .. ' ' .. workers)
   return count
 end
