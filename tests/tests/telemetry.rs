@@ -77,10 +77,24 @@ fn a_job_is_one_trace_from_its_submit_to_its_last_commit() {
     variables.push(("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=studio".into()));
     variables.push(("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test".into()));
     let mut farm = farm(variables);
-    let mut one = farm.worker("one", &[]);
+    let slices = farm.path("trace.json");
+    let flags = ["--trace", slices.to_str().expect("a plain path"), "--log-format", "json"];
+    let mut one = farm.worker("one", &flags);
     let job = farm.submit(&sweep(3, 5), 3);
     farm.prove(&job);
     end(&mut farm, &mut one);
+
+    // Whoever has the logs finds the trace, and the file of slices is as it was.
+    let trace_id =
+        format!("\"trace_id\":\"{}\"", &record(&farm, job.id).trace.expect("a trace")[3..35]);
+    let log = one.process.log();
+    let committed = log.lines().filter(|line| line.contains("committed"));
+    assert!(
+        committed.clone().count() == 3 && committed.clone().all(|l| l.contains(&trace_id)),
+        "{log}"
+    );
+    let slices = fs::read_to_string(&slices).expect("the slices");
+    assert!(slices.contains("\"compute\"") && !slices.contains("otel."), "{slices}");
 
     let spans = trace_of(&farm, job.id, &collector);
     let planned = ["plan", "vqfarm.v1.Farm/Submit", "vqfarm.v1.Farm/Submit", "vqfarm submit"];

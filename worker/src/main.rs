@@ -15,12 +15,13 @@ use tokio::sync::watch;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 use vqfarm_core::event::{ErrorKind, Event, INTERRUPTED};
 use vqfarm_core::job::Job;
 use vqfarm_core::search::Search;
+use vqfarm_service::telemetry::{self, Spans};
 use vqfarm_service::trace::{self, Trace, traced};
-use vqfarm_service::{logging, settings, shutdown, telemetry};
+use vqfarm_service::{logging, settings, shutdown};
 use vqfarm_weights::library::Library;
 use vqfarm_worker::batch_size::Asked;
 use vqfarm_worker::bench;
@@ -33,6 +34,9 @@ use vqfarm_worker::search;
 use vqfarm_worker::standalone::{self, End, Request};
 
 const PROGRAM: &str = "vqfarm-worker";
+
+/// Where spans and events go besides the log; each has a filter of its own.
+type Layers = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
 
 /// Renders for a farm; also what `vqfarm render` starts
 #[derive(Debug, Parser)]
@@ -170,9 +174,8 @@ fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode
             return ExitCode::from(2);
         }
     };
-    let trace = trace.map(|trace| trace.with_filter(traced()));
     let (spans, exporting) = telemetry::start(PROGRAM);
-    tracing_subscriber::registry().with(spans).with(trace).with(log).init();
+    tracing_subscriber::registry().with(layers(trace, spans)).with(log).init();
     exporting.warn();
     let worked = work();
     exporting.end();
@@ -186,6 +189,13 @@ fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode
             ExitCode::FAILURE
         }
     }
+}
+
+/// Those that there are; one after the other they would hide from each other what a missing one
+/// does not want.
+fn layers(trace: Option<Trace>, spans: Option<Spans<Registry>>) -> Layers {
+    let trace = trace.map(|trace| trace.with_filter(traced()).boxed());
+    trace.into_iter().chain(spans.map(Layer::boxed)).collect()
 }
 
 fn start_trace(path: &Path) -> Result<(Trace, trace::Guard)> {
@@ -205,9 +215,10 @@ fn work(args: RunArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let trace = trace.map(|trace| trace.with_filter(traced()));
     let (spans, exporting) = telemetry::start(PROGRAM);
-    logging::init_with(&args.log, kept.and_then(trace).and_then(spans));
+    let mut also = layers(trace, spans);
+    also.push(kept.boxed());
+    logging::init_with(&args.log, also);
     exporting.warn();
     let worked = runtime().and_then(|runtime| runtime.block_on(farm::run(args, logs)));
     exporting.end();
