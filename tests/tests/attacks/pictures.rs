@@ -65,6 +65,7 @@ fn with_profile() -> Vec<u8> {
 /// A picture as the farm makes them but for 256 MiB of text.
 fn with_text() -> Vec<u8> {
     let mut text = ITXtChunk::new(FRAME_INFO, " ".repeat(256 << 20));
+    text.compressed = true;
     text.compress_text().expect("compressed");
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 32, 32);
@@ -93,7 +94,7 @@ fn pictures_that_grow_cost_their_own_job_only() {
         (with_profile(), "before its pixels"),
     ] {
         let file = Asset::new(bomb, "png");
-        let refused = hand_in(&farm, begins_with(&file), &[file]).expect_err("a bomb");
+        let refused = hand_in(&farm, begins_with(&file), &[file]).expect_err(because);
         assert!(refused.fields[0].to_string().contains(because), "{refused:?}");
     }
     assert!(farm.stored.jobs().is_empty(), "nothing was stored");
