@@ -8,7 +8,7 @@
 #
 # A part that fails is told of at the end, and the others go on.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 out=${1:-out/measure-gpu}
 bin=${BIN:-target/release}
 python=${PYTHON:-python3}
@@ -56,7 +56,8 @@ part quick-1024 30 bash -c 'bench --size 1024 --batch 1 --precision bf16 --itera
 # Pictures in lesser precisions score as high: 32 prompts and seeds each.
 part scores 60 "$bin/vqfarm-demo" measure-precision --device "$device" --precision bf16 tf32 --json
 # The engine against the PyTorch originals' numbers, where its test program was brought along.
-parity=${PARITY:-$(ls -t "$bin"/deps/parity-* 2>/dev/null | grep -v '\.d$' | head -1)}
+# shellcheck disable=SC2012 # names of ours
+parity=${PARITY:-$(ls -t "$bin"/deps/parity-???????????????? 2>/dev/null | head -1)}
 if [ -n "$parity" ]; then part parity 60 env VQFARM_PARITY_DEVICE="$device" "$parity"; fi
 
 "$python" scripts/measure-gpu.py "$out"

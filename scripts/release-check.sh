@@ -2,7 +2,7 @@
 # What must hold before a version is tagged: licences and advisories of what is built in, the change log, versions that agree.
 # A tool that is not installed is named and skipped; with --strict it is a failure.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 strict=${1:-}
 failed=0
