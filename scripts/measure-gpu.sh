@@ -10,7 +10,7 @@
 #
 # A part that fails is told of at the end, and the others go on.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 out=${1:-out/measure-gpu}
 bin=${BIN:-target/release}
 python=${PYTHON:-python3}
@@ -70,7 +70,8 @@ ours quick 30 "${sides[3]}" 3 --batch 1 --precision bf16 --thrift quick
 # Pictures in lesser precisions score as high: 32 prompts and seeds each.
 part scores 60 "$bin/vqfarm-demo" measure-precision --device "$device" --json "${scores[@]}"
 # The engine against the PyTorch originals' numbers, where its test program was brought along.
-parity=${PARITY:-$(ls -t "$bin"/deps/parity-* 2>/dev/null | grep -v '\.d$' | head -1)}
+# shellcheck disable=SC2012 # names of ours
+parity=${PARITY:-$(ls -t "$bin"/deps/parity-???????????????? 2>/dev/null | head -1)}
 [ "$device" = cpu ] || export VQFARM_PARITY_DEVICE=$device
 if [ -n "$parity" ]; then part parity 60 "$parity"; fi
 

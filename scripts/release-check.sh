@@ -3,7 +3,7 @@
 # and promises: what the last version wrote down is still there.
 # Advisories that cannot be looked up are skipped; with --strict that is a failure.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 failed=0
 

@@ -161,6 +161,7 @@ mod tests {
         let json = serde_json::to_string(&info()).unwrap();
         let compressed = |text: String| {
             let mut chunk = png::text_metadata::ITXtChunk::new(FRAME_INFO, text);
+            chunk.compressed = true;
             chunk.compress_text().unwrap();
             with_text(chunk)
         };

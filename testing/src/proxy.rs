@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,7 +92,8 @@ impl Proxy {
         self.fired.load(Ordering::SeqCst)
     }
 
-    /// The first lines of all HTTP requests that came, as `GET /path HTTP/1.1`.
+    /// The first lines of all HTTP requests that came, as `GET /path HTTP/1.1`; of those to S3 that
+    /// delete several objects also `KEY key` for each.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -139,9 +140,17 @@ impl Wire {
     fn note(&self, piece: &[u8]) {
         let line = piece.split(|&byte| byte == b'\r').next().unwrap_or_default();
         if line.ends_with(b" HTTP/1.1") {
-            let line = String::from_utf8_lossy(line).into_owned();
-            self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            self.asked().push(String::from_utf8_lossy(line).into_owned());
         }
+        if contains(piece, b"<Delete") {
+            let text = String::from_utf8_lossy(piece);
+            let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+            self.asked().extend(keys.map(|key| format!("KEY {key}")));
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Vec<String>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Fault {

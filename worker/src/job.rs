@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageReader, Limits, Pixel, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Pixel, RgbImage};
 use sha2::{Digest, Sha256};
 use vqfarm_core::animation::Timeline;
+use vqfarm_core::asset::MAX_BYTES;
 use vqfarm_core::check::MAX_SIDE;
 use vqfarm_core::id::{JobId, TaskId};
 use vqfarm_core::job::cell_identity;
@@ -198,14 +199,20 @@ fn unusable(key: &str, reason: String) -> JobFault {
     JobFault::Asset { key: key.to_owned(), reason }
 }
 
-/// A picture of any known format, told by its content; transparency shows white.
+/// A picture of any known format, told by its content; transparency shows white. Its pixels may take
+/// half a gibibyte, what comes before them (a colour profile) as much as a file.
 pub(crate) fn decode(bytes: &[u8]) -> image::ImageResult<DynamicImage> {
     let mut reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_ASSET_SIDE);
     limits.max_image_height = Some(MAX_ASSET_SIDE);
-    reader.limits(limits);
-    let picture = reader.decode()?;
+    let mut before_pixels = limits.clone();
+    before_pixels.max_alloc = Some(MAX_BYTES);
+    reader.limits(before_pixels);
+    let mut decoder = reader.into_decoder()?;
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    let picture = DynamicImage::from_decoder(decoder)?;
     if !picture.color().has_alpha() {
         return Ok(picture);
     }

@@ -109,19 +109,19 @@ pub async fn gc(args: GcArgs) -> Outcome {
         (false, true) => anstream::eprintln!("{} deleted", total(&found)),
         (false, false) => {
             anstream::eprintln!("{}; nothing was deleted: --delete does", total(&found));
-            anstream::eprintln!("{}", stays(&args));
+            anstream::eprintln!("{}", stays(args.older_than, args.keep_results));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What is kept, whatever the listing says.
-fn stays(args: &GcArgs) -> String {
-    let results = match args.keep_results {
+fn stays(older_than: Duration, keep_results: bool) -> String {
+    let results = match keep_results {
         true => "; of the others their frames and outputs",
         false => "",
     };
-    let age = show::span(args.older_than);
+    let age = show::span(older_than);
     format!(
         "kept: jobs that go on or ended within {age}{results}; frames that kept jobs show; models \
          that have a name or that a kept job needs"
@@ -183,6 +183,14 @@ fn print(found: &[Garbage]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_is_told_beside_what_goes() {
+        let month = Duration::from_secs(30 * 86_400);
+        let told = stays(month, false);
+        assert!(told.starts_with("kept: jobs that go on or ended within 30 d 0 h;"), "{told}");
+        assert!(stays(month, true).contains("; of the others their frames and outputs;"));
+    }
 
     #[test]
     fn ages_are_read_as_people_write_them() {

@@ -53,8 +53,7 @@ fn the_doctor_tells_when_certificates_and_tokens_end() {
     let ca = dir.path().join("clients.pem").display().to_string();
     fs::write(&ca, pem).unwrap();
     let soon = Timestamp::now() + SignedDuration::from_hours(72);
-    let (secret, line) =
-        create(UserName::new("bob").unwrap(), Role::Operator, Some(soon)).unwrap();
+    let (secret, line) = create(UserName::new("bob").unwrap(), Role::Operator, Some(soon)).unwrap();
     let tokens = dir.path().join("tokens.toml").display().to_string();
     fs::write(&tokens, line).unwrap();
     let (farm, certs, cert) = secure(&["--tls-client-ca", &ca, "--tokens", &tokens]);

@@ -9,7 +9,7 @@ use vqfarm_core::keys;
 use vqfarm_proto::v1::JobRequest;
 use vqfarm_queue::Failure;
 
-use crate::support::{SWEEP, TestFarm};
+use crate::support::{SWEEP, TestFarm, worker};
 
 /// The status and the rest of an answer.
 pub async fn ask(farm: &TestFarm, request: &str) -> (u16, String) {
@@ -104,4 +104,13 @@ async fn the_farm_is_audited_and_reconciled_from_the_page() {
     assert!(again.into_inner().job.unwrap().total().ready > 0, "it is made again");
     let (_, answer) = ask(&farm, "POST /reconcile").await;
     assert!(answer.contains("1 job in storage, 0 put back"), "{answer}");
+}
+
+#[tokio::test]
+async fn workers_are_shown_with_their_release() {
+    let farm = TestFarm::start().await;
+    farm.farm.queue.heartbeat(&worker("node7"), &[]).await.unwrap();
+    let shown = page(&farm, "/workers").await;
+    assert!(shown.contains("<th scope=\"col\">Version</th>"), "{shown}");
+    assert!(shown.contains(concat!("<td>", env!("CARGO_PKG_VERSION"), "</td>")), "{shown}");
 }

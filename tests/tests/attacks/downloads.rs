@@ -35,7 +35,8 @@ fn fetch(farm: &Farm, secret: &str, job: &str, path: &str) -> Result<usize, Stri
 /// The status of an answer of the page, and what it says.
 fn page(farm: &Farm, secret: Option<&str>, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(farm.coordinator.web).expect("the page is there");
-    let cookie = secret.map_or(String::new(), |secret| format!("Cookie: vqfarm-token-main={secret}\r\n"));
+    let cookie =
+        secret.map_or(String::new(), |secret| format!("Cookie: vqfarm-token-main={secret}\r\n"));
     let host = farm.coordinator.web;
     let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{cookie}Connection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("asked");

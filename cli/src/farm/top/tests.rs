@@ -41,6 +41,7 @@ fn job(number: u32, name: &str, state: JobState, counts: Counts) -> Job {
 fn worker(id: &str, state: WorkerState, busy: Option<f64>) -> Worker {
     Worker {
         version: "0.1.0".into(),
+        disk: None,
         id: id.into(),
         state: state.into(),
         tags: vec![],
