@@ -29,7 +29,7 @@ for i = 6, #ARGV, 3 do
   local l = j and at < j.size and layer(j, at)
   local how_many, records = leases_of(runs)
   for run = 1, how_many do
-    local name, position, index, count, attempt = read_run(runs, run)
+    local _, name, position, index, count, attempt = read_run(runs, run)
     local lease = leases[name]
     if not lease and records[run] then
       lease = read_lease(name, records[run])

@@ -10,7 +10,7 @@ local function commit(id, at, memory, runs)
   -- entries that go; how many.
   local runs_done, remembered, fields, n = {}, {}, {}, 0
 
-  local function note(lease, index, position, count, attempt)
+  local function note(lease, token, index, position, count, attempt)
     leave(lease, position, count)
     lease.changed = true
     local last = #runs_done
@@ -20,8 +20,7 @@ local function commit(id, at, memory, runs)
       runs_done[last + 1], runs_done[last + 2] = index, count
     end
     last = #remembered
-    remembered[last + 1] = lease.name .. string.format('%03x', position)
-    remembered[last + 2] = now_text .. ' c' .. count
+    remembered[last + 1], remembered[last + 2] = token, now_text .. ' c' .. count
     if attempt > 1 or l.kind == 1 or l.kind == 2 then
       for task = index, index + count - 1 do fields[#fields + 1] = at .. '/' .. task end
     end
@@ -29,7 +28,7 @@ local function commit(id, at, memory, runs)
   end
 
   for run = 1, how_many do
-    local name, position, index, count, attempt = read_run(runs, run)
+    local token, name, position, index, count, attempt = read_run(runs, run)
     local lease = leases[name]
     if not lease and records[run] then
       lease = read_lease(name, records[run])
@@ -39,23 +38,24 @@ local function commit(id, at, memory, runs)
     if counts and l.kind ~= 1 and is_running(lease, j, at, index, position, attempt)
       and #lease.attempts == 4
       and sub(lease.tasks, position + 1, position + count) == rep('r', count) then
-      note(lease, index, position, count, attempt)
+      note(lease, token, index, position, count, attempt)
       letters[#letters + 1] = rep('n', count)
     else
       -- include was_committed
       for task = index, index + count - 1 do
         local place = position + task - index
+        local own = name .. string.format('%03x', place)
         local letter = 'n'
         if counts and is_running(lease, j, at, task, place, attempt) then
           if l.kind == 1 then
             -- include bitmap
             if task > 0 and not has(l.DONE, task - 1) then letter = 'e' else put(l.DONE, task) end
           end
-          if letter == 'n' then note(lease, task, place, 1, attempt) end
+          if letter == 'n' then note(lease, own, task, place, 1, attempt) end
         else
           -- This very call may have committed it.
           if remembered[1] then settle_all(remembered, memory) end
-          if was_committed(name .. string.format('%03x', place), memory) then letter = 'b'
+          if was_committed(own, memory) then letter = 'b'
           elseif not j then letter = 'j'
           elseif not l or task >= l.tasks then letter = 't'
           else letter = j.cancelled == 1 and 'c' or 's' end

@@ -29,6 +29,6 @@ end
 -- Takes tasks that follow each other out of a lease.
 local function leave(lease, position, count)
   local tasks = lease.tasks
-  lease.tasks = string.sub(tasks, 1, position) .. string.rep('-', count)
-    .. string.sub(tasks, position + count + 1)
+  lease.tasks = count == #tasks and '' or string.sub(tasks, 1, position)
+    .. string.rep('-', count) .. string.sub(tasks, position + count + 1)
 end

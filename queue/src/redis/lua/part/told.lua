@@ -1,5 +1,4 @@
--- What a client is told of its lease.
-local function told(id, at, first, until_, attempts, name, n)
-  return {'work', id .. ' ' .. at .. ' ' .. first .. ' ' .. until_ .. ' ' .. attempts .. ' '
-    .. name .. ' ' .. n}
+-- What a client is told of its lease; `place` are job, layer and first task.
+local function told(place, expires, attempts, name, n)
+  return {'work', place .. expires .. ' ' .. attempts .. ' ' .. name .. ' ' .. n}
 end
