@@ -43,15 +43,15 @@ local function commit(id, at, memory, runs)
     else
       -- include was_committed
       for task = index, index + count - 1 do
-        local place = position + task - index
-        local own = name .. string.format('%03x', place)
+        local slot = position + task - index
+        local own = name .. string.format('%03x', slot)
         local letter = 'n'
-        if counts and is_running(lease, j, at, task, place, attempt) then
+        if counts and is_running(lease, j, at, task, slot, attempt) then
           if l.kind == 1 then
             -- include bitmap
             if task > 0 and not has(l.DONE, task - 1) then letter = 'e' else put(l.DONE, task) end
           end
-          if letter == 'n' then note(lease, own, task, place, 1, attempt) end
+          if letter == 'n' then note(lease, own, task, slot, 1, attempt) end
         else
           -- This very call may have committed it.
           if remembered[1] then settle_all(remembered, memory) end

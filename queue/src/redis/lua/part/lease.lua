@@ -65,13 +65,13 @@ local function lease(request, worker, kind, most, name)
   local j = job_of(id, at)
   local l = layer(j, at)
   local first, n, attempts, attempts_text = l.cursor, most, '\1\0\0\0', '1'
-  local place = id .. ' ' .. at .. ' '
+  local named = id .. ' ' .. at .. ' '
   if (l.kind == 0 or l.kind == 3) and l.ready == 0 and l.ahead == 0 and l.cursor + n < l.tasks
     and j.state == 1 then
     -- As almost always: fresh tasks of a running job, and some are left.
     l.cursor, l.leased, l.changed = first + n, l.leased + n, true
-    place = place .. first .. ' '
-    event('L ' .. worker .. ' ' .. place .. n)
+    named = named .. first .. ' '
+    event('L ' .. worker .. ' ' .. named .. n)
     if needs then
       farm[5] = struct.pack('<c32BBc0', id, at, #user, user) .. needs
       call('HSET', KEYS[1], 'sole', farm[5])
@@ -82,8 +82,8 @@ local function lease(request, worker, kind, most, name)
     local taken = take(j, l, n)
     first, n = taken[1], #taken
     l.leased, l.changed = l.leased + n, true
-    place = place .. first .. ' '
-    event('L ' .. worker .. ' ' .. place .. n)
+    named = named .. first .. ' '
+    event('L ' .. worker .. ' ' .. named .. n)
     local each, packed, fields, is_fresh = {}, {}, {}, true
     for i, index in ipairs(taken) do
       local entry = {state = 'L', attempt = 1, failures = 0, time = 0, error = ''}
@@ -120,5 +120,5 @@ local function lease(request, worker, kind, most, name)
     served_user = user
   end
   served = served + n
-  return told(place, expires_text, attempts_text, name, n)
+  return told(named, expires_text, attempts_text, name, n)
 end
