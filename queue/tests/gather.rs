@@ -154,7 +154,7 @@ fn a_runtime_that_ends_in_the_middle_of_calls_leaves_the_queue_usable() {
         first.spawn(async move { lease(&*queue, "w", 1).await });
     }
     proxy.wait_until_fired(1);
-    first.shutdown_background();
+    drop(first);
     proxy.set(Fault::None);
     let leased = runtime().block_on(lease(&*queue, "w", 1));
     assert_eq!(leased[0].task.index, 1, "nothing was leased meanwhile");
