@@ -133,3 +133,29 @@ async fn a_lost_answer_to_several_is_asked_for_again() {
     let total = queue.job(id).await.expect("the job").total();
     assert_eq!((total.done, total.leased), (3, 12), "leased once");
 }
+
+#[test]
+fn a_runtime_that_ends_in_the_middle_of_calls_leaves_the_queue_usable() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    };
+    let server = RedisServer::start();
+    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port())));
+    let first = runtime();
+    let queue = std::sync::Arc::new(first.block_on(async {
+        let queue = open(&format!("redis://{}", proxy.address())).await;
+        queue.submit(&job(1, 9)).await.expect("submitted");
+        assert_eq!(lease(&queue, "w", 1).await.len(), 1);
+        queue
+    }));
+    proxy.set(Fault::BlackHole);
+    for _ in 0..9 {
+        let queue = queue.clone();
+        first.spawn(async move { lease(&*queue, "w", 1).await });
+    }
+    proxy.wait_until_fired(1);
+    drop(first);
+    proxy.set(Fault::None);
+    let leased = runtime().block_on(lease(&*queue, "w", 1));
+    assert_eq!(leased[0].task.index, 1, "nothing was leased meanwhile");
+}

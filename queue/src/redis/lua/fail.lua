@@ -14,7 +14,8 @@
 -- ARGV[12] pause after the first failed attempt, ms
 -- Answers  {'ok', <ms of the next attempt, or 'Q' for quarantined>}, {'nojob'}, {'notask'},
 --          {'cancelled'}, {'stale'}
--- include open clock events wake spare job offers entries leases settle settled running ended
+-- include open clock events wake spare job offers entries record leases store_lease
+-- include settle settled running ended
 
 local token, index, attempt = ARGV[7], tonumber(ARGV[6]), tonumber(ARGV[8])
 local how = settled(token, ARGV[5])

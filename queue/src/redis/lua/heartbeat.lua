@@ -8,7 +8,7 @@
 -- ARGV[6]… job, layer and runs of tasks, see part/runs.lua
 -- Answers  {'ok', <'1' when draining>, <ms when the leases end>, <a letter for each task:
 --          `E`xtended, `C`ancelled, `S`tale>}
--- include open clock spare job held leases runs seats
+-- include open clock spare job held record leases store_lease runs seats
 
 spare()
 local seat = call('HGET', SEATS, ARGV[3])
@@ -27,10 +27,9 @@ end
 for i = 6, #ARGV, 3 do
   local j, at, runs = job_of(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2]
   local l = j and at < j.size and layer(j, at)
-  local records = leases_of(runs)
-  for run = 1, count_runs(runs) do
-    local token, index, count, attempt = read_run(runs, run)
-    local name, position = string.sub(token, 1, 13), position_of(token)
+  local how_many, records = leases_of(runs)
+  for run = 1, how_many do
+    local _, name, position, index, count, attempt = read_run(runs, run)
     local lease = leases[name]
     if not lease and records[run] then
       lease = read_lease(name, records[run])

@@ -8,7 +8,8 @@
 -- ARGV[6]  pause after the first failed attempt, ms
 -- ARGV[7]  silence after which a worker is forgotten, ms
 -- Answers  {'ok', <'1' when there may be more>, <job, layer, index, outcome>...}
--- include open clock events wake spare job held offers entries leases ended seats
+-- include open clock events wake spare job held offers entries record leases store_lease
+-- include ended seats
 
 spare()
 local most, ended = tonumber(ARGV[3]), 0

@@ -9,7 +9,8 @@
 -- ARGV[7]  token
 -- ARGV[8]  attempt
 -- Answers  {'ok'}, {'nojob'}, {'notask'}, {'cancelled'}, {'stale'}
--- include open clock events wake spare bitmap job offers entries leases tasks settle settled running
+-- include open clock events wake spare bitmap job offers entries record leases store_lease
+-- include tasks settle settled running
 
 local token, index, attempt = ARGV[7], tonumber(ARGV[6]), tonumber(ARGV[8])
 if settled(token, ARGV[5]) == 'r' then return {'ok'} end

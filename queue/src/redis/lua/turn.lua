@@ -12,59 +12,31 @@
 --          many tasks, and the name of the lease: 13 hexadecimal digits
 -- Answers  {'ok', <a letter for each task, see part/commit.lua>, <as part/lease.lua, or {'drain'},
 --          or {'due'}: some pauses are over; call end_pauses.lua, then ask again>...}
--- include open clock events fits job held spare leases runs settle seats commit lease
+-- include open clock events job held spare
 
 local letters, answer = {}, {'ok', ''}
-
-local function commit_all(arg)
-  for group = 1, tonumber(ARGV[5]) do
-    letters[group] = commit(ARGV[arg], tonumber(ARGV[arg + 1]), ARGV[3], ARGV[arg + 2])
-    arg = arg + 3
-  end
-  return arg
-end
-
-local function lease_all(arg)
-  local kinds = {}
-  for kind = 1, tonumber(ARGV[arg]) do
-    local from = arg + 3 * kind - 2
-    kinds[kind] = {memory = tonumber(ARGV[from]), tags = ARGV[from + 1], loaded = ARGV[from + 2]}
-  end
-  arg = arg + 3 * #kinds + 1
-  local requests, workers, n = {}, {}, 0
-  for from = arg, #ARGV, 6 do
-    n = n + 1
-    requests[n], workers[n] = ARGV[from], ARGV[from + 1]
-  end
-  if n == 0 then return end
-  local seats, given = call('HMGET', SEATS, unpack(workers)), call('HMGET', LEASES, unpack(requests))
-  local heard, new = {}, {}
-  for i = 1, n do
-    local from = arg + 6 * i - 6
-    local drain = seats[i] and string.byte(seats[i]) == 49 and '1' or '0'
-    heard[2 * i - 1], heard[2 * i] = workers[i], drain .. now_text .. ARGV[from + 2]
-    local again = new[requests[i]] or given[i] and given_before(given[i])
-    if again then
-      answer[i + 2] = again
-    elseif drain == '1' then
-      answer[i + 2] = {'drain'}
-    elseif farm[3] and tonumber(farm[3]) <= now then
-      answer[i + 2] = {'due'}
-    else
-      local kind, most = kinds[tonumber(ARGV[from + 3])], tonumber(ARGV[from + 4])
-      answer[i + 2] = lease(requests[i], workers[i], kind, most, ARGV[from + 5])
-      if answer[i + 2][1] == 'work' then new[requests[i]] = answer[i + 2] end
-    end
-  end
-  call('HSET', SEATS, unpack(heard))
-end
+local commits = tonumber(ARGV[5])
+local first_lease = 6 + 3 * commits
 
 spare()
 -- What meets something that it cannot read leaves no half of the others' turns.
-local done, failed = pcall(function() lease_all(commit_all(6)) end)
-store_given()
+local is_good, trouble = true, nil
+if commits > 0 then
+  -- include record leases runs settle commit
+  for group = 1, commits do
+    local arg = 3 + 3 * group
+    is_good, trouble = pcall(commit, ARGV[arg], tonumber(ARGV[arg + 1]), ARGV[3], ARGV[arg + 2])
+    if not is_good then break end
+    letters[group] = trouble
+  end
+end
+if is_good and first_lease < #ARGV then
+  -- include record fits told lease lease_all
+  is_good, trouble = pcall(lease_all, first_lease, answer)
+  store_given()
+end
 store_jobs()
 publish()
-if not done then error(failed, 0) end
+if not is_good then error(trouble, 0) end
 answer[2] = table.concat(letters)
 return answer

@@ -8,7 +8,7 @@
 -- ARGV[6]  for 'seats': silence after which a worker is forgotten, ms
 -- Answers  for 'seats'  {<where to go on, or '0'>, <id, its JSON, last seen, draining>...}
 --          for 'leases' {<where to go on, or '0'>, <id, count>...}
--- include any clock job held leases seats
+-- include any clock job held record leases seats
 
 if ARGV[3] == 'seats' then
   local found = call('HSCAN', SEATS, ARGV[4], 'COUNT', ARGV[5])

@@ -3,7 +3,7 @@
 -- `c`ancelled.
 local function commit(id, at, memory, runs)
   local sub, rep = string.sub, string.rep
-  local j, records = job_of(id, at), leases_of(runs)
+  local j, how_many, records = job_of(id, at), leases_of(runs)
   local l = j and at < j.size and layer(j, at)
   local letters, leases = {}, {}
   -- What is committed: first and how many of each run; what is remembered of runs of one lease;
@@ -19,26 +19,16 @@ local function commit(id, at, memory, runs)
     else
       runs_done[last + 1], runs_done[last + 2] = index, count
     end
-    remembered[#remembered + 1], remembered[#remembered + 2] = token, now_text .. ' c' .. count
+    last = #remembered
+    remembered[last + 1], remembered[last + 2] = token, now_text .. ' c' .. count
     if attempt > 1 or l.kind == 1 or l.kind == 2 then
       for task = index, index + count - 1 do fields[#fields + 1] = at .. '/' .. task end
     end
     n = n + count
   end
 
-  -- The letter of a task that does not count now.
-  local function refusal(token, index)
-    -- include was_committed
-    if remembered[1] then settle_all(remembered, memory) end
-    if was_committed(token, memory) then return 'b' end
-    if not j then return 'j' end
-    if not l or index >= l.tasks then return 't' end
-    return j.cancelled == 1 and 'c' or 's'
-  end
-
-  for run = 1, count_runs(runs) do
-    local token, index, count, attempt = read_run(runs, run)
-    local name, position = sub(token, 1, 13), position_of(token)
+  for run = 1, how_many do
+    local token, name, position, index, count, attempt = read_run(runs, run)
     local lease = leases[name]
     if not lease and records[run] then
       lease = read_lease(name, records[run])
@@ -51,20 +41,25 @@ local function commit(id, at, memory, runs)
       note(lease, token, index, position, count, attempt)
       letters[#letters + 1] = rep('n', count)
     else
+      -- include was_committed
       for task = index, index + count - 1 do
-        local place = position + task - index
-        local own = name .. string.format('%03x', place)
-        local letter
-        if counts and is_running(lease, j, at, task, place, attempt) then
-          letter = 'n'
+        local slot = position + task - index
+        local own = name .. string.format('%03x', slot)
+        local letter = 'n'
+        if counts and is_running(lease, j, at, task, slot, attempt) then
           if l.kind == 1 then
             -- include bitmap
             if task > 0 and not has(l.DONE, task - 1) then letter = 'e' else put(l.DONE, task) end
           end
+          if letter == 'n' then note(lease, own, task, slot, 1, attempt) end
         else
-          letter = refusal(own, task)
+          -- This very call may have committed it.
+          if remembered[1] then settle_all(remembered, memory) end
+          if was_committed(own, memory) then letter = 'b'
+          elseif not j then letter = 'j'
+          elseif not l or task >= l.tasks then letter = 't'
+          else letter = j.cancelled == 1 and 'c' or 's' end
         end
-        if letter == 'n' then note(lease, own, task, place, 1, attempt) end
         letters[#letters + 1] = letter
       end
     end

@@ -1,26 +1,5 @@
 -- A job's numbers and its layers' numbers: packed doubles, which hold them exactly.
 
-local function read_job(id, packed)
-  local number, priority, state, submitted, finished, paused, started, size, open, offers,
-    cancelled, failed = struct.unpack('<dddddddddddd', packed)
-  return {
-    id = id, key = P .. 'j:' .. id, layers = {},
-    number = number, priority = priority, submitted = submitted, finished = finished,
-    -- 0 waiting, 1 running, 2 paused, 3 done, 4 failed, 5 cancelled
-    state = state, paused = paused, started = started,
-    -- how many layers, how many of them are not done, how many have ready tasks
-    size = size, open = open, offers = offers,
-    cancelled = cancelled,
-    -- tasks that failed for good, over all layers
-    failed = failed,
-  }
-end
-
-local function pack_job(j)
-  return struct.pack('<dddddddddddd', j.number, j.priority, j.state, j.submitted, j.finished,
-    j.paused, j.started, j.size, j.open, j.offers, j.cancelled, j.failed)
-end
-
 local function read_layer(j, at, packed)
   local tasks, kind, above, cursor, done, failed, leased, delayed, ready, low, ahead, offered =
     struct.unpack('<dddddddddddd', packed)
@@ -45,17 +24,25 @@ local function read_layer(j, at, packed)
   return layer
 end
 
-local function pack_layer(l)
-  return struct.pack('<dddddddddddd', l.tasks, l.kind, l.above, l.cursor, l.done, l.failed,
-    l.leased, l.delayed, l.ready, l.low, l.ahead, l.offered)
-end
-
 -- With the layer of that number, if one is given.
 local function load_job(id, at)
   local key = P .. 'j:' .. id
   local found = at and call('HMGET', key, 'J', 'L' .. at) or {call('HGET', key, 'J')}
-  local j = found[1] and read_job(id, found[1])
-  if j and found[2] then read_layer(j, at, found[2]) end
+  if not found[1] then return false end
+  local number, priority, state, submitted, finished, paused, started, size, open, offers,
+    cancelled, failed = struct.unpack('<dddddddddddd', found[1])
+  local j = {
+    id = id, key = key, layers = {},
+    number = number, priority = priority, submitted = submitted, finished = finished,
+    -- 0 waiting, 1 running, 2 paused, 3 done, 4 failed, 5 cancelled
+    state = state, paused = paused, started = started,
+    -- how many layers, how many of them are not done, how many have ready tasks
+    size = size, open = open, offers = offers,
+    cancelled = cancelled,
+    -- tasks that failed for good, over all layers
+    failed = failed,
+  }
+  if found[2] then read_layer(j, at, found[2]) end
   return j
 end
 
@@ -64,11 +51,13 @@ local function layer(j, at)
 end
 
 local function store_job(j)
-  local fields = {'J', pack_job(j)}
+  local fields = {'J', struct.pack('<dddddddddddd', j.number, j.priority, j.state, j.submitted,
+    j.finished, j.paused, j.started, j.size, j.open, j.offers, j.cancelled, j.failed)}
   for at, l in pairs(j.layers) do
     if l.changed then
       fields[#fields + 1] = 'L' .. at
-      fields[#fields + 1] = pack_layer(l)
+      fields[#fields + 1] = struct.pack('<dddddddddddd', l.tasks, l.kind, l.above, l.cursor, l.done,
+        l.failed, l.leased, l.delayed, l.ready, l.low, l.ahead, l.offered)
     end
   end
   call('HSET', j.key, unpack(fields))

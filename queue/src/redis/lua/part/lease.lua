@@ -2,7 +2,7 @@
 --   {'work', '<job> <layer> <first> <expires> <attempt of all, or of each, with commas> <name>
 --     <how many>'}
 --   {'nothing', <work seen>, <ms until a task may be ready, or -1>}
--- What is given is stored by `store_given`; what has to be stored of a job is in part/held.lua.
+-- What is given is stored by `store_given`, and jobs by part/held.lua.
 local expires = now + ARGV[4]
 local expires_text = string.format('%.0f', expires)
 -- Fields of `leases`, members of `ends`, and how many tasks of whom.
@@ -22,24 +22,19 @@ local function store_given()
   store_served()
 end
 
-local function told(id, at, first, until_, attempts, name, n)
-  return {'work', id .. ' ' .. at .. ' ' .. first .. ' ' .. until_ .. ' ' .. attempts .. ' '
-    .. name .. ' ' .. n}
-end
-
--- What the farm's `sole` says, read once, and which kinds of worker can do it.
+-- The farm's `sole`, read once: job, layer, user and needs where there is one group of one user,
+-- so no choice. Kinds of worker that can do it, or not.
 local sole = {}
 
--- Whose turn it is: job, layer; where there is one group of one user, that and its needs.
+-- Whose turn it is: job, layer, user; and the needs, if they may become the `sole`.
 local function whose_turn(kind)
   if farm[5] then
-    -- There is no choice.
     if sole.text ~= farm[5] then
-      local id, at, user, needs = string.match(farm[5], '^(%x+)/(%d+)|([^|]*)|(.*)$')
-      sole = {text = farm[5], id = id, at = tonumber(at), user = user, needs = needs, fits = {}}
+      local id, at, user, rest = struct.unpack('<c32BBc0', farm[5])
+      sole = {text = farm[5], id = id, at = at, user = user, needs = string.sub(farm[5], rest)}
     end
-    if sole.fits[kind] == nil then sole.fits[kind] = fits(sole.needs, kind.memory, kind.tags) end
-    if sole.fits[kind] then return sole.id, sole.at, sole.user end
+    if sole[kind] == nil then sole[kind] = fits(sole.needs, kind.memory, kind.tags) end
+    if sole[kind] then return sole.id, sole.at, sole.user end
     return
   end
   local groups = call('ZRANGE', P .. 'ready', 0, 1)
@@ -61,42 +56,24 @@ local function whose_turn(kind)
   return id, tonumber(at), user, needs
 end
 
--- Nothing for it: when a task that it could do may be ready.
-local function nothing(kind)
-  local wait = -1
-  local delays = call('ZRANGE', P .. 'delays', 0, 99, 'WITHSCORES')
-  for i = 1, #delays, 2 do
-    local delayed, layer_at = string.match(delays[i], '^(%x+)/(%d+)/')
-    local j = job_of(delayed)
-    local due = tonumber(delays[i + 1]) - now
-    if j and j.paused == 0 and j.cancelled == 0
-      and fits(call('HGET', j.key, 'c' .. layer_at), kind.memory, kind.tags) then
-      wait = due
-      break
-    end
-    -- There are more: look again by then.
-    if i == 199 then wait = due end
-  end
-  return {'nothing', tonumber(farm[2] or 0), wait}
-end
-
 local function lease(request, worker, kind, most, name)
   local id, at, user, needs = whose_turn(kind)
-  if not id then return nothing(kind) end
+  if not id then
+    -- include nothing
+    return nothing(kind)
+  end
   local j = job_of(id, at)
   local l = layer(j, at)
   local first, n, attempts, attempts_text = l.cursor, most, '\1\0\0\0', '1'
-  local function give()
-    l.leased, l.changed = l.leased + n, true
-    event('L ' .. worker .. ' ' .. id .. ' ' .. at .. ' ' .. first .. ' ' .. n)
-  end
+  local named = id .. ' ' .. at .. ' '
   if (l.kind == 0 or l.kind == 3) and l.ready == 0 and l.ahead == 0 and l.cursor + n < l.tasks
     and j.state == 1 then
     -- As almost always: fresh tasks of a running job, and some are left.
-    l.cursor = l.cursor + n
-    give()
+    l.cursor, l.leased, l.changed = first + n, l.leased + n, true
+    named = named .. first .. ' '
+    event('L ' .. worker .. ' ' .. named .. n)
     if needs then
-      farm[5] = id .. '/' .. at .. '|' .. user .. '|' .. needs
+      farm[5] = struct.pack('<c32BBc0', id, at, #user, user) .. needs
       call('HSET', KEYS[1], 'sole', farm[5])
     end
   else
@@ -104,7 +81,9 @@ local function lease(request, worker, kind, most, name)
     local cursor, single = l.cursor, l.kind == 1 or l.kind == 2
     local taken = take(j, l, n)
     first, n = taken[1], #taken
-    give()
+    l.leased, l.changed = l.leased + n, true
+    named = named .. first .. ' '
+    event('L ' .. worker .. ' ' .. named .. n)
     local each, packed, fields, is_fresh = {}, {}, {}, true
     for i, index in ipairs(taken) do
       local entry = {state = 'L', attempt = 1, failures = 0, time = 0, error = ''}
@@ -141,19 +120,5 @@ local function lease(request, worker, kind, most, name)
     served_user = user
   end
   served = served + n
-  return told(id, at, first, expires_text, attempts_text, name, n)
-end
-
--- The answer to a request that was given a lease, while one of its tasks runs: a client that lost
--- the answer asks again.
-local function given_before(name)
-  local packed = call('HGET', LEASES, name)
-  if not packed then return end
-  local lease = read_lease(name, packed)
-  local j = job_of(lease.job)
-  if not j or j.number ~= lease.number or j.cancelled == 1 then return end
-  local each = {}
-  for position = 0, #lease.attempts / 4 - 1 do each[position + 1] = attempt_of(lease, position) end
-  return told(lease.job, lease.at, lease.first, string.format('%.0f', lease.expires),
-    table.concat(each, ','), name, #lease.tasks)
+  return told(named, expires_text, attempts_text, name, n)
 end

@@ -7,7 +7,7 @@ local function running(id, at, index, token, attempt)
   local l = layer(j, at)
   if index >= l.tasks then return j, l, nil, nil, 'notask' end
   if j.cancelled == 1 then return j, l, nil, nil, 'cancelled' end
-  local name, position = string.sub(token, 1, 13), position_of(token)
+  local name, position = string.sub(token, 1, 13), tonumber(string.sub(token, 14), 16)
   local packed = call('HGET', LEASES, name)
   local lease = packed and read_lease(name, packed)
   if not lease or not is_running(lease, j, at, index, position, attempt) then
