@@ -12,7 +12,7 @@ lint_settings() {
   local bin known
   bin=$(unpacked)/bin
   known=$({ "$bin/vqfarm-coordinator" --help; "$bin/vqfarm-worker" run --help; "$bin/vqfarm" status --help; } | grep -o 'VQFARM_[A-Z0-9_]*')
-  grep -rhoE 'VQFARM_[A-Z0-9_]+' deploy/compose deploy/helm deploy/images deploy/slurm deploy/systemd docs/deploying.md |
+  grep -rhoE 'VQFARM_[A-Z0-9_]+' deploy/compose deploy/helm deploy/images deploy/slurm deploy/systemd docs/deploying.md docs/tutorials |
     sort -u | while read -r name; do
     grep -qx "$name" <<<"$known" || { echo "no program knows $name"; return 1; }
   done
