@@ -21,3 +21,17 @@ check "manifests and documents name settings that there are" lint_settings
 
 # That all pages are in it and their links lead somewhere is tested by tests/tests/documents.rs.
 check "the documents make a book" scripts/book.sh "$work/book"
+
+lint_examples() {
+  python - examples/*.toml <<'PY'
+import json, sys, tomllib
+import jsonschema
+
+schema = json.load(open("docs/reference/job-file.schema.json"))
+jsonschema.Draft7Validator.check_schema(schema)
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        jsonschema.validate(tomllib.load(file), schema)
+PY
+}
+check "examples fit the schema of job files" lint_examples
