@@ -101,6 +101,9 @@ add_share() {
   "$bin/vqfarm" completions zsh --program vqfarm > "$share/zsh/site-functions/_vqfarm"
   "$bin/vqfarm" completions fish --program vqfarm > "$share/fish/vendor_completions.d/vqfarm.fish"
   install -m 644 README.md LICENSE-MIT LICENSE-APACHE docs/*.md "$share/doc/vqfarm"
+  install -d "$share/doc/vqfarm/tutorials" "$share/doc/vqfarm/reference"
+  install -m 644 docs/tutorials/* "$share/doc/vqfarm/tutorials"
+  install -m 644 docs/reference/* "$share/doc/vqfarm/reference"
   install -m 644 assets/fonts/OFL.txt "$share/doc/vqfarm/LICENSE-Inter-OFL.txt"
   python3 scripts/sbom.py --root "$root" --sbom "$share/doc/vqfarm/sbom.cdx.json" \
     --licences "$share/doc/vqfarm/LICENCES.txt" ${cuda:+--python "$cuda"}

@@ -66,10 +66,18 @@ stop_all() {
 trap stop_all EXIT
 trap 'exit 0' INT TERM
 
+# A farm that is ready outlives its workers: one that ends, drained or killed, is told of once.
+ready='' ended=' '
 alive() { # says who has died
   local i
   for i in "${!pids[@]}"; do
     kill -0 "${pids[i]}" 2>/dev/null && continue
+    if [ "$ready" ] && [[ ${names[i]} == worker-* ]]; then
+      [[ $ended != *" $i "* ]] || continue
+      say "${names[i]} has ended; the farm goes on ($dir/log/${names[i]}.log)"
+      ended+="$i "
+      continue
+    fi
     say "${names[i]} has died; the end of $dir/log/${names[i]}.log:"
     tail -n 20 "$dir/log/${names[i]}.log" >&2
     return 1
@@ -135,5 +143,6 @@ farm: Ctrl-C stops it; what is stored stays in $dir/.
 TEXT
 [ "$web" = off ] || say "its page: http://$web"
 
+ready=yes
 while alive; do sleep 1; done
 exit 1

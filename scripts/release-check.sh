@@ -34,7 +34,7 @@ in_change_log() {
 protocol_in_change_log() {
   local protocol
   protocol=$(sed -n 's/^pub const PROTOCOL: u32 = \([0-9]*\);/\1/p' queue/src/protocol.rs)
-  grep -q "^Queue protocol: $protocol[.;]" CHANGELOG.md || { echo "CHANGELOG.md does not tell of queue protocol $protocol"; return 1; }
+  grep -q "^Queue protocol: ${protocol}[.;]" CHANGELOG.md || { echo "CHANGELOG.md does not tell of queue protocol $protocol"; return 1; }
 }
 
 last=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)

@@ -23,16 +23,18 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 /// The job files of `compat/`, each with the file of its resolved job.
 fn files() -> Vec<(PathBuf, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat");
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).expect("compat/ can be read");
+    let entries = entries.map(|entry| entry.expect("compat/ can be read").path());
     let is_resolved = |path: &Path| path.to_string_lossy().ends_with(".resolved.json");
     let files = entries.filter(|path| !is_resolved(path));
     files.map(|file| (file.clone(), file.with_extension("resolved.json"))).collect()
 }
 
 fn job_of(file: &Path) -> Job {
-    let name = file.file_name().unwrap().to_string_lossy();
-    let document = Document::parse(&name, &fs::read(file).unwrap()).unwrap();
-    document.job(Limits::default(), read).unwrap_or_else(|error| panic!("{error}"))
+    let bytes = fs::read(file).expect("a job file can be read");
+    let document = Document::parse(&file.to_string_lossy(), &bytes);
+    let job = document.and_then(|document| document.job(Limits::default(), read));
+    job.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Where `now` lacks what was stored: fields may be added, none may go or change.

@@ -12,7 +12,7 @@ lint_settings() {
   local bin known
   bin=$(unpacked)/bin
   known=$({ "$bin/vqfarm-coordinator" --help; "$bin/vqfarm-worker" run --help; "$bin/vqfarm" status --help; } | grep -o 'VQFARM_[A-Z0-9_]*')
-  grep -rhoE 'VQFARM_[A-Z0-9_]+' deploy/compose deploy/helm deploy/images deploy/slurm deploy/systemd docs/deploying.md |
+  grep -rhoE 'VQFARM_[A-Z0-9_]+' deploy/compose deploy/helm deploy/images deploy/slurm deploy/systemd docs/deploying.md docs/tutorials |
     sort -u | while read -r name; do
     grep -qx "$name" <<<"$known" || { echo "no program knows $name"; return 1; }
   done
@@ -21,3 +21,17 @@ check "manifests and documents name settings that there are" lint_settings
 
 # That all pages are in it and their links lead somewhere is tested by tests/tests/documents.rs.
 check "the documents make a book" scripts/book.sh "$work/book"
+
+lint_examples() {
+  python - examples/*.toml <<'PY'
+import json, sys, tomllib
+import jsonschema
+
+schema = json.load(open("docs/reference/job-file.schema.json"))
+jsonschema.Draft7Validator.check_schema(schema)
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        jsonschema.validate(tomllib.load(file), schema)
+PY
+}
+check "examples fit the schema of job files" lint_examples

@@ -1,7 +1,6 @@
 //! `docs/reference/rpc.md`: the service and its messages, with what `farm.proto` says of them.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
@@ -18,11 +17,13 @@ none changes its number, type or meaning.
 /// Comments of a file by the path of what they are about.
 type Comments = HashMap<Vec<i32>, String>;
 
-/// Numbers of `FileDescriptorProto`, `ServiceDescriptorProto`, `DescriptorProto` that paths are made of.
+/// Numbers of fields of the descriptors, which paths are made of.
 const MESSAGE: i32 = 4;
+const ENUM: i32 = 5;
 const SERVICE: i32 = 6;
 const METHOD: i32 = 2;
 const FIELD: i32 = 2;
+const VALUE: i32 = 2;
 
 #[test]
 fn the_reference_is_what_the_code_says() {
@@ -34,9 +35,7 @@ fn the_reference_is_what_the_code_says() {
 fn page(file: &FileDescriptorProto) -> String {
     let comments = comments(file);
     let said = |path: &[i32]| comments.get(path).map_or(String::new(), |text| plain(text));
-    let mut page = head("The service vqfarm.v1") + ABOUT;
-    // Writing to a string does not fail.
-    for (s, service) in (0..).zip(&file.service) {
+    let services = (0..).zip(&file.service).map(|(s, service)| {
         let rows = (0..).zip(&service.method).map(|(m, method)| {
             let stream = |streams: bool| if streams { "stream of " } else { "" };
             [
@@ -47,26 +46,34 @@ fn page(file: &FileDescriptorProto) -> String {
             ]
         });
         let rows = table(["call", "takes", "answers", "what it does"], rows);
-        let _ = write!(page, "\n## {}\n\n{rows}", service.name());
-    }
-    for (m, message) in (0..).zip(&file.message_type) {
-        let about = said(&[MESSAGE, m]);
-        let about = if about.is_empty() { about } else { format!("\n{about}\n") };
-        let _ = write!(page, "\n## {}\n{about}", message.name());
+        section(service.name(), &said(&[SERVICE, s]), &rows)
+    });
+    let messages = (0..).zip(&file.message_type).map(|(m, message)| {
         let rows = (0..).zip(&message.field).map(|(f, field)| {
             let number = field.number().to_string();
             let name = format!("`{}`", field.name());
             [name, number, kind(message, field), said(&[MESSAGE, m, FIELD, f])]
         });
-        match message.field.is_empty() {
-            true => page.push_str("\nNo fields.\n"),
-            false => {
-                let rows = table(["field", "number", "type", "what it is"], rows);
-                let _ = write!(page, "\n{rows}");
-            }
-        }
-    }
-    page
+        let rows = match message.field.is_empty() {
+            true => "No fields.\n".to_owned(),
+            false => table(["field", "number", "type", "what it is"], rows),
+        };
+        section(message.name(), &said(&[MESSAGE, m]), &rows)
+    });
+    let enums = (0..).zip(&file.enum_type).map(|(e, words)| {
+        let rows = (0..).zip(&words.value).map(|(v, value)| {
+            let number = value.number().to_string();
+            [format!("`{}`", value.name()), number, said(&[ENUM, e, VALUE, v])]
+        });
+        section(words.name(), &said(&[ENUM, e]), &table(["word", "number", "what it says"], rows))
+    });
+    let sections: String = services.chain(messages).chain(enums).collect();
+    head("The service vqfarm.v1") + ABOUT + &sections
+}
+
+fn section(name: &str, about: &str, rows: &str) -> String {
+    let about = if about.is_empty() { String::new() } else { format!("{about}\n\n") };
+    format!("\n## {name}\n\n{about}{rows}")
 }
 
 /// What stands before each thing or behind it in its line, as one paragraph.
