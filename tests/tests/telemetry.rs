@@ -15,6 +15,7 @@ use vqfarm_core::keys;
 use vqfarm_core::record::JobRecord;
 use vqfarm_tests::collector::{Collector, Span, variables};
 use vqfarm_tests::farm::{Farm, Setup, Worker, film, sweep};
+use vqfarm_tests::{Bench, CELLS, SWEEP, finish};
 
 /// A farm all of whose programs export to a collector.
 fn farm(variables: Vec<(&'static str, String)>) -> Farm {
@@ -197,6 +198,25 @@ fn the_link_outlives_the_coordinator() {
     assert_eq!(tasks.len(), 5, "four segments and the film");
     for task in tasks {
         assert_eq!((&*task.trace, &*task.parent), (&trace[3..35], &trace[36..52]), "{task:?}");
+    }
+}
+
+#[test]
+fn a_render_goes_on_with_the_trace_that_it_was_started_in() {
+    let collector = Collector::start();
+    let bench = Bench::new(SWEEP);
+    let mut render = bench.vqfarm(&["render", "job.toml", "--out", "out", "--device", "cpu"]);
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    render.envs(collector.over_http()).env("TRACEPARENT", format!("00-{trace}-{parent}-01"));
+    let ran = finish(&mut render);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let spans = collector.spans();
+    let command = spans.iter().find(|span| span.name == "vqfarm render").expect("the command");
+    assert_eq!((&*command.trace, &*command.parent), (trace, parent));
+    let tasks: Vec<&Span> = spans.iter().filter(|span| span.name == "task").collect();
+    assert_eq!(tasks.len(), CELLS + 1, "each cell, and the stitching");
+    for task in tasks {
+        assert_eq!((&*task.service, &task.parent), ("vqfarm-worker", &command.id));
     }
 }
 

@@ -88,6 +88,25 @@ fn only_fields_that_are_named_are_told() {
 }
 
 #[test]
+fn what_is_done_together_is_in_one_trace_and_the_others_refer_to_it() {
+    let spans = exported(|| {
+        let [one, two] =
+            ["one", "two"].map(|name| trace_span!(target: TARGET, "render", otel.name = name));
+        let batch = trace_span!(target: trace::TARGET, parent: None, "batch");
+        join(&batch, &[one, two]);
+        drop(trace_span!(target: trace::TARGET, parent: &batch, "compute"));
+    });
+    let named = |name: &str| spans.iter().find(|span| span.name == name).expect(name);
+    let [one, two, batch] = ["one", "two", "batch"].map(named);
+    assert_ne!(one.span_context.trace_id(), two.span_context.trace_id());
+    assert_eq!(batch.parent_span_id, one.span_context.span_id());
+    assert_eq!(named("compute").parent_span_id, batch.span_context.span_id());
+    let links =
+        |span: &SpanData| span.links.iter().map(|l| l.span_context.span_id()).collect::<Vec<_>>();
+    assert_eq!((links(one), links(two)), (vec![], vec![batch.span_context.span_id()]));
+}
+
+#[test]
 fn a_call_goes_on_with_its_callers_trace() {
     let spans = called("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "7");
     assert_eq!(names(&spans), ["work", "vqfarm.v1.Farm/Submit"]);
