@@ -49,8 +49,8 @@ fn argument(arg: &Arg) -> String {
     let short = arg.get_short().map_or(String::new(), |short| format!("`-{short}`, "));
     let mut says = vec![arg.get_long_help().or(arg.get_help()).map_or(String::new(), sentence)];
     if arg.get_action().takes_values() {
-        let default: Vec<_> =
-            arg.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy());
+        let default = default.collect::<Vec<_>>().join(",");
         let values = arg.get_possible_values();
         let values: Vec<String> = values
             .iter()
@@ -64,7 +64,7 @@ fn argument(arg: &Arg) -> String {
             says.push(format!("One of {}.", values.join(", ")));
         }
         if !default.is_empty() {
-            says.push(format!("Default: `{}`.", default.join(",")));
+            says.push(format!("Default: `{default}`."));
         }
     }
     if let Some(name) = arg.get_env() {
