@@ -87,7 +87,7 @@ else
     until_ready "a lease" sh -c "curl -s 127.0.0.1:7478 | grep -q 'vqfarm_tasks{state=\"leased\"} [1-9]'" &&
       kill -KILL -- "-$one" &&
       until_ready "a lost lease" sh -c "curl -s 127.0.0.1:7478 | grep -q 'vqfarm_leases_expired_total [1-9]'" &&
-      until_ready "demand" sh -c "curl -s 127.0.0.1:7478 | grep 'vqfarm_demand{tags=\"\",gpu_memory_gib=\"0\"} [1-9]'" &&
+      until_ready "demand" sh -c "curl -s 127.0.0.1:7478 | grep 'vqfarm_demand{tags=\"\",gpu_memory_gib=\"[0-9]*\"} [1-9]'" &&
       farm_of_compose cancel last && compose_worker two &&
       farm_of_compose submit --yes --watch examples/prompt.toml --set render.iterations=3 --set render.seed=8 &&
       until_ready "how busy it is" sh -c "curl -s 127.0.0.1:7479 | grep vqfarm_worker_device_busy"

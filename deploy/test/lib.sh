@@ -58,8 +58,9 @@ until_ready() {
     if "$@" >/dev/null 2>&1; then return 0; fi
     sleep 0.1
   done
-  echo "$name does not answer" >&2
   tail -n 20 "$work"/*.log >&2
+  # Last, for the end of what is said is shown.
+  echo "$name does not answer" >&2
   return 1
 }
 
