@@ -21,6 +21,9 @@
 //!
 //! Messages are published on `wake` and `events` under the same prefix.
 //!
+//! Commits and leases that a process asks for while its calls are under way share the next one
+//! (`gather.rs`, `lua/turn.lua`); everything else is a call of its own.
+//!
 //! A server that has reached its `maxmemory` refuses submits and restorations, which make the
 //! farm larger, as [`QueueError::Full`]. Everything else goes on: Redis lets a script run
 //! whose first write frees memory, and those begin with such a write. What they add is bounded

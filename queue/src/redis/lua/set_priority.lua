@@ -20,7 +20,7 @@ if j.paused == 0 and j.cancelled == 0 then
     end
   end
 end
-j.priority = tonumber(ARGV[4])
+j.priority, j.changed = tonumber(ARGV[4]), true
 for _, l in ipairs(listed) do list(j, l) end
 store_job(j)
 return {'ok'}

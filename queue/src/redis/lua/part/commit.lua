@@ -84,15 +84,19 @@ local function commit(id, at, memory, runs)
   if kept[1] then call('HSET', LEASES, unpack(kept)) end
   if fields[1] then call('HDEL', j.key, unpack(fields)) end
   settle_all(remembered, memory)
-  do
+  local first, named = runs_done[1], runs_done[1] .. '+' .. runs_done[2]
+  local offset = first % 65536
+  if not runs_done[3] and n <= 48 and offset + n <= 65536 then
+    -- As almost always: one run, in one piece of the bitmap, as part/bitmap.lua cuts them.
+    call('BITFIELD', l.DONE .. (first - offset) / 65536, 'SET', 'u' .. n, offset, 2 ^ n - 1)
+  else
     -- include bitmap
     put_runs(l.DONE, runs_done)
+    for run = 3, #runs_done, 2 do
+      named = named .. ',' .. runs_done[run] .. '+' .. runs_done[run + 1]
+    end
   end
-  local named = {}
-  for run = 1, #runs_done, 2 do
-    named[#named + 1] = runs_done[run] .. '+' .. runs_done[run + 1]
-  end
-  event('C ' .. id .. ' ' .. at .. ' ' .. table.concat(named, ','))
+  event('C ' .. id .. ' ' .. at .. ' ' .. named)
 
   -- Almost always nothing follows from it.
   if l.done == l.tasks then j.open = j.open - 1 end

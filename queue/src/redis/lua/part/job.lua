@@ -50,9 +50,14 @@ local function layer(j, at)
   return j.layers[at] or read_layer(j, at, call('HGET', j.key, 'L' .. at))
 end
 
+-- Stores what has changed: layers that say so, and the job's own numbers once its state has been
+-- looked at.
 local function store_job(j)
-  local fields = {'J', struct.pack('<dddddddddddd', j.number, j.priority, j.state, j.submitted,
-    j.finished, j.paused, j.started, j.size, j.open, j.offers, j.cancelled, j.failed)}
+  local fields = {}
+  if j.changed then
+    fields[1], fields[2] = 'J', struct.pack('<dddddddddddd', j.number, j.priority, j.state,
+      j.submitted, j.finished, j.paused, j.started, j.size, j.open, j.offers, j.cancelled, j.failed)
+  end
   for at, l in pairs(j.layers) do
     if l.changed then
       fields[#fields + 1] = 'L' .. at
@@ -60,5 +65,5 @@ local function store_job(j)
         l.failed, l.leased, l.delayed, l.ready, l.low, l.ahead, l.offered)
     end
   end
-  call('HSET', j.key, unpack(fields))
+  if fields[1] then call('HSET', j.key, unpack(fields)) end
 end

@@ -80,6 +80,7 @@ end
 
 -- Takes note of the job's new state, if it is new.
 local function settle_state(j)
+  j.changed = true
   local state
   if j.cancelled == 1 then state = 5
   elseif j.open == 0 then state = 3
