@@ -175,7 +175,9 @@ fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode
         }
     };
     let (spans, exporting) = telemetry::start(PROGRAM);
-    tracing_subscriber::registry().with(layers(trace, spans)).with(log).init();
+    let mut all = layers(trace, spans);
+    all.push(log.boxed());
+    tracing_subscriber::registry().with(all).init();
     exporting.warn();
     let worked = work();
     exporting.end();
@@ -192,7 +194,7 @@ fn alone(trace: Option<PathBuf>, work: impl FnOnce() -> Result<End>) -> ExitCode
 }
 
 /// Those that there are; one after the other they would hide from each other what a missing one
-/// does not want.
+/// does not want, and a list of none hides everything.
 fn layers(trace: Option<Trace>, spans: Option<Spans<Registry>>) -> Layers {
     let trace = trace.map(|trace| trace.with_filter(traced()).boxed());
     trace.into_iter().chain(spans.map(Layer::boxed)).collect()
