@@ -116,7 +116,8 @@ pub async fn run(order: &str) {
     for number in order.first..order.first + order.workers {
         let worker = match (order.work, &shared) {
             (Work::Bare, _) => Worker::Bare(bare(&order.url).await),
-            (_, Some(queue)) => Worker::Queue(queue.clone(), info(number)),
+            // The lanes of one worker, as BullMQ's concurrency is that of one.
+            (_, Some(queue)) => Worker::Queue(queue.clone(), info(order.first)),
             (_, None) => Worker::Queue(connect(&order.url).await, info(number)),
         };
         workers.push(worker);

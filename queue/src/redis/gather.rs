@@ -13,7 +13,7 @@ use super::leasing::Asked;
 use crate::{Commits, LeaseAnswer, QueueError, Ticket};
 
 /// Calls under way at once: while the server is at one, the next is made ready.
-const CALLS: usize = 2;
+const CALLS: usize = 3;
 /// Tasks in one call that several share, so that no script keeps the server for long.
 const TASKS: usize = 64;
 
