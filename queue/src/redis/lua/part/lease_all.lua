@@ -18,7 +18,10 @@ local function lease_all(arg, answer)
     local from = arg + 6 * i - 6
     -- As part/seats.lua has it.
     local drain = seats[i] and string.byte(seats[i]) == 49 and '1' or '0'
-    heard[2 * i - 1], heard[2 * i] = workers[i], drain .. now_text .. ARGV[from + 2]
+    -- Lanes of one worker say the same.
+    if workers[i] ~= workers[i - 1] then
+      heard[#heard + 1], heard[#heard + 2] = workers[i], drain .. now_text .. ARGV[from + 2]
+    end
     local again = new[requests[i]]
     if given[i] then
       -- include leases given_before
