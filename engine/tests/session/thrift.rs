@@ -9,7 +9,7 @@ use vqfarm_engine::session::{Losses, Stage};
 use vqfarm_engine::{Models, Picture, Session};
 use vqfarm_weights::clip::{Activation, ClipConfig, VisionLayers};
 use vqfarm_weights::memory::{Decoder, Thrift};
-use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
+use vqfarm_weights::vqgan::VqganConfig;
 
 use crate::tiny::{models, photo, picture, same};
 
@@ -130,19 +130,11 @@ fn wide() -> Models {
     let weights = RandomWeights::new(1, Device::Cpu);
     let weights = Weights::random(&weights, Kind::Float).fast();
     let generator = VqganConfig {
-        double_z: false,
-        z_channels: 256,
-        resolution: 256,
-        in_channels: 3,
-        out_ch: 3,
-        ch: 128,
         ch_mult: vec![1, 2, 4],
         num_res_blocks: 1,
         attn_resolutions: vec![64],
-        dropout: 0.0,
-        embed_dim: 256,
         n_embed: 512,
-        quantizer: Quantizer::Vq,
+        ..VqganConfig::imagenet_f16_16384()
     };
     let perceptor = ClipConfig {
         embed_dim: 512,
