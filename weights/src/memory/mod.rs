@@ -16,8 +16,9 @@ use crate::library::Config;
 use crate::vqgan::{self, VqganConfig};
 pub use thrift::{Decoder, Thrift};
 
-/// What a process needs before it has a model: libtorch, and its libraries on a GPU.
-pub const PROGRAM: u64 = 240 << 20;
+/// What a process needs before it has a model: libtorch. Some 50 MiB of it are pages of that file
+/// which the kernel may map beyond those that are asked for, or may not, as its cache has them.
+pub const PROGRAM: u64 = 300 << 20;
 /// As [`PROGRAM`], of the GPU's memory: the context and the libraries' work space.
 pub const PROGRAM_CUDA: u64 = 900 << 20;
 /// What an allocator loses between tensors, as a share of them.
