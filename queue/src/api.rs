@@ -18,6 +18,10 @@ pub const MOST_TASKS: u64 = 1 << 32;
 /// A lease has at most this many tasks.
 pub const MOST_LEASED: u32 = 1024;
 
+/// A worker that leases again within this, saying the same of itself, is not noted anew:
+/// [`WorkerSnapshot::last_seen`](crate::WorkerSnapshot) may be older by so much.
+pub const NOTE_WORKER: Duration = Duration::from_secs(1);
+
 /// A worker that has been silent for longer is forgotten.
 pub const FORGET_WORKER: Duration = Duration::from_secs(24 * 3600);
 

@@ -8,10 +8,10 @@ use crate::{QueueError, WorkerInfo};
 
 /// How this program keeps the queue in Redis. It is raised whenever a program of before would
 /// misread or spoil what one of now writes; the farm's hash says which one its queue has.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The oldest that this program can work with.
-const OLDEST: u32 = 3;
+const OLDEST: u32 = 4;
 
 /// The release that this library is of, as workers tell the farm.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

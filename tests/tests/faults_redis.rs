@@ -69,10 +69,6 @@ fn f10_jobs_come_back_when_redis_was_flushed() {
     redis_comes_back_empty(false);
 }
 
-/// In a commit and nothing else that is sent before a task has failed: for how long answers
-/// are remembered, in milliseconds, as Redis is told it.
-const COMMIT: &[u8] = b"$6\r\n600000\r\n";
-
 #[test]
 fn f12_the_lost_answer_to_a_commit_is_asked_for_again() {
     let farm = Farm::new(Setup { lease: 10.0, ..Setup::default() });
@@ -81,7 +77,9 @@ fn f12_the_lost_answer_to_a_commit_is_asked_for_again() {
     // The script is known to Redis from the first commit on: what is lost later is an answer
     // to a commit that was done.
     farm.wait_for_count(job.id, "render", "done", 1);
-    one.wires.redis().set(Fault::LoseAnswer(COMMIT.to_vec()));
+    // Only a commit says how many follow, and of which job.
+    let commit = format!("$1\r\n1\r\n$32\r\n{}\r\n", job.id);
+    one.wires.redis().set(Fault::LoseAnswer(commit.into_bytes()));
     one.wires.redis().wait_until_fired(1);
     farm.prove(&job);
     for index in 0..4 {

@@ -186,7 +186,12 @@ impl State {
         seen: u64,
         now: Timestamp,
     ) -> LeaseAnswer {
-        let draining = self.greet(info, now).draining;
+        let draining = match self.workers.get(&info.id) {
+            Some(known) if known.info == *info && now.since(known.last_seen) < NOTE_WORKER => {
+                known.draining
+            }
+            _ => self.greet(info, now).draining,
+        };
         let Self { given, jobs, .. } = self;
         given.retain(|_, lease| {
             lease.tickets.iter().any(|ticket| {

@@ -60,6 +60,9 @@ pub(super) fn runs(tickets: &[Ticket]) -> Vec<u8> {
         let index = u32::try_from(task.index).unwrap_or(u32::MAX);
         let count = u16::try_from(run.len()).unwrap_or(u16::MAX);
         runs.extend_from_slice(token.to_string().as_bytes());
+        // The last bits of the token, so that the script need not read them.
+        let place = (token.0 & ((1 << POSITION_BITS) - 1)) as u16;
+        runs.extend_from_slice(&place.to_le_bytes());
         runs.extend_from_slice(&index.to_le_bytes());
         runs.extend_from_slice(&count.to_le_bytes());
         runs.extend_from_slice(&attempt.to_le_bytes());

@@ -40,7 +40,7 @@ impl Asked {
     }
 }
 
-/// The arguments of `turn.lua` about leases.
+/// The arguments of `turn.lua` about leases, in its order.
 fn add_leases(command: &mut Cmd, asked: &[&Asked]) {
     let mut kinds: Vec<(u64, &str, &str)> = Vec::new();
     for asked in asked {
@@ -48,14 +48,19 @@ fn add_leases(command: &mut Cmd, asked: &[&Asked]) {
             kinds.push(asked.kind());
         }
     }
-    command.arg(kinds.len());
+    command.arg(kinds.len()).arg(asked.len());
     for (memory, tags, loaded) in &kinds {
         command.arg(memory).arg(tags).arg(loaded);
     }
     for asked in asked {
-        let kind = 1 + kinds.iter().take_while(|kind| **kind != asked.kind()).count();
-        command.arg(&asked.request).arg(asked.worker.as_str()).arg(&asked.told);
-        command.arg(kind).arg(asked.most).arg(&asked.name);
+        command.arg(asked.worker.as_str());
+    }
+    for asked in asked {
+        command.arg(&asked.request);
+    }
+    for asked in asked {
+        let kind = kinds.iter().take_while(|kind| **kind != asked.kind()).count();
+        command.arg(&asked.told).arg(kind).arg(asked.most).arg(&asked.name);
     }
 }
 

@@ -66,7 +66,6 @@ static PARTS: &[(&str, &str)] = parts!(
     "held",
     "job",
     "lease",
-    "lease_all",
     "leases",
     "nothing",
     "offers",
@@ -80,10 +79,11 @@ static PARTS: &[(&str, &str)] = parts!(
     "spare",
     "store_lease",
     "take",
+    "take_any",
     "tasks",
-    "told",
     "wake",
-    "was_committed"
+    "was_committed",
+    "whose_turn"
 );
 
 const INCLUDE: &str = "-- include ";

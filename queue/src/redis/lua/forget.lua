@@ -18,7 +18,7 @@ call('HDEL', P .. 'requests', call('HGET', j.key, 'request'))
 for at = 0, j.size - 1 do
   local l = layer(j, at)
   for chunk = 0, math.floor((l.tasks - 1) / CHUNK) do
-    call('UNLINK', l.DONE .. chunk, l.READY .. chunk)
+    call('UNLINK', l.map .. 'd' .. chunk, l.map .. 'r' .. chunk)
   end
 end
 -- A cancelled job's delays: the same job, submitted again, must not meet them. Its leases know

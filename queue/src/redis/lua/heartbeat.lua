@@ -27,9 +27,9 @@ end
 for i = 6, #ARGV, 3 do
   local j, at, runs = job_of(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2]
   local l = j and at < j.size and layer(j, at)
-  local how_many, records = leases_of(runs)
-  for run = 1, how_many do
-    local _, name, position, index, count, attempt = read_run(runs, run)
+  local names, records = leases_of(runs)
+  for run, name in ipairs(names) do
+    local _, position, index, count, attempt = read_run(runs, run)
     local lease = leases[name]
     if not lease and records[run] then
       lease = read_lease(name, records[run])

@@ -55,7 +55,7 @@ for _, task in ipairs(tasks) do
     end
     call('HSET', j.key, field, pack_entry(entry))
   end
-  if cut(l.DONE, index) then
+  if cut(l.map .. 'd', index) then
     if l.done == l.tasks then j.open = j.open + 1 end
     l.done = l.done - 1
     if index >= l.cursor then l.ahead = l.ahead - 1 end

@@ -6,37 +6,42 @@
 -- ARGV[3]  for how long answers are remembered, ms
 -- ARGV[4]  how long a lease lasts, ms
 -- ARGV[5]  how many commits follow: of each job, layer and runs of tasks, see part/runs.lua
--- then     how many kinds of worker: of each memory in bytes, tags as `,a,b,`, loaded models as
---          `\na\nb\n`
--- then     of each lease `?<request>`, worker, the worker as JSON, the number of its kind, how
---          many tasks, and the name of the lease: 13 hexadecimal digits
+-- then     how many kinds of worker, how many leases
+-- then     of each kind memory in bytes, tags as `,a,b,`, loaded models as `\na\nb\n`
+-- then     the worker of each lease
+-- then     `?<request>` of each
+-- then     of each the worker as JSON, its kind counted from 0, how many tasks, and the name of the
+--          lease: 13 hexadecimal digits
 -- Answers  {'ok', <a letter for each task, see part/commit.lua>, <as part/lease.lua, or {'drain'},
 --          or {'due'}: some pauses are over; call end_pauses.lua, then ask again>...}
 -- include open clock events job held spare
 
-local letters, answer = {}, {'ok', ''}
+local answer = {'ok', ''}
 local commits = tonumber(ARGV[5])
 local first_lease = 6 + 3 * commits
 
-spare()
 -- What meets something that it cannot read leaves no half of the others' turns.
 local is_good, trouble = true, nil
 if commits > 0 then
   -- include record leases runs settle commit
+  local letters = {}
   for group = 1, commits do
     local arg = 3 + 3 * group
-    is_good, trouble = pcall(commit, ARGV[arg], tonumber(ARGV[arg + 1]), ARGV[3], ARGV[arg + 2])
+    is_good, trouble = pcall(commit, ARGV[arg], ARGV[arg + 1], ARGV[3], ARGV[arg + 2])
     if not is_good then break end
     letters[group] = trouble
   end
+  answer[2] = table.concat(letters)
 end
-if is_good and first_lease < #ARGV then
-  -- include record fits told lease lease_all
-  is_good, trouble = pcall(lease_all, first_lease, answer)
+local leases = tonumber(ARGV[first_lease + 1])
+if is_good and leases > 0 then
+  spare()
+  -- include record fits lease
+  local kinds = first_lease + 2
+  is_good, trouble = pcall(lease_all, kinds, kinds + 3 * ARGV[first_lease], leases, answer)
   store_given()
 end
 store_jobs()
 publish()
 if not is_good then error(trouble, 0) end
-answer[2] = table.concat(letters)
 return answer

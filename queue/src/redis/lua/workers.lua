@@ -26,7 +26,7 @@ if ARGV[3] == 'seats' then
 end
 
 local to = ARGV[4] + ARGV[5]
-local names = call('ZRANGE', ENDS, ARGV[4], to - 1)
+local names = call('ZRANGEBYSCORE', ENDS, '-inf', '(inf', 'LIMIT', ARGV[4], ARGV[5])
 local records = names[1] and call('HMGET', LEASES, unpack(names)) or {}
 local counts = {}
 for i, name in ipairs(names) do

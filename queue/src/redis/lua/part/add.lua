@@ -7,7 +7,7 @@
 -- ARGV[8]  when it was submitted, ms; '' for now
 -- ARGV[9]  '0' active, '1' paused, '2' cancelled
 -- ARGV[10] number of layers
--- then for each layer: tasks, kind, needs, done tasks, members of READY, the least of them
+-- then for each layer: tasks, kind, needs, done tasks, ready members, the least of them
 -- then for each chunk of a bitmap: `<layer>/<d or r><chunk>`, bytes
 local function add_job()
   local id, user = ARGV[4], ARGV[5]
@@ -25,7 +25,7 @@ local function add_job()
     local base = P .. 'b:' .. id .. '/' .. at .. '/'
     local tasks, done = tonumber(ARGV[arg]), tonumber(ARGV[arg + 3])
     j.layers[at] = {
-      at = at, DONE = base .. 'd', READY = base .. 'r', tasks = tasks,
+      at = at, field = 'L' .. at, map = base, tasks = tasks,
       kind = tonumber(ARGV[arg + 1]), above = at + 1 < size and tonumber(ARGV[arg + 7]) or -1,
       cursor = 0, done = done, failed = 0, leased = 0, delayed = 0, ready = tonumber(ARGV[arg + 4]), low = tonumber(ARGV[arg + 5]),
       ahead = done, offered = 0, changed = true,

@@ -1,5 +1,5 @@
 -- Sets of task numbers in chunks, so that a few members of a huge layer stay cheap. A map is
--- named by `<base><letter>`: `d` for done tasks, `r` for tasks ready again.
+-- named by its layer's `map` and a letter: `d` for done tasks, `r` for tasks ready again.
 local CHUNK = 65536
 
 local function place(map, index)

@@ -1,66 +1,65 @@
 -- Makes the stored results of tasks of one layer count. `runs` names them, see part/runs.lua.
 -- Answers a letter for each: `n`ow, `b`efore, `s`tale, `e`arly, no such `t`ask, no such `j`ob,
 -- `c`ancelled.
-local function commit(id, at, memory, runs)
-  local sub, rep = string.sub, string.rep
-  local j, how_many, records = job_of(id, at), leases_of(runs)
+local function commit(id, at_text, memory, runs)
+  local j, at, names, records = job_of(id, at_text), tonumber(at_text), leases_of(runs)
   local l = j and at < j.size and layer(j, at)
+  local counts = l and j.cancelled == 0
   local letters, leases = {}, {}
   -- What is committed: first and how many of each run; what is remembered of runs of one lease;
   -- entries that go; how many.
   local runs_done, remembered, fields, n = {}, {}, {}, 0
 
-  local function note(lease, token, index, position, count, attempt)
-    leave(lease, position, count)
-    lease.changed = true
-    local last = #runs_done
-    if last > 0 and runs_done[last - 1] + runs_done[last] == index then
-      runs_done[last] = runs_done[last] + count
-    else
-      runs_done[last + 1], runs_done[last + 2] = index, count
-    end
-    last = #remembered
-    remembered[last + 1], remembered[last + 2] = token, now_text .. ' c' .. count
-    if attempt > 1 or l.kind == 1 or l.kind == 2 then
-      for task = index, index + count - 1 do fields[#fields + 1] = at .. '/' .. task end
-    end
-    n = n + count
-  end
-
-  for run = 1, how_many do
-    local token, name, position, index, count, attempt = read_run(runs, run)
+  for run, name in ipairs(names) do
+    local token, position, index, count, attempt = read_run(runs, run)
     local lease = leases[name]
-    if not lease and records[run] then
+    if counts and not lease and records[run] then
       lease = read_lease(name, records[run])
       leases[name] = lease
     end
-    local counts = lease and l and j.cancelled == 0
-    if counts and l.kind ~= 1 and is_running(lease, j, at, index, position, attempt)
-      and #lease.attempts == 4
-      and sub(lease.tasks, position + 1, position + count) == rep('r', count) then
-      note(lease, token, index, position, count, attempt)
-      letters[#letters + 1] = rep('n', count)
-    else
-      -- include was_committed
-      for task = index, index + count - 1 do
-        local slot = position + task - index
-        local own = name .. string.format('%03x', slot)
-        local letter = 'n'
-        if counts and is_running(lease, j, at, task, slot, attempt) then
-          if l.kind == 1 then
-            -- include bitmap
-            if task > 0 and not has(l.DONE, task - 1) then letter = 'e' else put(l.DONE, task) end
+    -- Almost always all of a run is running, and committed at once.
+    local all = lease and l.kind ~= 1 and is_running(lease, j, at, index, position, attempt)
+      and (count == 1 or #lease.attempts == 4
+        and string.sub(lease.tasks, position + 1, position + count) == string.rep('r', count))
+    local at_once = all and count or 1
+    for task = index, index + count - 1, at_once do
+      local letter = 'n'
+      if not all then
+        -- include was_committed bitmap
+        position = position + task - index
+        index, token = task, name .. string.format('%03x', position)
+        if lease and is_running(lease, j, at, task, position, attempt) then
+          if l.kind == 1 and task > 0 and not has(l.map .. 'd', task - 1) then
+            letter = 'e'
+          elseif l.kind == 1 then
+            spare()
+            put(l.map .. 'd', task)
           end
-          if letter == 'n' then note(lease, own, task, slot, 1, attempt) end
         else
           -- This very call may have committed it.
           if remembered[1] then settle_all(remembered, memory) end
-          if was_committed(own, memory) then letter = 'b'
+          if was_committed(token, memory) then letter = 'b'
           elseif not j then letter = 'j'
           elseif not l or task >= l.tasks then letter = 't'
           else letter = j.cancelled == 1 and 'c' or 's' end
         end
-        letters[#letters + 1] = letter
+      end
+      letters[#letters + 1] = at_once == 1 and letter or string.rep(letter, at_once)
+      if letter == 'n' then
+        leave(lease, position, at_once)
+        lease.changed = true
+        local last = #runs_done
+        if last > 0 and runs_done[last - 1] + runs_done[last] == task then
+          runs_done[last] = runs_done[last] + at_once
+        else
+          runs_done[last + 1], runs_done[last + 2] = task, at_once
+        end
+        last = #remembered
+        remembered[last + 1], remembered[last + 2] = token, now_text .. ' c' .. at_once
+        if attempt > 1 or l.kind == 1 or l.kind == 2 then
+          for gone = task, task + at_once - 1 do fields[#fields + 1] = at_text .. '/' .. gone end
+        end
+        n = n + at_once
       end
     end
   end
@@ -80,7 +79,10 @@ local function commit(id, at, memory, runs)
     call('ZREM', ENDS, unpack(over))
     for at_once = 1, #over do over[#over + 1] = leases[over[at_once]].request end
     call('HDEL', LEASES, unpack(over))
+    -- These were writes that free.
+    is_spared = true
   end
+  spare()
   if kept[1] then call('HSET', LEASES, unpack(kept)) end
   if fields[1] then call('HDEL', j.key, unpack(fields)) end
   settle_all(remembered, memory)
@@ -88,15 +90,20 @@ local function commit(id, at, memory, runs)
   local offset = first % 65536
   if not runs_done[3] and n <= 48 and offset + n <= 65536 then
     -- As almost always: one run, in one piece of the bitmap, as part/bitmap.lua cuts them.
-    call('BITFIELD', l.DONE .. (first - offset) / 65536, 'SET', 'u' .. n, offset, 2 ^ n - 1)
+    local chunk = l.map .. 'd' .. (first - offset) / 65536
+    if n == 1 then
+      call('SETBIT', chunk, offset, '1')
+    else
+      call('BITFIELD', chunk, 'SET', 'u' .. n, offset, 2 ^ n - 1)
+    end
   else
     -- include bitmap
-    put_runs(l.DONE, runs_done)
+    put_runs(l.map .. 'd', runs_done)
     for run = 3, #runs_done, 2 do
       named = named .. ',' .. runs_done[run] .. '+' .. runs_done[run + 1]
     end
   end
-  event('C ' .. id .. ' ' .. at .. ' ' .. named)
+  event('C ' .. id .. ' ' .. at_text .. ' ' .. named)
 
   -- Almost always nothing follows from it.
   if l.done == l.tasks then j.open = j.open - 1 end

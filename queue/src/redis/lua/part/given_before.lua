@@ -8,7 +8,6 @@ local function given_before(name)
   if not j or j.number ~= lease.number or j.cancelled == 1 then return end
   local each = {}
   for position = 0, #lease.attempts / 4 - 1 do each[position + 1] = attempt_of(lease, position) end
-  local named = lease.job .. ' ' .. lease.at .. ' ' .. lease.first .. ' '
-  return told(named, string.format('%.0f', lease.expires), table.concat(each, ','), name,
-    #lease.tasks)
+  return {'work', lease.job .. ' ' .. lease.at .. ' ' .. lease.first .. ' ' .. lease.expires .. ' '
+    .. table.concat(each, ',') .. ' ' .. name .. ' ' .. #lease.tasks}
 end

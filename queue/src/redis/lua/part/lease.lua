@@ -1,10 +1,11 @@
--- Takes up to `most` neighbouring tasks of one layer for a worker, as the lease `name`. Answers
+-- Takes tasks for each of `n` that ask. Where the arguments say so, see turn.lua: kinds of worker
+-- from `kinds` on, then the workers, the requests, and the rest for each. To each it
+-- answers {'drain'}, {'due'}, or
 --   {'work', '<job> <layer> <first> <expires> <attempt of all, or of each, with commas> <name>
 --     <how many>'}
 --   {'nothing', <work seen>, <ms until a task may be ready, or -1>}
 -- What is given is stored by `store_given`, and jobs by part/held.lua.
-local expires = now + ARGV[4]
-local expires_text = string.format('%.0f', expires)
+
 -- Fields of `leases`, members of `ends`, and how many tasks of whom.
 local records, ends = {}, {}
 local served_user, served = nil, 0
@@ -22,103 +23,104 @@ local function store_given()
   store_served()
 end
 
--- The farm's `sole`, read once: job, layer, user and needs where there is one group of one user,
--- so no choice. Kinds of worker that can do it, or not.
-local sole = {}
+local function lease_all(kinds, workers, n, answer)
+  local requests, rest = workers + n, workers + 2 * n
+  local seats = call('HMGET', P .. 'seats', unpack(ARGV, workers, requests - 1))
+  local given = call('HMGET', LEASES, unpack(ARGV, requests, rest - 1))
+  local heard, last_worker = {}, nil
+  -- What is given in this call, where a request may be there twice.
+  local new = n > 1 and {}
+  local expires = now + ARGV[4]
+  -- Exact below 10^14, as `%.14g`.
+  local expires_text = expires .. ''
+  -- The farm's `sole`, read once: job, layer as text, user and needs where there is one group of
+  -- one user, so no choice; and whether this kind of worker can do it.
+  local sole, sole_id, sole_at, sole_user, sole_needs, sole_kind, sole_fits
 
--- Whose turn it is: job, layer, user; and the needs, if they may become the `sole`.
-local function whose_turn(kind)
-  if farm[5] then
-    if sole.text ~= farm[5] then
-      local id, at, user, rest = struct.unpack('<c32BBc0', farm[5])
-      sole = {text = farm[5], id = id, at = at, user = user, needs = string.sub(farm[5], rest)}
+  for i = 1, n do
+    local worker, request, info, seat = ARGV[workers], ARGV[requests], ARGV[rest], seats[i]
+    local kind, most, name = kinds + 3 * ARGV[rest + 1], ARGV[rest + 2], ARGV[rest + 3]
+    workers, requests, rest = workers + 1, requests + 1, rest + 4
+    -- As part/seats.lua has it.
+    local drains = seat and string.byte(seat) == 49
+    -- Lanes of one worker say the same; and what it said within a second is known,
+    -- see api.rs.
+    if worker ~= last_worker and not (seat and string.sub(seat, -#info) == info
+      and now - (tonumber(string.sub(seat, 2, -#info - 1)) or 0) < 1000) then
+      heard[#heard + 1], heard[#heard + 2] = worker, (drains and '1' or '0') .. now_text .. info
+      last_worker = worker
     end
-    if sole[kind] == nil then sole[kind] = fits(sole.needs, kind.memory, kind.tags) end
-    if sole[kind] then return sole.id, sole.at, sole.user end
-    return
-  end
-  local groups = call('ZRANGE', P .. 'ready', 0, 1)
-  local users = groups[1] and not groups[2] and call('ZRANGE', P .. 'u:' .. groups[1], 0, 1)
-  local user, needs, offer
-  if users and not users[2] then
-    needs, user = string.match(groups[1], '|(.*)$'), users[1]
-    if fits(needs, kind.memory, kind.tags) then
-      offer = call('ZRANGE', P .. 'o:' .. groups[1] .. '|' .. user, 0, 0)[1]
-    end
-  elseif groups[1] then
-    -- include choose
-    store_served()
-    user, offer = choose(kind.memory, kind.tags, kind.loaded)
-    needs = nil
-  end
-  if not offer then return end
-  local id, at = string.match(offer, '^(%x+)/(%d+)$')
-  return id, tonumber(at), user, needs
-end
 
-local function lease(request, worker, kind, most, name)
-  local id, at, user, needs = whose_turn(kind)
-  if not id then
-    -- include nothing
-    return nothing(kind)
-  end
-  local j = job_of(id, at)
-  local l = layer(j, at)
-  local first, n, attempts, attempts_text = l.cursor, most, '\1\0\0\0', '1'
-  local named = id .. ' ' .. at .. ' '
-  if (l.kind == 0 or l.kind == 3) and l.ready == 0 and l.ahead == 0 and l.cursor + n < l.tasks
-    and j.state == 1 then
-    -- As almost always: fresh tasks of a running job, and some are left.
-    l.cursor, l.leased, l.changed = first + n, l.leased + n, true
-    named = named .. first .. ' '
-    event('L ' .. worker .. ' ' .. named .. n)
-    if needs then
-      farm[5] = struct.pack('<c32BBc0', id, at, #user, user) .. needs
-      call('HSET', KEYS[1], 'sole', farm[5])
+    local told = new and new[request]
+    if given[i] and not told then
+      -- include leases given_before
+      told = given_before(given[i])
     end
-  else
-    -- include bitmap offers entries tasks take
-    local cursor, single = l.cursor, l.kind == 1 or l.kind == 2
-    local taken = take(j, l, n)
-    first, n = taken[1], #taken
-    l.leased, l.changed = l.leased + n, true
-    named = named .. first .. ' '
-    event('L ' .. worker .. ' ' .. named .. n)
-    local each, packed, fields, is_fresh = {}, {}, {}, true
-    for i, index in ipairs(taken) do
-      local entry = {state = 'L', attempt = 1, failures = 0, time = 0, error = ''}
-      -- Only what is below the cursor has been leased before.
-      local old = (index < cursor or single) and call('HGET', j.key, at .. '/' .. index)
-      if old then
-        entry = read_entry(old)
-        entry.state, entry.attempt, is_fresh = 'L', entry.attempt + 1, false
+    if told then
+      -- Its lease is there.
+    elseif drains then
+      told = {'drain'}
+    elseif farm[3] and tonumber(farm[3]) <= now then
+      told = {'due'}
+    else
+      -- Whose turn it is, and the needs, if they may become the `sole`.
+      local id, at_text, user, needs
+      if farm[5] then
+        if sole ~= farm[5] then
+          local past
+          sole, sole_kind = farm[5], nil
+          sole_id, sole_at, sole_user, past = struct.unpack('<c32Bc0Bc0', sole)
+          sole_needs = string.sub(sole, past)
+        end
+        if sole_kind ~= kind then
+          sole_kind, sole_fits = kind, fits(sole_needs, ARGV[kind], ARGV[kind + 1])
+        end
+        if sole_fits then id, at_text, user = sole_id, sole_at, sole_user end
+      else
+        -- include choose whose_turn
+        id, at_text, user, needs = whose_turn(ARGV[kind], ARGV[kind + 1], ARGV[kind + 2])
       end
-      if old or single then
-        fields[#fields + 1], fields[#fields + 2] = at .. '/' .. index, pack_entry(entry)
-      end
-      each[i], packed[i] = entry.attempt, struct.pack('<I4', entry.attempt)
-    end
-    if fields[1] then call('HSET', j.key, unpack(fields)) end
-    if not is_fresh then
-      attempts, attempts_text = table.concat(packed), table.concat(each, ',')
-    end
-    j.started = 1
-    offer_layer(j, l)
-    settle_state(j)
-    if l.offered == 0 and call('EXISTS', P .. 'ready') == 0 then
-      call('PUBLISH', P .. 'wake', 'taken ' .. (farm[2] or 0))
-    end
-  end
 
-  local last = #records
-  records[last + 1], records[last + 2] = name, struct.pack(RECORD, id, j.number, at, first, expires,
-    #worker, worker, #request, request, n, string.rep('r', n), #attempts, attempts)
-  records[last + 3], records[last + 4] = request, name
-  ends[last / 2 + 1], ends[last / 2 + 2] = expires_text, name
-  if served_user ~= user then
-    store_served()
-    served_user = user
+      if not id then
+        -- include nothing
+        told = nothing(ARGV[kind], ARGV[kind + 1])
+      else
+        local j = job_of(id, at_text)
+        local l = layer(j, tonumber(at_text))
+        local first, count, count_text = l.cursor, tonumber(most), most
+        local attempts, attempts_text, head = '\1\0\0\0', '1', id .. ' ' .. at_text .. ' '
+        if (l.kind == 0 or l.kind == 3) and l.ready == 0 and l.ahead == 0
+          and first + count < l.tasks and j.state == 1 then
+          -- As almost always: fresh tasks of a running job, and some are left.
+          l.cursor, l.leased, l.changed = first + count, l.leased + count, true
+          head = head .. first .. ' '
+          event('L ' .. worker .. ' ' .. head .. most)
+          if needs then
+            farm[5] = struct.pack('<c32Bc0Bc0', id, #at_text, at_text, #user, user) .. needs
+            call('HSET', KEYS[1], 'sole', farm[5])
+          end
+        else
+          -- include bitmap offers entries tasks take take_any
+          local told_head = 'L ' .. worker .. ' ' .. head
+          first, count, attempts, attempts_text = take_any(j, l, count, told_head)
+          head, count_text = head .. first .. ' ', count .. ''
+        end
+        local last = #records
+        records[last + 1], records[last + 2] = name, struct.pack(RECORD, id, j.number, l.at, first,
+          expires, #worker, worker, #request, request, count, string.rep('r', count), #attempts, attempts)
+        records[last + 3], records[last + 4] = request, name
+        ends[last / 2 + 1], ends[last / 2 + 2] = expires_text, name
+        if served_user ~= user then
+          store_served()
+          served_user = user
+        end
+        served = served + count
+        head = head .. expires_text .. ' ' .. attempts_text .. ' ' .. name .. ' ' .. count_text
+        told = {'work', head}
+        if new then new[request] = told end
+      end
+    end
+    answer[i + 2] = told
   end
-  served = served + n
-  return told(named, expires_text, attempts_text, name, n)
+  if heard[1] then call('HSET', P .. 'seats', unpack(heard)) end
 end

@@ -1,5 +1,5 @@
 -- Nothing for it: when a task that it could do may be ready.
-local function nothing(kind)
+local function nothing(memory, tags)
   local wait = -1
   local delays = call('ZRANGE', P .. 'delays', 0, 99, 'WITHSCORES')
   for i = 1, #delays, 2 do
@@ -7,7 +7,7 @@ local function nothing(kind)
     local j = job_of(delayed)
     local due = tonumber(delays[i + 1]) - now
     if j and j.paused == 0 and j.cancelled == 0
-      and fits(call('HGET', j.key, 'c' .. layer_at), kind.memory, kind.tags) then
+      and fits(call('HGET', j.key, 'c' .. layer_at), memory, tags) then
       wait = due
       break
     end

@@ -3,23 +3,23 @@
 local function take(j, l, n)
   local whole = l.kind == 0 or l.kind == 3
   local taken = {}
-  local again = l.ready > 0 and seek(l.READY, l.low, l.tasks, 1)
+  local again = l.ready > 0 and seek(l.map .. 'r', l.low, l.tasks, 1)
   local fresh = whole and l.cursor
   if fresh and l.ahead > 0 then
-    fresh = seek(l.DONE, l.cursor, l.tasks, 0) or l.tasks
+    fresh = seek(l.map .. 'd', l.cursor, l.tasks, 0) or l.tasks
   end
   if again and not (fresh and fresh < again) then
     l.low = again
     local index = again
     repeat
       taken[#taken + 1] = index
-      if cut(l.READY, index) then l.ready = l.ready - 1 end
+      if cut(l.map .. 'r', index) then l.ready = l.ready - 1 end
       index = index + 1
       local goes_on
       if l.kind == 1 then
         goes_on = is_waiting(j, l, index)
       else
-        goes_on = has(l.READY, index)
+        goes_on = has(l.map .. 'r', index)
       end
     until #taken == n or index >= l.tasks or not goes_on
     if not whole or index ~= l.cursor or #taken == n then return taken end
@@ -27,7 +27,7 @@ local function take(j, l, n)
   if fresh and fresh < l.tasks and (#taken == 0 or fresh == l.cursor) then
     local stop = math.min(fresh + n - #taken, l.tasks)
     if l.ahead > 0 then
-      stop = seek(l.DONE, fresh, stop, 1) or stop
+      stop = seek(l.map .. 'd', fresh, stop, 1) or stop
       l.ahead = l.ahead - (fresh - l.cursor)
     end
     for index = fresh, stop - 1 do

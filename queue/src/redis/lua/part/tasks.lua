@@ -1,27 +1,27 @@
 -- Neither done nor running nor failed nor put off. `undone` says that it has just been done over.
 local function is_waiting(j, l, index, undone)
-  if has(l.DONE, index) then return false end
+  if has(l.map .. 'd', index) then return false end
   local packed = call('HGET', j.key, l.at .. '/' .. index)
   if packed then return string.sub(packed, 1, 1) == 'W' end
   -- Without an entry a task below the cursor runs, unless it came back.
-  return l.kind == 1 or l.kind == 2 or undone or index >= l.cursor or has(l.READY, index)
+  return l.kind == 1 or l.kind == 2 or undone or index >= l.cursor or has(l.map .. 'r', index)
 end
 
 -- Whether the tasks that this one follows are done.
 local function is_free(j, l, index)
   if l.kind == 0 then return true end
   if l.kind == 1 then
-    return index == 0 or has(l.DONE, index - 1)
+    return index == 0 or has(l.map .. 'd', index - 1)
   end
   if l.kind == 3 then return all_below(j, l) end
   local below = layer(j, l.at - 1)
   for i = math.max(index - 1, 0), math.min(index + 1, below.tasks - 1) do
-    if not has(below.DONE, i) then return false end
+    if not has(below.map .. 'd', i) then return false end
   end
   return true
 end
 
--- Keeps READY true for one task. Answers how many tasks this opened: 0 or 1.
+-- Keeps the ready tasks true for one task. Answers how many tasks this opened: 0 or 1.
 local function offer(j, l, index, undone)
   if index < 0 or index >= l.tasks then return 0 end
   local waits = is_waiting(j, l, index, undone)
@@ -35,11 +35,11 @@ local function offer(j, l, index, undone)
       l.low = index
       l.changed = true
     end
-    if put(l.READY, index) then
+    if put(l.map .. 'r', index) then
       l.ready = l.ready + 1
       l.changed = true
     end
-  elseif cut(l.READY, index) then
+  elseif cut(l.map .. 'r', index) then
     l.ready = l.ready - 1
     l.changed = true
   end
