@@ -101,7 +101,7 @@ fn reason_of(error: &QueueError) -> Reason {
 
 fn store_reason(error: &StoreError) -> Reason {
     match error {
-        StoreError::Damaged { .. } => Reason::Damaged,
+        StoreError::Damaged { .. } | StoreError::TooLarge { .. } => Reason::Damaged,
         StoreError::Missing(_) => Reason::NotFound,
         error if error.is_transient() => Reason::Unavailable,
         _ => Reason::Internal,

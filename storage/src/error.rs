@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The bytes are not those that the key names.
     #[error("`{key}` is damaged: its SHA-256 is {found}")]
     Damaged { key: String, found: String },
+    /// Nothing that is read as a whole is so large: somebody else wrote it.
+    #[error("`{key}` has {size} bytes, more than the {most} that it may have")]
+    TooLarge { key: String, size: u64, most: u64 },
     /// Something must be there and is not.
     #[error("`{0}` is not in storage")]
     Missing(String),

@@ -67,6 +67,8 @@ static PARTS: &[(&str, &str)] = parts!(
     "job",
     "lease",
     "leases",
+    "lone_commit",
+    "lone_lease",
     "nothing",
     "offers",
     "open",
