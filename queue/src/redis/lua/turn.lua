@@ -16,7 +16,7 @@
 --          or {'due'}: some pauses are over; call end_pauses.lua, then ask again>...}
 -- include open clock events spare
 
--- What most calls of a process with one lane are: half of what the rest costs.
+-- What most calls of a process with one lane are; the rest would do, for more.
 if ARGV[5] == '0' and ARGV[7] == '1' and farm[5] then
   -- include record fits lone_lease
   local told = lone_lease()

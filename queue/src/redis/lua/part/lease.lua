@@ -43,8 +43,7 @@ local function lease_all(kinds, workers, n, answer)
     workers, requests, rest = workers + 1, requests + 1, rest + 4
     -- As part/seats.lua has it.
     local drains = seat and string.byte(seat) == 49
-    -- Lanes of one worker say the same; and what it said within a second is known,
-    -- see api.rs.
+    -- Lanes of one worker say the same; and what it said within a second (NOTE_WORKER) is known.
     if worker ~= last_worker and not (seat and string.sub(seat, -#info) == info
       and now - (tonumber(string.sub(seat, 2, -#info - 1)) or 0) < 1000) then
       heard[#heard + 1], heard[#heard + 2] = worker, (drains and '1' or '0') .. now_text .. info

@@ -1,5 +1,5 @@
 -- Runs of tasks that follow each other in one lease, as clients name them: token of the first,
--- its place in the lease, its index, how many, attempt; 28 bytes each.
+-- its place in the lease, its index, how many, attempt; 28 bytes each. part/lone_commit.lua reads one, too.
 
 -- Of the run at that place: token, place, index, how many, attempt.
 local function read_run(runs, at)
