@@ -71,12 +71,13 @@ fn each_combination_is_one_line_whose_numbers_agree() {
 
 #[test]
 fn what_is_estimated_is_a_little_more_than_what_is_taken() {
+    // What is taken differs by a sixth from one run to the next: see docs/performance.md.
     let sizes = ["--json", "--size", "64,384"];
     let mut rows = rows(&bench(&sizes));
     rows.extend(self::rows(&bench(&[&sizes[..], &["--thrift", "frugal"]].concat())));
     for row in &rows {
         let share = number(row, "estimated_memory") / number(row, "peak_memory");
-        assert!((1.0..1.5).contains(&share), "{share}: {row}");
+        assert!((1.0..1.6).contains(&share), "{share}: {row}");
     }
     let peak = |at: usize| number(&rows[at], "peak_memory");
     assert!(peak(3) < peak(1), "frugal is less: {rows:?}");

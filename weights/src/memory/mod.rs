@@ -21,8 +21,11 @@ pub use thrift::{Decoder, Thrift};
 pub const PROGRAM: u64 = 300 << 20;
 /// As [`PROGRAM`], of the GPU's memory: the context and the libraries' work space.
 pub const PROGRAM_CUDA: u64 = 900 << 20;
-/// What an allocator loses between tensors, as a share of them.
-const LOST: f64 = 0.15;
+/// What the C library's allocator loses between tensors at most, as a share of them: how much
+/// depends on which thread gives back first.
+const LOST: f64 = 0.3;
+/// The same of libtorch's own for GPUs.
+const LOST_CUDA: f64 = 0.15;
 /// Copies of the cutouts that are alive at their worst moment, the way back included: by
 /// measurement, for the augmentations that need most.
 const CUTOUTS: f64 = 24.0;
@@ -87,7 +90,8 @@ impl Networks {
 
     /// What pictures take that are made together.
     pub fn estimate(&self, batch: &Batch, thrift: Thrift) -> Estimate {
-        let activations = self.activations(batch, thrift) * (1.0 + LOST);
+        let lost = if batch.cuda { LOST_CUDA } else { LOST };
+        let activations = self.activations(batch, thrift) * (1.0 + lost);
         Estimate {
             program: if batch.cuda { PROGRAM_CUDA } else { PROGRAM },
             weights: self.weights(batch.bf16) as u64,

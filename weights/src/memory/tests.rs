@@ -36,7 +36,8 @@ fn more_of_anything_takes_more() {
     assert!(of(Batch { size: [512, 256], ..one }) > of(one));
     assert!(of(Batch { cutouts: 64, ..one }) > of(one));
     assert!(of(Batch { bf16: true, ..one }) < of(one));
-    assert_eq!(of(Batch { pictures: 2, cuda: false, ..one }), of(one), "one after another");
+    let on_cpu = Batch { cuda: false, ..one };
+    assert_eq!(of(Batch { pictures: 2, ..on_cpu }), of(on_cpu), "one after another");
     let weights = |bf16| networks.estimate(&Batch { bf16, ..one }, Thrift::default()).weights;
     assert!(weights(true) > weights(false), "bf16 keeps what it was made from");
 }
