@@ -10,6 +10,8 @@ deny=(cargo deny)
 "${deny[@]}" --version >/dev/null 2>&1 ||
   { echo "there is no cargo-deny: scripts/setup.sh --dependencies fetches it, or cargo install --locked cargo-deny" >&2; exit 1; }
 
+# A build fetches neither other systems' crates nor those of tests, and cargo-deny reads them all.
+cargo fetch --locked --quiet
 "${deny[@]}" --offline check licenses bans sources
 
 database() { find "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs" -mindepth 2 -maxdepth 2 -name .git 2>/dev/null | head -1; }
