@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tch::{Device, Tensor};
 use vqfarm_core::file::{Document, Limits};
 use vqfarm_core::render::RenderSettings;
+use vqfarm_engine::session::Options;
 use vqfarm_engine::{ModelWeights, Picture, Session};
 
 use crate::data::SIZE;
@@ -56,7 +57,7 @@ pub fn render(
             .map(|pictures| {
                 let weights = weights.share();
                 scope.spawn(move || -> Result<Tensor> {
-                    let models = weights.build()?;
+                    let models = weights.build(Options::default())?;
                     let mut session = Session::new(&models, pictures)?;
                     while !session.done() {
                         session.step()?;

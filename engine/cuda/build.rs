@@ -12,8 +12,9 @@ const SHIM: &str = "cuda/shim.cpp";
 fn main() {
     libtorch::main();
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
-    println!("cargo:rerun-if-changed={SHIM}");
-    println!("cargo:rerun-if-changed=cuda/build.rs");
+    for part in [SHIM, "cuda/kernels.h", "cuda/norm.h", "cuda/build.rs"] {
+        println!("cargo:rerun-if-changed={part}");
+    }
     let libtorch = env::var_os("LIBTORCH").map(PathBuf::from);
     let Some(out) = env::var_os("OUT_DIR").map(|dir| PathBuf::from(dir).join("shim.so")) else {
         return;

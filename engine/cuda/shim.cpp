@@ -20,6 +20,8 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include "kernels.h"
+
 namespace {
 
 using at::cuda::CUDAGraph;
@@ -202,6 +204,18 @@ const char* vqfarm_each(const char* code, const char* name, int count, void* con
     for (int i = 0; i < count; i++) tensors.push_back(*static_cast<at::Tensor*>(inputs[i]));
     auto outputs = at::cuda::CompileAndLaunchKernel(code, name, 1, tensors, {}, false);
     *out = new at::Tensor(outputs.front());
+  });
+}
+
+// GroupNorm and swish in one (norm.h), by kernels that `code` holds, norm.cuh. The result is a new
+// tensor, to be freed by the caller.
+const char* vqfarm_norm_swish(const char* code, void* x, void* scale, void* shift, double epsilon,
+                              void** out) {
+  return caught([&] {
+    static const bool told = (vqfarm::kernel_code() = code, true);
+    const auto tensor = [](void* pointer) { return *static_cast<at::Tensor*>(pointer); };
+    *out = new at::Tensor(
+        vqfarm::NormSwish::apply(tensor(x), tensor(scale), tensor(shift), epsilon));
   });
 }
 

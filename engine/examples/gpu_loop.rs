@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::RenderSettings;
-use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights};
+use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights, can_fuse};
 use vqfarm_engine::session::Options;
 use vqfarm_engine::{Models, Picture, Session, device, flops};
 use vqfarm_weights::clip::ClipConfig;
@@ -24,8 +24,10 @@ use vqfarm_weights::vqgan::VqganConfig;
 struct Trial {
     switches: &'static str,
     layout: Layout,
-    /// Whether norms are folded into what follows.
+    /// Whether a transformer's norms are folded into what follows, and the decoder's one operation
+    /// with the swish after them.
     folded: bool,
+    fused: bool,
     /// Whether cuDNN tries all its ways of each convolution.
     tries_all: bool,
 }
@@ -34,21 +36,24 @@ const PLAIN: Trial = Trial {
     switches: "ahead=off,composed=off,graphs=off",
     layout: Layout::Planes,
     folded: false,
+    fused: false,
     tries_all: false,
 };
 const PIXELS: Trial = Trial { layout: Layout::Pixels, ..PLAIN };
 const FOLDED: Trial = Trial { folded: true, ..PIXELS };
+const FUSED: Trial = Trial { fused: true, ..FOLDED };
 
 /// Each with one thing more than the one before; the first is what the others are compared with.
-const TRIALS: [Trial; 8] = [
+const TRIALS: [Trial; 9] = [
     PLAIN,
     PIXELS,
     FOLDED,
-    Trial { switches: "ahead=off,graphs=off", ..FOLDED },
-    Trial { switches: "graphs=off", ..FOLDED },
-    Trial { switches: "", ..FOLDED },
-    Trial { switches: "", tries_all: true, ..FOLDED },
-    Trial { switches: "halves=on", ..FOLDED },
+    FUSED,
+    Trial { switches: "ahead=off,graphs=off", ..FUSED },
+    Trial { switches: "graphs=off", ..FUSED },
+    Trial { switches: "", ..FUSED },
+    Trial { switches: "", tries_all: true, ..FUSED },
+    Trial { switches: "halves=on", ..FUSED },
 ];
 
 /// More than a session makes before it records.
@@ -109,6 +114,7 @@ fn main() -> Result<()> {
                 "switches": trial.switches,
                 "layout": format!("{:?}", trial.layout).to_lowercase(),
                 "folded": trial.folded,
+                "fused": trial.fused && can_fuse(device, kind).is_ok(),
                 "cudnn_tries_all": trial.tries_all,
                 "size": size,
                 "batch": batch,
@@ -144,7 +150,8 @@ fn models(device: Device, kind: Kind, trial: &Trial) -> Result<Models> {
     let random = RandomWeights::new(1, device);
     let weights = || {
         let weights = Weights::random(&random, kind).fast().laid_out(trial.layout);
-        if trial.folded { weights.folded() } else { weights }
+        let weights = if trial.folded { weights.folded() } else { weights };
+        if trial.fused { weights.fused() } else { weights }
     };
     let generator = Box::new(Vqgan::new(&weights(), &VqganConfig::imagenet_f16_16384())?);
     Ok(Models::new(

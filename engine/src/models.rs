@@ -15,7 +15,7 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, SharedTensors, Vqgan, Weights};
+use crate::net::{Clip, SharedTensors, Vqgan, Weights, can_fuse};
 use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
@@ -130,8 +130,9 @@ pub struct ModelWeights {
 }
 
 impl ModelWeights {
-    /// Has weights on `device`, on a CPU where they are if they are float32, and sets its arithmetic. The second value warns when the
-    /// device computes otherwise than asked ([`device::set_precision`]).
+    /// Has weights on `device`, on a CPU where they are if they are float32, and sets its
+    /// arithmetic. The second value warns when the device computes otherwise than asked
+    /// ([`device::set_precision`]) or slower than it should.
     ///
     /// # Errors
     /// The device has too little memory.
@@ -146,7 +147,8 @@ impl ModelWeights {
         Self::of(Loaded::new(generator, device)?, perceptors, device, precision)
     }
 
-    /// As [`ModelWeights::new`], of weights that are on `device` already.
+    /// As [`ModelWeights::new`], of weights that are on `device` already. Tries what a GPU's kernels
+    /// compute ([`can_fuse`]).
     ///
     /// # Errors
     /// The device does not take its arithmetic.
@@ -157,6 +159,10 @@ impl ModelWeights {
         precision: Precision,
     ) -> Result<(Self, Option<String>)> {
         let (kind, warning) = device::set_precision(device, precision)?;
+        let slower =
+            |why| format!("{}: norms are computed in more steps: {why}", device::name(device));
+        let fused = || can_fuse(device, kind).err().filter(|_| device.is_cuda()).map(slower);
+        let warning = warning.or_else(fused);
         Ok((Self { generator, perceptors, device, kind }, warning))
     }
 
@@ -169,12 +175,12 @@ impl ModelWeights {
         }
     }
 
-    /// Builds the networks.
+    /// Builds the networks, for sessions that compute as `options` say.
     ///
     /// # Errors
     /// The weights do not fit their configuration.
-    pub fn build(&self) -> Result<Models> {
-        let network = |tensors| Weights::new(tensors, self.kind).quickest(self.device);
+    pub fn build(&self, options: Options) -> Result<Models> {
+        let network = |tensors| Weights::new(tensors, self.kind).quickest(self.device, &options);
         let Loaded { config, weights } = &self.generator;
         let mut bytes = weights.bytes().to_vec();
         let generator = Vqgan::new(&network(&weights.tensors), config)?;
@@ -189,6 +195,6 @@ impl ModelWeights {
         };
         let sizes = Sizes { networks, bf16: self.kind == Kind::BFloat16 };
         let models = Models::new(Box::new(generator), perceptors, self.device).sized(sizes);
-        Ok(Models { _bytes: bytes, ..models })
+        Ok(Models { options, _bytes: bytes, ..models })
     }
 }

@@ -184,12 +184,12 @@ impl Shelf {
         let mut kept = lock(&self.kept);
         if let Some(at) = kept.iter().position(|(known, _)| known == key) {
             let found = kept.remove(at);
-            let networks = found.1.build()?.with_options(self.options);
+            let networks = found.1.build(self.options)?;
             kept.push(found);
             return Ok((networks, None));
         }
         let (weights, warning) = self.load(key, &kept)?;
-        let networks = weights.build()?.with_options(self.options);
+        let networks = weights.build(self.options)?;
         if kept.len() == KEPT {
             kept.remove(0);
         }

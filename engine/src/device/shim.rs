@@ -30,7 +30,17 @@ struct Shim {
     memory_empty_cache: unsafe extern "C" fn() -> Answer,
     synchronize: unsafe extern "C" fn(c_int) -> Answer,
     each: Each,
+    norm_swish: NormSwish,
 }
+
+type NormSwish = unsafe extern "C" fn(
+    *const c_char,
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    f64,
+    *mut *mut c_void,
+) -> Answer;
 
 type Each = unsafe extern "C" fn(
     *const c_char,
@@ -87,6 +97,7 @@ fn open() -> Result<Shim, String> {
             memory_empty_cache: function!("memory_empty_cache"),
             synchronize: function!("synchronize"),
             each: function!("each"),
+            norm_swish: function!("norm_swish"),
         };
         std::mem::forget(library);
         Ok(shim)
@@ -289,6 +300,36 @@ pub(crate) fn each(code: &CStr, name: &CStr, inputs: &[&Tensor]) -> Result<Tenso
     }
 }
 
+/// The kernels of [`norm_swish`].
+const NORM: &CStr = match CStr::from_bytes_with_nul(
+    concat!(include_str!("../../cuda/norm.cuh"), "\0").as_bytes(),
+) {
+    Ok(code) => code,
+    Err(_) => c"",
+};
+
+/// Swish of the normalisation of 32 groups of channels, in one operation on a CUDA device that can
+/// be differentiated once in `x`, [B, C, H, W] in float32 or bf16, C 128, 256, 512 or 1,024. Scale
+/// and shift are float32, [C]. The result lies by pixels. Compiled at the first call.
+///
+/// # Errors
+/// As [`gpu_memory`], the kernels do not compile, or the compiler is not there.
+#[allow(unsafe_code, reason = "calls the library")]
+pub(crate) fn norm_swish(
+    x: &Tensor,
+    [scale, shift]: [&Tensor; 2],
+    epsilon: f64,
+) -> Result<Tensor, String> {
+    let shim = shim()?;
+    let [x, scale, shift] = [x, scale, shift].map(|t| t.as_ptr().cast_mut().cast());
+    let mut out = std::ptr::null_mut();
+    // SAFETY: as in `each`.
+    unsafe {
+        told((shim.norm_swish)(NORM.as_ptr(), x, scale, shift, epsilon, &raw mut out))?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +362,7 @@ mod tests {
             "memory_empty_cache",
             "synchronize",
             "each",
+            "norm_swish",
         ] {
             assert!(names.contains(&format!("vqfarm_{name}")), "{name} is not among {names:?}");
         }

@@ -53,7 +53,10 @@ impl Conv2d {
     }
 }
 
-/// VQGAN's normalisation: 32 groups, eps 1e-6.
+/// What keeps GroupNorm from dividing by nothing.
+pub(super) const GROUP_EPSILON: f64 = 1e-6;
+
+/// VQGAN's normalisation: 32 groups.
 pub(super) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
@@ -70,7 +73,7 @@ impl GroupNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.group_norm(32, Some(&self.weight), Some(&self.bias), 1e-6, true)
+        x.group_norm(32, Some(&self.weight), Some(&self.bias), GROUP_EPSILON, true)
     }
 }
 

@@ -5,10 +5,12 @@
 
 pub mod clip;
 mod layers;
+mod norm_swish;
 mod upsample;
 pub mod vqgan;
 mod weights;
 
 pub use clip::Clip;
+pub use norm_swish::can_fuse;
 pub use vqgan::Vqgan;
 pub use weights::{Arithmetic, Layout, RandomWeights, SharedTensors, Weights, to_tensors};

@@ -5,7 +5,8 @@
 use tch::{Kind, Tensor};
 use vqfarm_weights::vqgan::{Quantizer, VqganConfig};
 
-use super::layers::{Conv2d, GroupNorm, attention_over_positions, channels_last, swish};
+use super::layers::{Conv2d, GroupNorm, attention_over_positions, channels_last};
+use super::norm_swish::NormSwish;
 use super::upsample::Upsample;
 use super::{Arithmetic, Weights};
 use crate::error::{EngineError, Result};
@@ -13,32 +14,30 @@ use crate::model::{Generator, Step};
 
 /// GroupNorm, swish, convolution, twice, around a skip connection.
 struct ResnetBlock {
-    norm1: GroupNorm,
+    norm1: NormSwish,
     conv1: Conv2d,
-    norm2: GroupNorm,
+    norm2: NormSwish,
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
-    arithmetic: Arithmetic,
 }
 
 impl ResnetBlock {
     fn new(w: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
         Ok(Self {
-            norm1: GroupNorm::new(&w.at("norm1"), inputs)?,
+            norm1: NormSwish::new(&w.at("norm1"), inputs)?,
             conv1: Conv2d::new(&w.at("conv1"), inputs, outputs, 3)?,
-            norm2: GroupNorm::new(&w.at("norm2"), outputs)?,
+            norm2: NormSwish::new(&w.at("norm2"), outputs)?,
             conv2: Conv2d::new(&w.at("conv2"), outputs, outputs, 3)?,
             shortcut: match inputs == outputs {
                 true => None,
                 false => Some(Conv2d::new(&w.at("nin_shortcut"), inputs, outputs, 1)?),
             },
-            arithmetic: w.arithmetic(),
         })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let h = self.conv1.forward(&swish(&self.norm1.forward(x), self.arithmetic));
-        let h = self.conv2.forward(&swish(&self.norm2.forward(&h), self.arithmetic));
+        let h = self.conv1.forward(&self.norm1.forward(x));
+        let h = self.conv2.forward(&self.norm2.forward(&h));
         match &self.shortcut {
             Some(conv) => conv.forward(x) + h,
             None => x + h,
@@ -135,9 +134,8 @@ struct Encoder {
     /// With the way to the next coarser resolution.
     down: Vec<(Level, Option<Conv2d>)>,
     mid: Middle,
-    norm_out: GroupNorm,
+    norm_out: NormSwish,
     conv_out: Conv2d,
-    arithmetic: Arithmetic,
 }
 
 impl Encoder {
@@ -164,9 +162,8 @@ impl Encoder {
             conv_in: Conv2d::new(&w.at("conv_in"), c.in_channels, c.ch, 3)?,
             down,
             mid: Middle::new(&w.at("mid"), channels)?,
-            norm_out: GroupNorm::new(&w.at("norm_out"), channels)?,
+            norm_out: NormSwish::new(&w.at("norm_out"), channels)?,
             conv_out: Conv2d::new(&w.at("conv_out"), channels, outputs, 3)?,
-            arithmetic: w.arithmetic(),
         })
     }
 
@@ -178,8 +175,7 @@ impl Encoder {
                 h = conv.forward(&h.constant_pad_nd([0, 1, 0, 1]));
             }
         }
-        let h = self.norm_out.forward(&self.mid.forward(&h));
-        self.conv_out.forward(&swish(&h, self.arithmetic))
+        self.conv_out.forward(&self.norm_out.forward(&self.mid.forward(&h)))
     }
 }
 
@@ -189,9 +185,8 @@ struct Decoder {
     /// From the coarsest resolution to the finest, the order of use, each with the way to the
     /// next.
     up: Vec<(Level, Option<Upsample>)>,
-    norm_out: GroupNorm,
+    norm_out: NormSwish,
     conv_out: Conv2d,
-    arithmetic: Arithmetic,
 }
 
 impl Decoder {
@@ -218,9 +213,8 @@ impl Decoder {
             conv_in: Conv2d::new(&w.at("conv_in"), c.z_channels, deepest, 3)?,
             mid: Middle::new(&w.at("mid"), deepest)?,
             up,
-            norm_out: GroupNorm::new(&w.at("norm_out"), channels)?,
+            norm_out: NormSwish::new(&w.at("norm_out"), channels)?,
             conv_out: Conv2d::new(&w.at("conv_out"), channels, c.out_ch, 3)?,
-            arithmetic: w.arithmetic(),
         })
     }
 
@@ -248,8 +242,7 @@ impl Decoder {
                 steps.push(Box::new(|h| upsample.forward(h)));
             }
         }
-        let out = |h: &Tensor| swish(&self.norm_out.forward(h), self.arithmetic);
-        steps.push(Box::new(move |h| self.conv_out.forward(&out(h))));
+        steps.push(Box::new(|h| self.conv_out.forward(&self.norm_out.forward(h))));
         steps
     }
 }

@@ -10,6 +10,7 @@ use vqfarm_weights::{Dtype, StateDict, TensorData};
 
 use super::layers::channels_last;
 use crate::error::{EngineError, Result};
+use crate::session::Options;
 
 /// In which steps a network computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub struct Weights<'a> {
     arithmetic: Arithmetic,
     layout: Layout,
     folds: bool,
+    fuses: bool,
     twice: bool,
 }
 
@@ -101,7 +103,7 @@ impl<'a> Weights<'a> {
     fn of(source: Source<'a>, kind: Kind) -> Self {
         let prefix = String::new();
         let (arithmetic, layout) = (Arithmetic::Original, Layout::Planes);
-        Self { source, prefix, kind, arithmetic, layout, folds: false, twice: false }
+        Self { source, prefix, kind, arithmetic, layout, folds: false, fuses: false, twice: false }
     }
 
     /// The same weights for a network that computes by [`Arithmetic::Fast`].
@@ -120,17 +122,31 @@ impl<'a> Weights<'a> {
         Self { folds: true, ..self }
     }
 
+    /// The same weights for a network whose norms are one operation with the swish after them,
+    /// where its device can.
+    pub fn fused(self) -> Self {
+        Self { fuses: true, ..self }
+    }
+
     /// The same weights for a network whose weights stay as they are, in the way that is quickest
-    /// on a device.
-    pub fn quickest(self, device: Device) -> Self {
+    /// on a device, but for what `options` switch off.
+    pub fn quickest(self, device: Device, options: &Options) -> Self {
+        let weights = self.fast();
         match device {
-            Device::Cuda(_) => self.fast().laid_out(Layout::Pixels).folded(),
-            _ => self.fast(),
+            Device::Cuda(_) => {
+                let weights = weights.laid_out(Layout::Pixels).folded();
+                if options.fused == Some(false) { weights } else { weights.fused() }
+            }
+            _ => weights,
         }
     }
 
     pub(super) fn folds(&self) -> bool {
         self.folds
+    }
+
+    pub(super) fn fuses(&self) -> bool {
+        self.fuses
     }
 
     /// The same weights in another kind.

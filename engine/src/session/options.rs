@@ -15,6 +15,10 @@ pub struct Options {
     /// after another, as the originals do it. Left out: on a GPU.
     pub composed: Option<bool>,
     pub graphs: Graphs,
+    /// Whether the decoder's norms and the swish after them are one operation
+    /// ([`crate::net::can_fuse`]); for networks that are built with these options. Left out: where
+    /// they can be.
+    pub fused: Option<bool>,
     /// Whether the pictures of a batch are computed in two halves side by side, so that the decoder
     /// of one fills what the perceptor of the other leaves free. On a GPU only.
     pub halves: bool,
@@ -49,8 +53,12 @@ impl FromStr for Options {
                 "composed" => options.composed = value,
                 "graphs" if value == Some(false) => options.graphs = Graphs::Off,
                 "graphs" => options.graphs = Graphs::Auto,
+                "fused" => options.fused = value,
                 "halves" => options.halves = value.unwrap_or_default(),
-                _ => return Err(format!("{switch:?}: choose ahead, composed, graphs or halves")),
+                _ => {
+                    let known = "ahead, composed, graphs, fused or halves";
+                    return Err(format!("{switch:?}: choose {known}"));
+                }
             }
         }
         Ok(options)
@@ -66,10 +74,11 @@ mod tests {
         let read = |text: &str| text.parse::<Options>();
         assert_eq!(read("").unwrap(), Options::default());
         assert_eq!(read("graphs=off").unwrap().graphs, Graphs::Off);
-        let several = read("halves, ahead=on,composed=off").unwrap();
-        let wanted = Options { ahead: Some(true), composed: Some(false), halves: true, ..several };
+        let several = read("halves, ahead=on,composed=off,fused=off").unwrap();
+        let (ahead, composed, fused) = (Some(true), Some(false), Some(false));
+        let wanted = Options { ahead, composed, fused, halves: true, ..Options::default() };
         assert_eq!(several, wanted);
         assert!(read("graphs=perhaps").unwrap_err().contains("on, off or auto"));
-        assert!(read("speed=on").unwrap_err().contains("graphs or halves"));
+        assert!(read("speed=on").unwrap_err().contains("fused or halves"));
     }
 }

@@ -4,6 +4,7 @@ use tch::Device;
 use vqfarm_core::render::{
     Augmentation, CutoutMethod, Cutouts, InitWeightForm, Optimizer, Precision,
 };
+use vqfarm_engine::session::Options;
 use vqfarm_engine::{ModelWeights, Picture, Session};
 
 use crate::tiny::{latent, latents, photo, picture, run, same, settings, vit};
@@ -91,13 +92,13 @@ fn pictures_rendered_on_threads_of_their_own_equal_those_rendered_in_turn() {
             picture
         })
         .collect();
-    let in_turn = latents(&weights.build().unwrap(), &pictures);
+    let in_turn = latents(&weights.build(Options::default()).unwrap(), &pictures);
     let at_once: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = pictures
             .iter()
             .map(|picture| {
                 let weights = weights.share();
-                scope.spawn(move || latent(&weights.build().unwrap(), picture))
+                scope.spawn(move || latent(&weights.build(Options::default()).unwrap(), picture))
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()

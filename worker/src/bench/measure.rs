@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vqfarm_core::render::{Cutouts, RenderSettings};
 use vqfarm_engine::model::Perceptor;
-use vqfarm_engine::net::{Clip, RandomWeights, Vqgan, Weights};
+use vqfarm_engine::net::{Clip, RandomWeights, Vqgan, Weights, can_fuse};
 use vqfarm_engine::session::{Options, Stage};
 use vqfarm_engine::{EngineError, Models, Picture, Session, device, flops};
 use vqfarm_weights::memory::{Batch, Networks, Thrift};
@@ -118,7 +118,14 @@ fn try_measure(args: &BenchArgs, subject: &Subject) -> Result<Report> {
             thrift
         }
     };
-    let models = made_up(&networks, device, kind)?.with_options(session_options(&args.session)?);
+    let options = session_options(&args.session)?;
+    if device.is_cuda()
+        && options.fused != Some(false)
+        && let Err(why) = can_fuse(device, kind)
+    {
+        eprintln!("warning: {why}");
+    }
+    let models = made_up(&networks, device, kind, options)?;
     let pictures: Vec<Picture> =
         (0..subject.batch).map(|seed| Picture::new(settings(args, subject, seed))).collect();
     let mut session = Session::new(&models, &pictures)?;
@@ -244,13 +251,13 @@ fn name(stage: Stage) -> &'static str {
 }
 
 /// Networks of these sizes: speed does not depend on what the weights say.
-fn made_up(networks: &Networks, device: Device, kind: Kind) -> Result<Models> {
+fn made_up(networks: &Networks, device: Device, kind: Kind, options: Options) -> Result<Models> {
     let weights = RandomWeights::new(1, device);
-    let weights = Weights::random(&weights, kind).quickest(device);
+    let weights = Weights::random(&weights, kind).quickest(device, &options);
     let generator = Vqgan::new(&weights, &networks.generator)?;
     let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
     for config in &networks.perceptors {
         perceptors.push(Box::new(Clip::new(&weights, config)?));
     }
-    Ok(Models::new(Box::new(generator), perceptors, device))
+    Ok(Models::new(Box::new(generator), perceptors, device).with_options(options))
 }
