@@ -4,7 +4,8 @@
 //!     cargo run --release -p vqfarm-engine --example gpu_loop -- DEVICE PRECISION SIZE BATCH [ITERATIONS]
 //!     … -- cuda bf16 256 16
 //!
-//! One line of JSON a set of switches: iterations a second of the batch, milliseconds an iteration,
+//! First how long the host draws for an iteration, which goes on beside the device's work. Then one
+//! line of JSON a set of switches: iterations a second of the batch, milliseconds an iteration,
 //! TFLOP/s by `vqfarm_engine::flops`, how far the latents are from those of the first set after as
 //! many iterations, and the session's warnings.
 
@@ -14,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::RenderSettings;
+use vqfarm_core::rng::{Key, Purpose};
+use vqfarm_engine::cutouts::Cutter;
 use vqfarm_engine::net::{Clip, Layout, RandomWeights, Vqgan, Weights, can_fuse};
 use vqfarm_engine::session::Options;
 use vqfarm_engine::{Models, Picture, Session, device, flops};
@@ -56,6 +59,7 @@ const TRIALS: [Trial; 9] = [
     Trial { switches: "halves=on", ..FUSED },
 ];
 
+const DRAWN: u32 = 200;
 /// More than a session makes before it records.
 const WARM_UP: u32 = 6;
 
@@ -89,6 +93,7 @@ fn main() -> Result<()> {
         settings.cutouts.count,
     );
 
+    println!("{}", json!({ "milliseconds_of_draws": 1e3 * draws(&settings, batch, device)? }));
     let mut first: Option<Tensor> = None;
     for trial in TRIALS {
         tch::Cuda::cudnn_set_benchmark(trial.tries_all);
@@ -130,6 +135,21 @@ fn main() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Seconds in which the host draws what an iteration of a batch needs.
+fn draws(settings: &RenderSettings, batch: u64, device: Device) -> Result<f64> {
+    let keys: Vec<Key> = (0..batch).map(|seed| Key::new(seed, Purpose::Init)).collect();
+    let side = i64::from(settings.size[0]);
+    let cutter = Cutter::new(&settings.cutouts, ClipConfig::vit_b_32().image_resolution)?;
+    let ahead = cutter.ahead(&keys, [side; 2], device);
+    let mut row = Vec::new();
+    let begin = Instant::now();
+    for iteration in 0..DRAWN {
+        row.clear();
+        ahead.draw(iteration, &mut row);
+    }
+    Ok(begin.elapsed().as_secs_f64() / f64::from(DRAWN))
 }
 
 /// Peak bytes that tensors held, then counted anew.

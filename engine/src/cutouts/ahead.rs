@@ -71,7 +71,7 @@ impl CutsAhead {
     }
 
     /// Everything that is drawn in an iteration; always as many numbers.
-    pub(crate) fn draw(&self, iteration: u32, out: &mut Vec<f64>) {
+    pub fn draw(&self, iteration: u32, out: &mut Vec<f64>) {
         let keys: Vec<Key> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
         let [height, width] = self.size;
         if self.crops.is_some() {
