@@ -102,6 +102,7 @@ fn a_picture_that_was_refused_memory_is_made_frugally_and_so_are_those_after_it(
 }
 
 /// A picture for which the limit, of address space with libtorch's own, is too little when all is
-/// kept (that needs 1,350,000 KiB), and enough for it frugally (1,150,000).
-const SIDE: u32 = 384;
-const LIMIT_KIB: u64 = 1_200_000;
+/// kept (that took 2,450,000 to 2,480,000 KiB), and enough for it frugally (1,800,000 to 1,890,000).
+/// In between there must be room: how the heap is cut up differs from run to run.
+const SIDE: u32 = 640;
+const LIMIT_KIB: u64 = 2_250_000;
