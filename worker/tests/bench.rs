@@ -72,7 +72,7 @@ fn each_combination_is_one_line_whose_numbers_agree() {
 #[test]
 fn what_is_estimated_is_a_little_more_than_what_is_taken() {
     // What is taken differs by a sixth from one run to the next: see docs/performance.md.
-    let sizes = ["--json", "--size", "64,384"];
+    let sizes = ["--json", "--size", "64,512"];
     let mut rows = rows(&bench(&sizes));
     rows.extend(self::rows(&bench(&[&sizes[..], &["--thrift", "frugal"]].concat())));
     for row in &rows {
