@@ -212,7 +212,9 @@ const char* vqfarm_each(const char* code, const char* name, int count, void* con
 const char* vqfarm_norm_swish(const char* code, void* x, void* scale, void* shift, double epsilon,
                               void** out) {
   return caught([&] {
+    // Once: threads may call at the same time, and all with the same code.
     static const bool told = (vqfarm::kernel_code() = code, true);
+    (void)told;
     const auto tensor = [](void* pointer) { return *static_cast<at::Tensor*>(pointer); };
     *out = new at::Tensor(
         vqfarm::NormSwish::apply(tensor(x), tensor(scale), tensor(shift), epsilon));

@@ -4,8 +4,8 @@
 //!     cargo run --release -p vqfarm-engine --example gpu_loop -- DEVICE PRECISION SIZE BATCH [ITERATIONS]
 //!     … -- cuda bf16 256 16
 //!
-//! First how long the host draws for an iteration, which goes on beside the device's work. Then one
-//! line of JSON a set of switches: iterations a second of the batch, milliseconds an iteration,
+//! First a line of JSON with the host's milliseconds to draw for an iteration of the batch, which go
+//! on beside the device's work. Then one line a set of switches: iterations a second of the batch, milliseconds an iteration,
 //! TFLOP/s by `vqfarm_engine::flops`, how far the latents are from those of the first set after as
 //! many iterations, and the session's warnings.
 
@@ -59,6 +59,7 @@ const TRIALS: [Trial; 9] = [
     Trial { switches: "halves=on", ..FUSED },
 ];
 
+/// Iterations that are drawn for, to time it.
 const DRAWN: u32 = 200;
 /// More than a session makes before it records.
 const WARM_UP: u32 = 6;

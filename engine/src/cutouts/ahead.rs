@@ -70,7 +70,9 @@ impl CutsAhead {
         }
     }
 
-    /// Everything that is drawn in an iteration; always as many numbers.
+    /// Appends everything that is drawn in an iteration, always as many numbers: of each crop its
+    /// side, x and y in pixels; what the augmentations draw, in their order; the standard deviation
+    /// of each cutout's noise, in units of the pixels' range.
     pub fn draw(&self, iteration: u32, out: &mut Vec<f64>) {
         let keys: Vec<Key> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
         let [height, width] = self.size;

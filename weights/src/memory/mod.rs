@@ -21,8 +21,8 @@ pub use thrift::{Decoder, Thrift};
 pub const PROGRAM: u64 = 300 << 20;
 /// As [`PROGRAM`], of the GPU's memory: the context and the libraries' work space.
 pub const PROGRAM_CUDA: u64 = 900 << 20;
-/// What the C library's allocator loses between tensors at most, as a share of them: how much
-/// depends on which thread gives back first.
+/// What the C library's allocator loses between tensors, as a share of them, with room above the
+/// worst run seen: how much depends on which thread gives back first.
 const LOST: f64 = 0.35;
 /// The same of libtorch's own for GPUs.
 const LOST_CUDA: f64 = 0.15;
