@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # How long a worker takes from its start to its first lease and to its first picture, with models of
-# the published sizes and made-up weights: fetched, from a cold cache and from a warm one. A farm of
-# its own with Redis, an S3 server and a coordinator. `make measure-start` builds first and calls this.
+# the published sizes and made-up weights: fetched, from a cold cache, from a warm one, and beside a
+# worker that has the models in memory. A farm of its own with Redis, an S3 server and a coordinator.
+# `make measure-start` builds first and calls this.
 #
 #   scripts/measure-start.sh               float32 weights, 1 GB
 #   DTYPE=f16 scripts/measure-start.sh     half of that
@@ -18,11 +19,15 @@ export VQFARM_ADDR=http://127.0.0.1:$port
 
 say() { printf 'measure-start: %s\n' "$*" >&2; }
 
-farm='' worker=''
+farm='' worker='' other=''
+end() { # end PROCESS
+  [ -z "$1" ] || { kill -TERM "$1" 2>/dev/null && wait "$1" || true; }
+}
 stop() {
-  [ -z "$worker" ] || { kill -TERM "$worker" 2>/dev/null && wait "$worker" || true; }
-  [ -z "$farm" ] || { kill -TERM "$farm" 2>/dev/null && wait "$farm" || true; }
-  worker='' farm=''
+  end "$worker"
+  end "$other"
+  end "$farm"
+  worker='' other='' farm=''
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
@@ -49,33 +54,41 @@ for model in vqgan clip; do
 done
 
 seed=0
-times() { # times NAME: of a new worker at a new picture of one iteration
+submit() { # submit WORKER: a new picture of one iteration for it
   seed=$((seed + 1))
   VQFARM_MODELS=$dir/library "$own/vqfarm" submit --prompt "a red sun" --seed "$seed" --yes --json \
     --set render.generator=made-up-vqgan --set 'render.perceptors=["made-up-clip"]' \
-    --set 'render.size=[64, 64]' --set render.iterations=1 --set render.cutouts.count=1 >/dev/null
+    --set 'render.size=[64, 64]' --set render.iterations=1 --set render.cutouts.count=1 \
+    --set "requires.tags=[\"$1\"]" >/dev/null
+}
+
+start() { # start NAME: a worker, whose process is $!
+  AWS_ACCESS_KEY_ID=farm-key AWS_SECRET_ACCESS_KEY=farm-secret AWS_REGION=us-east-1 NO_COLOR=1 \
+    "$bin/vqfarm-worker" run --device cpu --id "$1" --tags "$1" \
+    --redis "redis://127.0.0.1:$((port + 1))" --storage s3://farm \
+    --s3-endpoint "http://127.0.0.1:$((port + 2))" --cache "$dir/cache" 2>"$dir/$1.log" &
+}
+
+times() { # times NAME: of a new worker at a new picture
+  submit measured
   local begin
   begin=$(date +%s.%N)
-  AWS_ACCESS_KEY_ID=farm-key AWS_SECRET_ACCESS_KEY=farm-secret AWS_REGION=us-east-1 NO_COLOR=1 \
-    "$bin/vqfarm-worker" run --device cpu --id measured --redis "redis://127.0.0.1:$((port + 1))" \
-    --storage s3://farm --s3-endpoint "http://127.0.0.1:$((port + 2))" --cache "$dir/cache" \
-    2>"$dir/worker.log" &
+  start measured
   worker=$!
   "$own/vqfarm" wait last >/dev/null 2>&1
   local memory
-  memory=$(awk '/^RssAnon/ { own = $2 } /^RssFile/ { print own " " $2 }' "/proc/$worker/status")
-  kill -TERM "$worker"
-  wait "$worker" || true
+  memory=$(awk '/^Rss(Anon|File|Shmem)/ { printf "%s ", $2 }' "/proc/$worker/status")
+  end "$worker"
   worker=''
-  # shellcheck disable=SC2086 # two numbers
-  python3 - "$1" "$begin" "$dir/worker.log" $memory <<'PYTHON'
+  # shellcheck disable=SC2086 # three numbers
+  python3 - "$1" "$begin" "$dir/measured.log" $memory <<'PYTHON'
 import datetime, sys
 name, begin, log = sys.argv[1], float(sys.argv[2]), open(sys.argv[3]).read()
-own, files = (int(kib) / 1048576 for kib in sys.argv[4:])
+own, files, shared = (int(kib) / 1048576 for kib in sys.argv[4:])
 def at(word):
     line = next(line for line in log.splitlines() if f": {word}" in line)
     return datetime.datetime.fromisoformat(line.split()[0]).timestamp() - begin
-print(f"{name:<28}{at('leased'):>12.2f}{at('rendered'):>14.2f}{own:>14.2f}{files:>12.2f}")
+print(f"{name:<28}{at('leased'):>12.2f}{at('rendered'):>14.2f}{own:>14.2f}{files:>13.2f}{shared:>13.2f}")
 PYTHON
 }
 
@@ -90,9 +103,14 @@ PYTHON
 }
 
 say "$dtype weights, $(du -shc "$models"/*.safetensors | tail -n1 | cut -f1); load $(cut -d' ' -f1-3 /proc/loadavg)"
-printf '%-28s%12s%14s%14s%12s\n' '' 'lease, s' 'picture, s' 'memory, GiB' 'mapped, GiB'
+printf '%-28s%12s%14s%14s%13s%13s\n' '' 'lease, s' 'picture, s' 'memory, GiB' 'mapped, GiB' 'shared, GiB'
 times "not cached"
 times "cached, in memory"
 forget
 times "cached, on disk"
 times "cached, in memory, again"
+submit other
+start other
+other=$!
+"$own/vqfarm" wait last >/dev/null 2>&1
+times "beside another"

@@ -1,9 +1,9 @@
 // What tch does not wrap of libtorch's CUDA side: graphs, streams, the allocator's figures,
-// programs of our own.
+// programs of our own, memory that processes share.
 //
 // A C interface, so that names and types stay plain. Built into a library of its own whose
 // libtorch symbols stay open: it is loaded after libtorch_cuda.so, which has them, and so the
-// program itself needs no CUDA. Every function but `vqfarm_graph_free` returns null, or the
+// program itself needs no CUDA. Every function but those named `…_free` returns null, or the
 // message of what failed, which is valid until the thread's next call.
 
 #include <cstdint>
@@ -21,6 +21,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "kernels.h"
+#include "region.h"
 
 namespace {
 
@@ -68,6 +69,20 @@ struct Graph {
   CUDAGraph graph;
   CUDAStream before;
   CUDAStream capturing;
+};
+
+// Makes a device the driver's current one, and starts it if nothing has yet.
+struct Current {
+  c10::cuda::CUDAGuard guard;
+  explicit Current(int device) : guard(static_cast<DeviceIndex>(device)) {
+    at::globalContext().lazyInitDevice(at::kCUDA);
+    vqfarm::succeeded(cudaFree(nullptr));
+  }
+};
+
+// One holder of memory that processes share.
+struct Shared {
+  std::shared_ptr<vqfarm::Region> region;
 };
 
 // Streams beside the current one that were forked from it.
@@ -219,6 +234,48 @@ const char* vqfarm_norm_swish(const char* code, void* x, void* scale, void* shif
     *out = new at::Tensor(
         vqfarm::NormSwish::apply(tensor(x), tensor(scale), tensor(shift), epsilon));
   });
+}
+
+// What names a GPU to all other processes as well: 32 hexadecimal digits and a null.
+const char* vqfarm_uuid(int device, char out[33]) {
+  return caught([&] {
+    const Current current(device);
+    out[vqfarm::uuid(device).copy(out, 32)] = '\0';
+  });
+}
+
+// Memory that other processes can map (region.h): new where `descriptor` is -1, and then `bytes`
+// becomes what there is of it; else what a process made.
+const char* vqfarm_region(int device, int descriptor, std::uint64_t* bytes, void** out) {
+  return caught([&] {
+    const Current current(device);
+    auto region = descriptor < 0 ? vqfarm::Region::made(device, *bytes)
+                                 : vqfarm::Region::opened(device, descriptor, *bytes);
+    *bytes = region->bytes();
+    *out = new Shared{std::move(region)};
+  });
+}
+
+const char* vqfarm_region_descriptor(void* handle, int* out) {
+  return caught([&] { *out = static_cast<Shared*>(handle)->region->descriptor(); });
+}
+
+// A tensor of float32 or bf16 on `device` that lies in a region and holds it, to be freed by the
+// caller.
+const char* vqfarm_region_tensor(void* handle, int device, std::uint64_t offset, int bf16,
+                                 int dimensions, const std::int64_t* sizes,
+                                 const std::int64_t* strides, void** out) {
+  return caught([&] {
+    const auto count = static_cast<size_t>(dimensions);
+    const auto options =
+        at::device({at::kCUDA, static_cast<DeviceIndex>(device)}).dtype(bf16 ? at::kBFloat16 : at::kFloat);
+    *out = new at::Tensor(vqfarm::Region::tensor(static_cast<Shared*>(handle)->region, offset,
+                                                 {sizes, count}, {strides, count}, options));
+  });
+}
+
+void vqfarm_region_free(void* handle) {
+  caught([&] { delete static_cast<Shared*>(handle); });
 }
 
 }  // extern "C"

@@ -15,7 +15,7 @@ use crate::device;
 use crate::error::Result;
 use crate::guard::guard;
 use crate::model::{Generator, Perceptor};
-use crate::net::{Clip, SharedTensors, Vqgan, Weights, can_fuse};
+use crate::net::{Clip, SharedTensors, Sharing, Vqgan, Weights, can_fuse};
 use crate::session::Options;
 
 /// A generator with the perceptors that steer it.
@@ -114,6 +114,23 @@ impl<C: Clone> Loaded<C> {
         Ok(Self { config: model.config.clone(), weights })
     }
 
+    /// As [`Loaded::new`], in memory that processes have in common
+    /// ([`SharedTensors::among_processes`]); `name` says which model it is. For networks that
+    /// compute with `precision`.
+    ///
+    /// # Errors
+    /// The device has too little memory.
+    pub fn among_processes(
+        model: &Model<C>,
+        device: Device,
+        precision: Precision,
+        name: &str,
+    ) -> Result<(Self, Sharing)> {
+        let kind = device::kind(device, precision);
+        let (weights, sharing) = SharedTensors::among_processes(&model.state, device, kind, name)?;
+        Ok((Self { config: model.config.clone(), weights }, sharing))
+    }
+
     /// The same weights for another thread, or for another set of models.
     pub fn share(&self) -> Self {
         Self { config: self.config.clone(), weights: self.weights.share() }
@@ -180,14 +197,13 @@ impl ModelWeights {
     /// # Errors
     /// The weights do not fit their configuration.
     pub fn build(&self, options: Options) -> Result<Models> {
-        let network = |tensors| Weights::new(tensors, self.kind).quickest(self.device, &options);
         let Loaded { config, weights } = &self.generator;
         let mut bytes = weights.bytes().to_vec();
-        let generator = Vqgan::new(&network(&weights.tensors), config)?;
+        let generator = Vqgan::new(&self.network(weights, &options), config)?;
         let mut perceptors: Vec<Box<dyn Perceptor>> = Vec::new();
         for Loaded { config, weights } in &self.perceptors {
             bytes.extend_from_slice(weights.bytes());
-            perceptors.push(Box::new(Clip::new(&network(&weights.tensors), config)?));
+            perceptors.push(Box::new(Clip::new(&self.network(weights, &options), config)?));
         }
         let networks = Networks {
             generator: config.clone(),
@@ -196,5 +212,9 @@ impl ModelWeights {
         let sizes = Sizes { networks, bf16: self.kind == Kind::BFloat16 };
         let models = Models::new(Box::new(generator), perceptors, self.device).sized(sizes);
         Ok(Models { options, _bytes: bytes, ..models })
+    }
+
+    fn network<'a>(&self, tensors: &'a SharedTensors, options: &Options) -> Weights<'a> {
+        tensors.weights(self.kind).quickest(self.device, options)
     }
 }

@@ -88,8 +88,17 @@ pub struct RunArgs {
 
     /// Whether a GPU repeats iterations by itself, as CUDA graphs: auto or off
     #[arg(long, value_name = "WHEN", default_value = "auto", env = "VQFARM_CUDA_GRAPHS",
-          value_parser = graphs)]
-    pub cuda_graphs: Graphs,
+          value_parser = when)]
+    pub cuda_graphs: When,
+
+    /// Whether the workers of one user on a machine have models' weights in memory once, for all of
+    /// them: auto or off
+    ///
+    /// Of a GPU all weights, of the machine's own memory those that cannot be used as they lie in
+    /// their files. Workers in containers do so that share a network namespace.
+    #[arg(long, value_name = "WHEN", default_value = "auto", env = "VQFARM_SHARE_WEIGHTS",
+          value_parser = when)]
+    pub share_weights: When,
 
     /// Name of this worker in the farm [default: host and process number]
     #[arg(long, value_name = "NAME", env = "VQFARM_WORKER_ID")]
@@ -160,10 +169,18 @@ pub struct RunArgs {
     pub config: ConfigArgs,
 }
 
-fn graphs(text: &str) -> Result<Graphs, String> {
+/// Whether something is done that only saves time or memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Wherever it can be.
+    Auto,
+    Off,
+}
+
+fn when(text: &str) -> Result<When, String> {
     match text {
-        "auto" => Ok(Graphs::Auto),
-        "off" => Ok(Graphs::Off),
+        "auto" => Ok(When::Auto),
+        "off" => Ok(When::Off),
         _ => Err("it must be auto or off".into()),
     }
 }
@@ -332,10 +349,15 @@ async fn tags(args: &RunArgs) -> BTreeSet<Tag> {
 fn shelves(devices: &[Device], args: &RunArgs, cache: &Arc<ModelCache>) -> Result<Vec<Arc<Shelf>>> {
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     let lanes = args.threads.map_or_else(cores, NonZero::get);
-    let options = Options { graphs: args.cuda_graphs, ..Options::default() };
+    let graphs = match args.cuda_graphs {
+        When::Auto => Graphs::Auto,
+        When::Off => Graphs::Off,
+    };
+    let options = Options { graphs, ..Options::default() };
     let shelf = |device| -> Result<Arc<Shelf>> {
         let budget = Budget::of(device, lanes, args.memory)?;
-        let shelf = Shelf::new(Source::Cache(cache.clone()), device);
+        let shelf = Shelf::new(Source::Cache(cache.clone()), device)
+            .sharing(args.share_weights == When::Auto);
         Ok(Arc::new(shelf.with_options(options).within(budget)))
     };
     match devices {

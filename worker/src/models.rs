@@ -10,12 +10,13 @@ use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_core::speed::Workload;
 use vqfarm_engine::EngineError;
 use vqfarm_engine::models::{Loaded, ModelWeights, Models};
+use vqfarm_engine::net::Sharing;
 use vqfarm_engine::session::Options;
 use vqfarm_service::trace::TARGET as TRACE;
 use vqfarm_weights::clip::{self, ClipConfig};
 use vqfarm_weights::library::{Config, Library, LibraryError};
 use vqfarm_weights::vqgan::{self, VqganConfig};
-use vqfarm_weights::{Checkpoint, WeightsError};
+use vqfarm_weights::{Checkpoint, Model, WeightsError};
 
 use crate::budget::Budget;
 use crate::cache::ModelCache;
@@ -133,6 +134,7 @@ pub struct Shelf {
     device: Device,
     options: Options,
     budget: Option<Budget>,
+    shares: bool,
     kept: Mutex<Vec<Set>>,
     /// Names of the kept models; may be asked for while others are being loaded.
     names: Mutex<BTreeSet<String>>,
@@ -145,6 +147,7 @@ impl Shelf {
             device,
             options: Options::default(),
             budget: None,
+            shares: false,
             kept: Mutex::default(),
             names: Mutex::default(),
         }
@@ -158,6 +161,11 @@ impl Shelf {
     /// The same on a device of so much memory.
     pub fn within(self, budget: Budget) -> Self {
         Self { budget: Some(budget), ..self }
+    }
+
+    /// The same, whose weights are in memory that processes have in common, if `share` says so.
+    pub fn sharing(self, share: bool) -> Self {
+        Self { shares: share, ..self }
     }
 
     /// The memory of the device, where it is known.
@@ -212,22 +220,56 @@ impl Shelf {
             None => {
                 let (path, config) = self.source.generator(&key.generator)?;
                 let model = vqgan::canonical(self.source.read(&path)?, config)?;
-                Loaded::new(&model, self.device)?
+                self.on_device(&model, &key.generator, key.precision)?
             }
         };
-        let perceptors = key.perceptors.iter().map(|model| self.perceptor(model, kept));
+        let perceptors =
+            key.perceptors.iter().map(|model| self.perceptor(model, key.precision, kept));
         let perceptors = perceptors.collect::<Result<_, _>>()?;
         Ok(ModelWeights::of(generator, perceptors, self.device, key.precision)?)
     }
 
-    fn perceptor(&self, model: &ModelRef, kept: &[Set]) -> Result<Loaded<ClipConfig>, ModelError> {
+    fn perceptor(
+        &self,
+        model: &ModelRef,
+        precision: Precision,
+        kept: &[Set],
+    ) -> Result<Loaded<ClipConfig>, ModelError> {
         let all =
             kept.iter().flat_map(|(key, weights)| key.perceptors.iter().zip(&weights.perceptors));
         if let Some((_, loaded)) = all.into_iter().find(|(known, _)| *known == model) {
             return Ok(loaded.share());
         }
         let (path, config) = self.source.perceptor(model)?;
-        Ok(Loaded::new(&clip::canonical(self.source.read(&path)?, config)?, self.device)?)
+        let read = clip::canonical(self.source.read(&path)?, config)?;
+        self.on_device(&read, model, precision)
+    }
+
+    fn on_device<C: Clone>(
+        &self,
+        read: &Model<C>,
+        model: &ModelRef,
+        precision: Precision,
+    ) -> Result<Loaded<C>, ModelError> {
+        let ModelRef { name, sha256 } = model;
+        if !self.shares || sha256.is_empty() {
+            return Ok(Loaded::new(read, self.device)?);
+        }
+        let (loaded, sharing) = Loaded::among_processes(read, self.device, precision, sha256)?;
+        match sharing {
+            Sharing::Joined => {
+                tracing::info!(model = name, "its weights are in memory, by another process");
+            }
+            Sharing::Alone(why) => {
+                tracing::warn!(
+                    model = name,
+                    why,
+                    "its weights are not shared with other processes"
+                );
+            }
+            Sharing::File | Sharing::Offered => {}
+        }
+        Ok(loaded)
     }
 }
 

@@ -2,6 +2,9 @@
 
 mod cuda;
 mod memory;
+#[cfg(test)]
+pub(crate) mod on_host;
+mod region;
 mod shim;
 
 use tch::{Cuda, Device, Kind};
@@ -9,6 +12,7 @@ use vqfarm_core::render::Precision;
 
 use crate::error::{EngineError, Result};
 pub use memory::keep_memory;
+pub(crate) use region::{Region, uuid};
 pub use shim::{GpuMemory, empty_cache, gpu_memory, is_built_in, reset_peak, synchronize};
 pub(crate) use shim::{Graph, Lanes, each, norm_swish};
 
@@ -102,20 +106,21 @@ fn free_and_all(index: usize) -> Result<(u64, u64)> {
 /// # Errors
 /// The CUDA libraries are of another version.
 pub fn set_precision(device: Device, precision: Precision) -> Result<(Kind, Option<String>)> {
-    if !device.is_cuda() {
-        return Ok(match precision {
-            Precision::Float32 => (Kind::Float, None),
-            Precision::Bf16 if has_bf16() => (Kind::BFloat16, None),
-            Precision::Tf32 | Precision::Bf16 => {
-                let warning = "precision: this CPU computes in float32, which is slower but no \
-                               worse";
-                (Kind::Float, Some(warning.into()))
-            }
-        });
+    let kind = kind(device, precision);
+    if device.is_cuda() {
+        cuda::allow_tf32(precision != Precision::Float32)
+            .map_err(|reason| EngineError::Device { asked: format!("{device:?}"), reason })?;
+        return Ok((kind, None));
     }
-    cuda::allow_tf32(precision != Precision::Float32)
-        .map_err(|reason| EngineError::Device { asked: format!("{device:?}"), reason })?;
-    Ok((if precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float }, None))
+    let as_asked = precision == Precision::Float32 || kind == Kind::BFloat16;
+    let warning = "precision: this CPU computes in float32, which is slower but no worse";
+    Ok((kind, (!as_asked).then(|| warning.into())))
+}
+
+/// The kind that networks are loaded in on a device that is to compute with `precision`.
+pub fn kind(device: Device, precision: Precision) -> Kind {
+    let knows_bf16 = device.is_cuda() || has_bf16();
+    if precision == Precision::Bf16 && knows_bf16 { Kind::BFloat16 } else { Kind::Float }
 }
 
 /// Whether this CPU multiplies bf16 numbers; emulated they would be slower than float32.

@@ -1,6 +1,7 @@
 //! What tch does not wrap of libtorch's CUDA side, through the small library of
-//! `engine/cuda/shim.cpp`: graphs, streams, the allocator's figures, programs of our own. The library travels within
-//! the program and is opened once libtorch's CUDA library is loaded, whose symbols it needs.
+//! `engine/cuda/shim.cpp`: graphs, streams, the allocator's figures, programs of our own, memory that
+//! processes share ([`super::region`]). The library travels within the program and is opened once
+//! libtorch's CUDA library is loaded, whose symbols it needs.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::Write;
@@ -14,10 +15,10 @@ use tch::Tensor;
 static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
 
 /// Null, or what failed.
-type Answer = *const c_char;
+pub(super) type Answer = *const c_char;
 
 /// The library's functions, as their C declarations say.
-struct Shim {
+pub(super) struct Shim {
     graph_begin: unsafe extern "C" fn(c_int, *mut *mut c_void) -> Answer,
     graph_end: unsafe extern "C" fn(*mut c_void) -> Answer,
     graph_replay: unsafe extern "C" fn(*mut c_void) -> Answer,
@@ -31,7 +32,23 @@ struct Shim {
     synchronize: unsafe extern "C" fn(c_int) -> Answer,
     each: Each,
     norm_swish: NormSwish,
+    pub(super) uuid: unsafe extern "C" fn(c_int, *mut c_char) -> Answer,
+    pub(super) region: unsafe extern "C" fn(c_int, c_int, *mut u64, *mut *mut c_void) -> Answer,
+    pub(super) region_descriptor: unsafe extern "C" fn(*mut c_void, *mut c_int) -> Answer,
+    pub(super) region_tensor: RegionTensor,
+    pub(super) region_free: unsafe extern "C" fn(*mut c_void),
 }
+
+type RegionTensor = unsafe extern "C" fn(
+    *mut c_void,
+    c_int,
+    u64,
+    c_int,
+    c_int,
+    *const i64,
+    *const i64,
+    *mut *mut c_void,
+) -> Answer;
 
 type NormSwish = unsafe extern "C" fn(
     *const c_char,
@@ -56,7 +73,7 @@ pub fn is_built_in() -> bool {
 }
 
 /// The library, opened at the first call; later ones repeat its answer.
-fn shim() -> Result<&'static Shim, String> {
+pub(super) fn shim() -> Result<&'static Shim, String> {
     static OPENED: OnceLock<Result<Shim, String>> = OnceLock::new();
     OPENED.get_or_init(open).as_ref().map_err(Clone::clone)
 }
@@ -98,6 +115,11 @@ fn open() -> Result<Shim, String> {
             synchronize: function!("synchronize"),
             each: function!("each"),
             norm_swish: function!("norm_swish"),
+            uuid: function!("uuid"),
+            region: function!("region"),
+            region_descriptor: function!("region_descriptor"),
+            region_tensor: function!("region_tensor"),
+            region_free: function!("region_free"),
         };
         std::mem::forget(library);
         Ok(shim)
@@ -120,7 +142,7 @@ fn in_memory(bytes: &[u8]) -> std::io::Result<OwnedFd> {
 }
 
 #[allow(unsafe_code, reason = "reads the library's message")]
-fn told(answer: Answer) -> Result<(), String> {
+pub(super) fn told(answer: Answer) -> Result<(), String> {
     if answer.is_null() {
         return Ok(());
     }
@@ -128,7 +150,7 @@ fn told(answer: Answer) -> Result<(), String> {
     Err(unsafe { CStr::from_ptr(answer) }.to_string_lossy().into_owned())
 }
 
-fn number(device: usize) -> Result<c_int, String> {
+pub(super) fn number(device: usize) -> Result<c_int, String> {
     c_int::try_from(device).map_err(|error| error.to_string())
 }
 
@@ -363,6 +385,11 @@ mod tests {
             "synchronize",
             "each",
             "norm_swish",
+            "uuid",
+            "region",
+            "region_descriptor",
+            "region_tensor",
+            "region_free",
         ] {
             assert!(names.contains(&format!("vqfarm_{name}")), "{name} is not among {names:?}");
         }

@@ -6,11 +6,13 @@
 pub mod clip;
 mod layers;
 mod norm_swish;
+mod shared;
 mod upsample;
 pub mod vqgan;
 mod weights;
 
 pub use clip::Clip;
 pub use norm_swish::can_fuse;
+pub use shared::{SharedTensors, Sharing};
 pub use vqgan::Vqgan;
-pub use weights::{Arithmetic, Layout, RandomWeights, SharedTensors, Weights, to_tensors};
+pub use weights::{Arithmetic, Layout, RandomWeights, Weights, to_tensors};

@@ -97,11 +97,10 @@ fn attempt(device: Device, kind: Kind) -> std::result::Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use serde_json::Value;
 
     use super::*;
+    use crate::device::on_host;
     use crate::net::RandomWeights;
 
     #[test]
@@ -121,18 +120,7 @@ mod tests {
     /// Runs the kernels and what libtorch takes gradients through on the host.
     #[test]
     fn the_kernels_for_a_gpu_compute_what_libtorch_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("norm");
-        let libtorch = std::env::var("LIBTORCH").unwrap();
-        let mut compile = Command::new("c++");
-        compile.args(["-std=c++20", "-O1", "-w", "-pthread", "cuda/norm_test.cpp", "-o"]);
-        compile.arg(&program).arg(format!("-I{libtorch}/include")).arg(format!("-L{libtorch}/lib"));
-        compile.args(["-ltorch_cpu", "-lc10"]).arg(format!("-Wl,-rpath,{libtorch}/lib"));
-        let compiled = compile.output().unwrap();
-        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-        let ran = Command::new(&program).output().unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        let text = String::from_utf8(ran.stdout).unwrap();
+        let text = on_host::run("cuda/norm_test.cpp", &[]);
         let cases: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(cases.len(), 20, "{text}");
         for case in cases {

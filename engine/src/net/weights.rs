@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::{Key, Purpose, Stream};
-use vqfarm_weights::{Dtype, StateDict, TensorData};
+use vqfarm_weights::{StateDict, TensorData};
 
 use super::layers::channels_last;
 use crate::error::{EngineError, Result};
@@ -39,6 +38,8 @@ pub struct Weights<'a> {
     kind: Kind,
     arithmetic: Arithmetic,
     layout: Layout,
+    /// Some of the tensors in bf16, by their whole names.
+    bf16: Option<&'a BTreeMap<String, Tensor>>,
     folds: bool,
     fuses: bool,
     twice: bool,
@@ -103,7 +104,13 @@ impl<'a> Weights<'a> {
     fn of(source: Source<'a>, kind: Kind) -> Self {
         let prefix = String::new();
         let (arithmetic, layout) = (Arithmetic::Original, Layout::Planes);
-        Self { source, prefix, kind, arithmetic, layout, folds: false, fuses: false, twice: false }
+        let (bf16, folds, fuses, twice) = (None, false, false, false);
+        Self { source, prefix, kind, arithmetic, layout, bf16, folds, fuses, twice }
+    }
+
+    /// The same weights, some of which are there in bf16 already.
+    pub(crate) fn with_bf16(self, bf16: &'a BTreeMap<String, Tensor>) -> Self {
+        Self { bf16: Some(bf16), ..self }
     }
 
     /// The same weights for a network that computes by [`Arithmetic::Fast`].
@@ -193,12 +200,19 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// The tensor is missing or has another shape.
     pub fn get(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        Ok(self.get_f32(name, shape)?.to_kind(self.kind))
+        let tensor = self.get_f32(name, shape)?;
+        let there = self.bf16.filter(|_| self.kind == Kind::BFloat16);
+        let there = there.and_then(|bf16| bf16.get(&self.key(name)));
+        Ok(there.map_or_else(|| tensor.to_kind(self.kind), Tensor::shallow_clone))
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// As [`Weights::get`], but left in float32.
     pub fn get_f32(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let key = format!("{}{name}", self.prefix);
+        let key = self.key(name);
         let tensors = match self.source {
             Source::Given(tensors) => tensors,
             Source::Random(random) => return Ok(random.make(name, shape)),
@@ -228,137 +242,4 @@ pub fn to_tensors(state: &StateDict, device: Device) -> Result<BTreeMap<String, 
         Ok((name.clone(), tensor.f_to_device(device)?))
     };
     state.iter().map(copy).collect()
-}
-
-/// Where libtorch's own memory on a CPU begins: at multiples of this.
-const ALIGNED: usize = 64;
-
-/// A checkpoint's tensors on a device as float32, never to be written to: those of a CPU are the
-/// checkpoint's own bytes where these are float32 and lie as libtorch's own would. What is made of them must not outlive them,
-/// unless it holds [`SharedTensors::bytes`].
-pub struct SharedTensors {
-    pub tensors: BTreeMap<String, Tensor>,
-    /// What the tensors lie in. Dropped after them.
-    bytes: Vec<Bytes>,
-}
-
-impl SharedTensors {
-    /// Half precisions travel to the device as they are and become float32 there.
-    ///
-    /// # Errors
-    /// libtorch is out of memory.
-    pub fn new(state: &StateDict, device: Device) -> Result<Self> {
-        let mut shared = Self { tensors: BTreeMap::new(), bytes: Vec::new() };
-        for (name, data) in state {
-            let tensor = view(data)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
-            let tensor = match tensor.data_ptr().cast_const() == data.bytes.as_ptr().cast() {
-                // libtorch adds in another order where memory begins elsewhere within a cache line
-                // than its own does, and pictures must not depend on how weights were read.
-                true if tensor.data_ptr().align_offset(ALIGNED) != 0 => tensor.f_detach_copy()?,
-                true => {
-                    shared.bytes.push(data.bytes.clone());
-                    tensor
-                }
-                false => tensor,
-            };
-            shared.tensors.insert(name.clone(), tensor);
-        }
-        Ok(shared)
-    }
-
-    /// Keeps alive what the tensors lie in.
-    pub fn bytes(&self) -> &[Bytes] {
-        &self.bytes
-    }
-
-    /// The same tensors for another thread.
-    pub fn share(&self) -> Self {
-        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone()));
-        Self { tensors: tensors.collect(), bytes: self.bytes.clone() }
-    }
-}
-
-/// A tensor on the CPU that lies in the data's own bytes and must not outlive them.
-#[allow(unsafe_code, reason = "a tensor over memory that is not libtorch's")]
-fn view(data: &TensorData) -> Result<Tensor> {
-    let kind = match data.dtype {
-        Dtype::F64 => Kind::Double,
-        Dtype::F32 => Kind::Float,
-        Dtype::F16 => Kind::Half,
-        Dtype::BF16 => Kind::BFloat16,
-        Dtype::I64 => Kind::Int64,
-        Dtype::I32 => Kind::Int,
-        Dtype::I16 => Kind::Int16,
-        Dtype::I8 => Kind::Int8,
-        Dtype::U8 => Kind::Uint8,
-        Dtype::Bool => Kind::Bool,
-    };
-    // SAFETY: readers guarantee as many bytes as the shape says; who calls this keeps them alive
-    // for as long as the tensor and does not write to it.
-    Ok(unsafe { Tensor::f_from_blob(data.bytes.as_ptr(), &data.dims(), &[], kind, Device::Cpu) }?)
-}
-
-#[cfg(test)]
-mod tests {
-    use half::{bf16, f16};
-
-    use super::*;
-
-    /// One tensor of six numbers, whatever they are stored as.
-    fn state(dtype: Dtype) -> StateDict {
-        let numbers = [0.5f32, -1.0, 2.5, 3.0, -0.125, 1e-3];
-        let bytes: Vec<u8> = match dtype {
-            Dtype::F16 => numbers.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
-            Dtype::BF16 => numbers.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
-            Dtype::F64 => numbers.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect(),
-            _ => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        };
-        let tensor = TensorData { shape: vec![2, 3], dtype, bytes: placed(&bytes, 0) };
-        [("w".to_owned(), tensor)].into_iter().collect()
-    }
-
-    /// Bytes so far behind an address that libtorch might have chosen.
-    fn placed(bytes: &[u8], behind: usize) -> Bytes {
-        let mut room = vec![0; bytes.len() + 2 * ALIGNED];
-        let at = room.as_ptr().align_offset(ALIGNED) + behind;
-        room[at..at + bytes.len()].copy_from_slice(bytes);
-        Bytes::from(room).slice(at..at + bytes.len())
-    }
-
-    #[test]
-    fn what_is_shared_is_what_is_copied() {
-        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64] {
-            let state = state(dtype);
-            let shared = SharedTensors::new(&state, Device::Cpu).unwrap();
-            assert_eq!(shared.tensors, to_tensors(&state, Device::Cpu).unwrap(), "{dtype:?}");
-            let is_same = shared.tensors["w"].data_ptr().cast_const().cast()
-                == state.get("w").unwrap().bytes.as_ptr();
-            assert_eq!(is_same, dtype == Dtype::F32, "only float32 is used as it lies");
-            assert_eq!(shared.bytes().len(), usize::from(is_same));
-        }
-    }
-
-    #[test]
-    fn tensors_keep_what_they_lie_in() {
-        let state = state(Dtype::F32);
-        let expected = to_tensors(&state, Device::Cpu).unwrap();
-        let first = SharedTensors::new(&state, Device::Cpu).unwrap();
-        let other = first.share();
-        drop((state, first));
-        assert_eq!(other.tensors, expected);
-    }
-
-    #[test]
-    fn bytes_that_lie_otherwise_than_libtorchs_own_are_copied() {
-        for behind in [1, 4, 16] {
-            let mut state = state(Dtype::F32);
-            let tensor = state.remove("w").unwrap();
-            let bytes = placed(&tensor.bytes, behind);
-            state.insert("w", TensorData { bytes, ..tensor });
-            let shared = SharedTensors::new(&state, Device::Cpu).unwrap();
-            assert_eq!(shared.tensors, to_tensors(&state, Device::Cpu).unwrap());
-            assert!(shared.bytes().is_empty());
-            assert_eq!(shared.tensors["w"].data_ptr().align_offset(ALIGNED), 0);
-        }
-    }
 }
