@@ -66,6 +66,9 @@ def main():
                              number(row["peak_memory"] / 2**30, 2), number(row["estimated_memory"] / 2**30, 2),
                              number(100 * row["utilisation"])])
     table(["part", "precision", "size", "batch", "it/s", "images/h", "GiB", "estimated", "% of matrix rate"], rows)
+    for row in lines(out / "shared-weights.json"):
+        if "sharing" in row:
+            print(f"{row['process']} process: weights {row['sharing']} after {row['seconds']:.2f} s {row['why'] or ''}")
     for row in lines(out / "scores.json"):
         print(f"{row['what']:<21} judge {row['judge']['mean']:.4f} ({row['judge']['more']:+.4f} ± {row['judge']['error']:.4f})")
 

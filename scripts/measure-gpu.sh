@@ -68,6 +68,8 @@ ours switch-composed 20 "${sides[0]}" 30 --batch 1 --precision bf16 --session co
 ours switch-halves 20 "${sides[0]}" 20 --batch 16 --precision bf16 --session halves=on
 ours frugal 30 "${sides[3]}" 3 --batch 1 --precision bf16 --thrift frugal
 ours quick 30 "${sides[3]}" 3 --batch 1 --precision bf16 --thrift quick
+# Two processes with the same weights, the first of which is killed.
+part shared-weights 30 "$bin/examples/shared_weights" "$device" bf16
 # Pictures in lesser precisions score as high: 32 prompts and seeds each.
 part scores 60 "$bin/vqfarm-demo" measure-precision --device "$device" --json "${scores[@]}"
 # The engine against the PyTorch originals' numbers, where its test program was brought along.
