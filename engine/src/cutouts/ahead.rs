@@ -10,8 +10,10 @@ use vqfarm_core::rng::{Key, Purpose};
 
 use super::augment::{Constants, Source, Start};
 use super::crops::AllBands;
+use super::list::{self, DeviceDraws, List, Record, Toss};
 use super::normals::DeviceKeys;
 use super::{Cutter, drawn};
+use crate::error::Result;
 
 /// A batch's cutouts, ready to be drawn ahead.
 pub struct CutsAhead {
@@ -90,6 +92,38 @@ impl CutsAhead {
         }
     }
 
+    /// What [`CutsAhead::draw`] draws, for a GPU to draw it.
+    pub(crate) fn list(&self) -> List {
+        let (cutter, [height, width]) = (&self.cutter, self.size);
+        let mut list = List::new(self.cutouts());
+        let of_cutout = |kind, purpose: Purpose, of| Record {
+            kind,
+            purpose: purpose as u32,
+            toss: Toss::Always,
+            edge: 0,
+            of,
+        };
+        if !cutter.pools() {
+            let of = vec![width as f64, height as f64, cutter.settings.power];
+            list.push(3, &of_cutout(list::Kind::Crop, Purpose::Crop, of));
+        }
+        cutter.augmentations.list(cutter.opens(self.size), &mut list);
+        if self.noise.is_some() {
+            let of = vec![cutter.settings.noise];
+            list.push(1, &of_cutout(list::Kind::NoiseStrength, Purpose::CutoutNoise, of));
+        }
+        list
+    }
+
+    /// What draws on a GPU as [`CutsAhead::draw`] does.
+    ///
+    /// # Errors
+    /// There is no room on the device.
+    pub(crate) fn on_device(&self, device: Device) -> Result<DeviceDraws> {
+        let (count, size) = (self.cutter.settings.count, self.cutter.size);
+        DeviceDraws::new(&self.list(), &self.keys, count, size, device)
+    }
+
     fn cutouts(&self) -> i64 {
         self.keys.len() as i64 * self.cutter.count()
     }
@@ -118,14 +152,14 @@ impl CutsAhead {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use vqfarm_core::render::{AugmentStyle, Augmentation, CutoutMethod, Cutouts};
 
     use super::*;
 
     const SIDE: i64 = 32;
 
-    fn every_setting() -> Vec<Cutouts> {
+    pub fn every_setting() -> Vec<Cutouts> {
         use Augmentation::*;
         use CutoutMethod::*;
         let mut settings = Vec::new();

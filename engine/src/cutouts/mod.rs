@@ -6,6 +6,7 @@
 pub mod ahead;
 pub mod augment;
 pub mod crops;
+pub(crate) mod list;
 mod normals;
 pub mod pooled;
 pub mod resample;

@@ -107,7 +107,7 @@ struct Noise<'a> {
 
 impl Step {
     /// How many numbers a cutout needs.
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         match &self.change {
             Change::Move(..) => 9,
             Change::Jitter { .. } => 10,

@@ -11,6 +11,7 @@ pub mod composed;
 pub mod geometry;
 mod jitter;
 mod linear;
+mod listed;
 mod moves;
 pub mod pixels;
 mod recipes;
