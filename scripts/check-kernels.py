@@ -12,15 +12,19 @@ import sys
 from pathlib import Path
 
 ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120]
-CODE = (Path(__file__).parent.parent / "engine/cuda/norm.cuh").read_text()
+FOLDER = Path(__file__).parent.parent / "engine/cuda"
+NORM = (FOLDER / "norm.cuh").read_text()
+# What a program is called, its code and its options beside those that all have.
+PROGRAMS = [(f"norm.cuh, bf16 {bf16}", f"#define VQFARM_BF16 {bf16}\n{NORM}", []) for bf16 in (0, 1)]
+PROGRAMS += [("draws.cuh", (FOLDER / "draws.cuh").read_text(), [b"--fmad=false"])]
 
 
-def compiled(nvrtc, code, architecture):
+def compiled(nvrtc, code, architecture, more):
     """The compiler's answer, and what it said."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"norm.cu", 0, None, None)
-    options = (ctypes.c_char_p * 2)(f"--gpu-architecture=sm_{architecture}".encode(), b"--std=c++17")
-    failed = nvrtc.nvrtcCompileProgram(program, 2, options)
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
+    options = [f"--gpu-architecture=sm_{architecture}".encode(), b"--std=c++17", *more]
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
     nvrtc.nvrtcGetProgramLog(program, log)
@@ -33,12 +37,12 @@ def main():
         sys.exit(__doc__)
     nvrtc = ctypes.CDLL(sys.argv[1])
     failures = 0
-    for bf16 in (0, 1):
+    for name, code, options in PROGRAMS:
         for architecture in ARCHITECTURES:
-            failed, log = compiled(nvrtc, f"#define VQFARM_BF16 {bf16}\n{CODE}", architecture)
+            failed, log = compiled(nvrtc, code, architecture, options)
             if failed:
                 failures += 1
-                print(f"check-kernels: bf16 {bf16}, sm_{architecture}: {log}", file=sys.stderr)
+                print(f"check-kernels: {name}, sm_{architecture}: {log}", file=sys.stderr)
     if failures:
         sys.exit(1)
     print(f"check-kernels: they compile for sm_{', sm_'.join(map(str, ARCHITECTURES))}")

@@ -53,8 +53,8 @@ def main():
                      number(top and 100 * top["utilisation"])])
     table(["size", "original it/s", "one picture it/s", "times", "best batch", "images/h", "times", "% of matrix rate"], rows)
 
-    names = ["precisions", "batches-small", "batches-middle", "batches-large", "switch-graphs", "switch-fused", "switch-composed", "switch-halves",
-             "frugal", "quick"]
+    names = ["precisions", "batches-small", "batches-middle", "batches-large", "switch-graphs", "switch-draws", "switch-fused",
+             "switch-composed", "switch-halves", "frugal", "quick"]
     rows = []
     for name in names:
         for row in lines(out / f"{name}.json"):

@@ -63,6 +63,7 @@ ours batches-middle 40 "${sides[1]}" 12 --batch 8,16 --precision bf16
 ours batches-large 40 "${sides[2]}" 10 --batch 4,8 --precision bf16
 # What each switch of the loop does, and the ends of what memory allows.
 ours switch-graphs 20 "${sides[0]}" 30 --batch 1 --precision bf16 --session graphs=off
+ours switch-draws 20 "${sides[0]}" 20 --batch 16 --precision bf16 --session draws=off
 ours switch-fused 20 "${sides[0]}" 20 --batch 16 --precision bf16 --session fused=off
 ours switch-composed 20 "${sides[0]}" 30 --batch 1 --precision bf16 --session composed=off
 ours switch-halves 20 "${sides[0]}" 20 --batch 16 --precision bf16 --session halves=on

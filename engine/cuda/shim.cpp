@@ -236,6 +236,18 @@ const char* vqfarm_norm_swish(const char* code, void* x, void* scale, void* shif
   });
 }
 
+// Draws numbers for cutouts (kernels.h) by the kernel that `code` holds, draws.cuh, compiled without
+// fused multiplications, as the host rounds.
+const char* vqfarm_draws(const char* code, void* table, std::uint32_t first, void* list,
+                         void* images, std::uint32_t count, double size) {
+  return caught([&] {
+    // Once, as above.
+    static const vqfarm::Code program{"draws.cu", code, {"--fmad=false"}};
+    const auto tensor = [](void* pointer) { return *static_cast<at::Tensor*>(pointer); };
+    vqfarm::draw(program, tensor(table), first, tensor(list), tensor(images), count, size);
+  });
+}
+
 // What names a GPU to all other processes as well: 32 hexadecimal digits and a null.
 const char* vqfarm_uuid(int device, char out[33]) {
   return caught([&] {

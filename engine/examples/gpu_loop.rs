@@ -47,13 +47,14 @@ const FOLDED: Trial = Trial { folded: true, ..PIXELS };
 const FUSED: Trial = Trial { fused: true, ..FOLDED };
 
 /// Each with one thing more than the one before; the first is what the others are compared with.
-const TRIALS: [Trial; 9] = [
+const TRIALS: [Trial; 10] = [
     PLAIN,
     PIXELS,
     FOLDED,
     FUSED,
     Trial { switches: "ahead=off,graphs=off", ..FUSED },
-    Trial { switches: "graphs=off", ..FUSED },
+    Trial { switches: "draws=off,graphs=off", ..FUSED },
+    Trial { switches: "draws=off", ..FUSED },
     Trial { switches: "", ..FUSED },
     Trial { switches: "", tries_all: true, ..FUSED },
     Trial { switches: "halves=on", ..FUSED },

@@ -6,13 +6,14 @@
 //! same words.
 
 use tch::{Device, Kind, Tensor};
-use vqfarm_core::render::CutoutMethod;
 use vqfarm_core::rng::{Key, Purpose};
 
-use super::augment::Constants;
+use super::augment::{Constants, Source, Start};
 use super::crops::AllBands;
+use super::list::{self, DeviceDraws, List, Record, Toss};
 use super::normals::DeviceKeys;
 use super::{Cutter, drawn};
+use crate::error::Result;
 
 /// A batch's cutouts, ready to be drawn ahead.
 pub struct CutsAhead {
@@ -21,7 +22,8 @@ pub struct CutsAhead {
     keys: Vec<Key>,
     /// Height and width of the images.
     size: [i64; 2],
-    crops: Option<AllBands>,
+    /// Where crops are resampled before the list of augmentations begins.
+    bands: Option<AllBands>,
     augmentations: Constants,
     noise: Option<DeviceKeys>,
 }
@@ -56,7 +58,8 @@ impl CutsAhead {
         };
         let noise: Vec<Key> = keys.iter().flat_map(noise).collect();
         Self {
-            crops: (!cutter.pools()).then(|| AllBands::new(size[1], size[0], cutter.size, device)),
+            bands: (!cutter.pools() && !cutter.opens(size))
+                .then(|| AllBands::new(size[1], size[0], cutter.size, device)),
             augmentations: cutter.augmentations.constants(
                 cutter.size,
                 settings.count,
@@ -76,16 +79,49 @@ impl CutsAhead {
     pub fn draw(&self, iteration: u32, out: &mut Vec<f64>) {
         let keys: Vec<Key> = self.keys.iter().map(|key| key.iteration(iteration)).collect();
         let [height, width] = self.size;
-        if self.crops.is_some() {
+        if !self.cutter.pools() {
             let shape = [1, 3, height, width];
             let crops = keys.iter().flat_map(|key| self.cutter.crops(*key, &shape));
             out.extend(crops.flat_map(|c| [c.size as f64, c.x as f64, c.y as f64]));
         }
-        self.cutter.augmentations.draw(self.cutouts(), self.cutter.size, &keys, out);
+        let opens = self.cutter.opens(self.size);
+        self.cutter.augmentations.draw(opens, self.cutouts(), self.cutter.size, &keys, out);
         if self.noise.is_some() {
             let streams = self.cutter.noise_streams(&keys);
             out.extend(streams.into_iter().map(|mut s| self.cutter.noise_strength(&mut s)));
         }
+    }
+
+    /// What [`CutsAhead::draw`] draws, for a GPU to draw it.
+    pub(crate) fn list(&self) -> List {
+        let (cutter, [height, width]) = (&self.cutter, self.size);
+        let mut list = List::new(self.cutouts());
+        let of_cutout = |kind, purpose: Purpose, of| Record {
+            kind,
+            purpose: purpose as u32,
+            toss: Toss::Always,
+            edge: 0,
+            of,
+        };
+        if !cutter.pools() {
+            let of = vec![width as f64, height as f64, cutter.settings.power];
+            list.push(3, &of_cutout(list::Kind::Crop, Purpose::Crop, of));
+        }
+        cutter.augmentations.list(cutter.opens(self.size), &mut list);
+        if self.noise.is_some() {
+            let of = vec![cutter.settings.noise];
+            list.push(1, &of_cutout(list::Kind::NoiseStrength, Purpose::CutoutNoise, of));
+        }
+        list
+    }
+
+    /// What draws on a GPU as [`CutsAhead::draw`] does.
+    ///
+    /// # Errors
+    /// There is no room on the device.
+    pub(crate) fn on_device(&self, device: Device) -> Result<DeviceDraws> {
+        let (count, size) = (self.cutter.settings.count, self.cutter.size);
+        DeviceDraws::new(&self.list(), &self.keys, count, size, device)
     }
 
     fn cutouts(&self) -> i64 {
@@ -95,13 +131,17 @@ impl CutsAhead {
     /// What [`Cutter::cut`] makes of images [B, 3, H, W] in an iteration (int64 [1]), whose numbers
     /// come next.
     pub(crate) fn cut(&self, images: &Tensor, numbers: &mut Numbers, iteration: &Tensor) -> Tensor {
-        let cutouts = self.cutouts();
-        let whole = match &self.crops {
-            Some(bands) => bands.cut_out(images, &numbers.next(cutouts, 3).to_kind(Kind::Int64)),
-            None => self.cutter.pooled(images),
+        let (cutter, cutouts) = (&self.cutter, self.cutouts());
+        let crops = (!cutter.pools()).then(|| numbers.next(cutouts, 3));
+        let start = match (crops, &self.bands) {
+            (Some(crops), Some(bands)) => {
+                Start::Cutouts(bands.cut_out(images, &crops.to_kind(Kind::Int64)))
+            }
+            (Some(crops), None) => Start::Images(Source::crops(images, &crops, cutter.count())),
+            (None, _) => cutter.pooled(images),
         };
-        let (augmentations, constants) = (&self.cutter.augmentations, &self.augmentations);
-        let batch = augmentations.apply_ahead(whole, numbers, constants, iteration);
+        let (augmentations, constants) = (&cutter.augmentations, &self.augmentations);
+        let batch = augmentations.apply_ahead(start, cutter.size, numbers, constants, iteration);
         let Some(keys) = &self.noise else { return batch };
         let strengths = numbers.next(cutouts, 1).to_kind(Kind::Float).view([-1, 1, 1, 1]);
         let each = batch.size()[1..].iter().product();
@@ -111,22 +151,15 @@ impl CutsAhead {
     }
 }
 
-impl Cutter {
-    /// Whether the cutouts show the whole image.
-    fn pools(&self) -> bool {
-        matches!(self.settings.method, CutoutMethod::Latest | CutoutMethod::Updatedpooling)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use vqfarm_core::render::{AugmentStyle, Augmentation, Cutouts};
+pub(super) mod tests {
+    use vqfarm_core::render::{AugmentStyle, Augmentation, CutoutMethod, Cutouts};
 
     use super::*;
 
     const SIDE: i64 = 32;
 
-    fn every_setting() -> Vec<Cutouts> {
+    pub fn every_setting() -> Vec<Cutouts> {
         use Augmentation::*;
         use CutoutMethod::*;
         let mut settings = Vec::new();
@@ -138,8 +171,11 @@ mod tests {
                 [Ji, Sh, Gn, Pe, Ro, Af, Et, Ts, Cr, Er, Re]
                     .map(|one| Cutouts { augmentations: Some(vec![one]), ..base.clone() }),
             );
-            let many = vec![Re, Ro, Pe, Sh, Ji, Af, Er];
-            settings.push(Cutouts { augmentations: Some(many), ..base });
+            for many in [vec![Re, Ro, Pe, Sh, Ji, Af, Er], vec![Af, Cr, Pe], vec![Sh, Cr, Ro, Cr]] {
+                settings.push(Cutouts { augmentations: Some(many), ..base.clone() });
+            }
+            let moves = Some(vec![Pe, Cr]);
+            settings.push(Cutouts { method: Nrupdated, augmentations: moves, ..base });
         }
         settings
     }
@@ -171,13 +207,10 @@ mod tests {
     #[test]
     fn cutouts_by_draws_made_ahead_are_those_drawn_as_they_are_needed() {
         let keys = [Key::new(1, Purpose::Init), Key::new(7, Purpose::Init).frame(3)];
-        for composed in [false, true] {
+        // The larger cutouts are close enough to the images to be sampled straight from them.
+        for (composed, side) in [(false, SIDE), (true, SIDE), (true, 20)] {
             for settings in every_setting() {
-                // One alone is no composition.
-                if composed && settings.augmentations.as_ref().is_some_and(|a| a.len() == 1) {
-                    continue;
-                }
-                let cutter = Cutter::new(&settings, SIDE).unwrap().composed(composed);
+                let cutter = Cutter::new(&settings, side).unwrap().composed(composed);
                 let ahead = cutter.ahead(&keys, [40, 36], Device::Cpu);
                 let mut width = None;
                 for iteration in [0, 77, 400_000] {
@@ -190,7 +223,7 @@ mod tests {
                     let keys = keys.map(|key| key.iteration(iteration));
                     let wanted = back(|x| cutter.cut(x, &keys));
                     let [cutouts, gradient] = [0, 1].map(|i| apart(&got[i], &wanted[i]));
-                    let what = format!("{iteration}, composed {composed}: {settings:?}");
+                    let what = format!("{iteration}, composed {composed}, {side}: {settings:?}");
                     assert!(cutouts < 2e-5, "cutouts {cutouts} at {what}");
                     // Hue and clamps have corners, where a pixel's gradient may go either way.
                     assert!(gradient < 1e-2, "gradients {gradient} at {what}");

@@ -6,6 +6,7 @@
 pub mod ahead;
 pub mod augment;
 pub mod crops;
+pub(crate) mod list;
 mod normals;
 pub mod pooled;
 pub mod resample;
@@ -18,7 +19,7 @@ use vqfarm_core::rng::{Key, Purpose, Stream};
 
 use crate::error::{EngineError, Result};
 use ahead::CutsAhead;
-use augment::Augmentations;
+use augment::{Augmentations, Source, Start, needs_no_filter};
 use crops::Crop;
 
 /// Makes the cutouts of a batch of images for one perceptor.
@@ -43,8 +44,9 @@ impl Cutter {
         })
     }
 
-    /// Whether consecutive augmentations that move pixels are sampled at once (off at first).
-    /// Sharper and quicker than one after another, as the originals do it, but not equal.
+    /// Whether consecutive augmentations that move pixels are sampled at once (off at first), the
+    /// first ones straight from the image. Sharper and quicker than one after another, as the
+    /// originals do it, but not equal.
     pub fn composed(self, composed: bool) -> Self {
         let augmentations = Augmentations::new(&self.settings, self.size).composed(composed);
         Self { augmentations: Arc::new(augmentations), ..self }
@@ -67,32 +69,51 @@ impl Cutter {
     /// # Panics
     /// When there is not one key an image.
     pub fn cut(&self, images: &Tensor, keys: &[Key]) -> Tensor {
-        let shape = images.size();
-        assert_eq!(shape[0], keys.len() as i64, "one key an image");
-        let whole = self.before_augmentation(images, keys);
-        self.noisy(self.augmentations.apply(whole, keys), keys)
+        assert_eq!(images.size()[0], keys.len() as i64, "one key an image");
+        let start = self.before_augmentation(images, keys);
+        self.noisy(self.augmentations.apply(start, self.size, keys), keys)
     }
 
-    fn before_augmentation(&self, images: &Tensor, keys: &[Key]) -> Tensor {
-        let shape = images.size();
-        match self.settings.method {
-            CutoutMethod::Latest | CutoutMethod::Updatedpooling => self.pooled(images),
-            CutoutMethod::Original | CutoutMethod::Updated | CutoutMethod::Nrupdated => {
-                let crops: Vec<Vec<Crop>> =
-                    keys.iter().map(|key| self.crops(*key, &shape)).collect();
-                crops::cut_out_of_all(images, &crops, self.size)
-            }
+    fn before_augmentation(&self, images: &Tensor, keys: &[Key]) -> Start {
+        if self.pools() {
+            return self.pooled(images);
         }
+        let shape = images.size();
+        let crops: Vec<Vec<Crop>> = keys.iter().map(|key| self.crops(*key, &shape)).collect();
+        if self.opens([shape[2], shape[3]]) {
+            let numbers: Vec<i64> =
+                crops.iter().flatten().flat_map(|c| [c.size, c.x, c.y]).collect();
+            let crops = Tensor::from_slice(&numbers).view([-1, 3]);
+            return Start::Images(Source::crops(images, &crops, self.count()));
+        }
+        Start::Cutouts(crops::cut_out_of_all(images, &crops, self.size))
+    }
+
+    /// Whether the cutouts show the whole image.
+    fn pools(&self) -> bool {
+        matches!(self.settings.method, CutoutMethod::Latest | CutoutMethod::Updatedpooling)
+    }
+
+    /// Whether the first augmentations sample images of this height and width themselves.
+    fn opens(&self, [height, width]: [i64; 2]) -> bool {
+        self.augmentations.begins_with_moves()
+            && (self.pools() || needs_no_filter(height.min(width), self.size))
     }
 
     /// The whole of each image, as often as it has cutouts.
-    fn pooled(&self, images: &Tensor) -> Tensor {
-        pooled::pooled(images, self.size)
-            .unsqueeze(1)
-            .expand([-1, self.count(), -1, -1, -1], true)
-            .reshape([-1, images.size()[1], self.size, self.size])
-            // Of one image the above is only a view, in the decoder's layout.
-            .contiguous()
+    fn pooled(&self, images: &Tensor) -> Start {
+        let pooled = pooled::pooled(images, self.size);
+        if self.augmentations.begins_with_moves() {
+            return Start::Images(Source::squares(pooled, self.count()));
+        }
+        let each = pooled.unsqueeze(1).expand([-1, self.count(), -1, -1, -1], true).reshape([
+            -1,
+            images.size()[1],
+            self.size,
+            self.size,
+        ]);
+        // Of one image the above is only a view, in the decoder's layout.
+        Start::Cutouts(each.contiguous())
     }
 
     fn crops(&self, key: Key, shape: &[i64]) -> Vec<Crop> {

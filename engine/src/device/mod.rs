@@ -14,7 +14,7 @@ use crate::error::{EngineError, Result};
 pub use memory::keep_memory;
 pub(crate) use region::{Region, uuid};
 pub use shim::{GpuMemory, empty_cache, gpu_memory, is_built_in, reset_peak, synchronize};
-pub(crate) use shim::{Graph, Lanes, each, norm_swish};
+pub(crate) use shim::{Graph, Lanes, draws, each, norm_swish};
 
 /// The device of a name: `cpu`, `cuda`, `cuda:1`, or `auto` for the first GPU if there is one.
 ///

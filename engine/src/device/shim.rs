@@ -32,6 +32,7 @@ pub(super) struct Shim {
     synchronize: unsafe extern "C" fn(c_int) -> Answer,
     each: Each,
     norm_swish: NormSwish,
+    draws: Draws,
     pub(super) uuid: unsafe extern "C" fn(c_int, *mut c_char) -> Answer,
     pub(super) region: unsafe extern "C" fn(c_int, c_int, *mut u64, *mut *mut c_void) -> Answer,
     pub(super) region_descriptor: unsafe extern "C" fn(*mut c_void, *mut c_int) -> Answer,
@@ -48,6 +49,16 @@ type RegionTensor = unsafe extern "C" fn(
     *const i64,
     *const i64,
     *mut *mut c_void,
+) -> Answer;
+
+type Draws = unsafe extern "C" fn(
+    *const c_char,
+    *mut c_void,
+    u32,
+    *mut c_void,
+    *mut c_void,
+    u32,
+    f64,
 ) -> Answer;
 
 type NormSwish = unsafe extern "C" fn(
@@ -115,6 +126,7 @@ fn open() -> Result<Shim, String> {
             synchronize: function!("synchronize"),
             each: function!("each"),
             norm_swish: function!("norm_swish"),
+            draws: function!("draws"),
             uuid: function!("uuid"),
             region: function!("region"),
             region_descriptor: function!("region_descriptor"),
@@ -352,6 +364,35 @@ pub(crate) fn norm_swish(
     }
 }
 
+/// The kernel of [`draws`].
+const DRAWS: &CStr =
+    match CStr::from_bytes_with_nul(concat!(include_str!("../../cuda/draws.cuh"), "\0").as_bytes())
+    {
+        Ok(code) => code,
+        Err(_) => c"",
+    };
+
+/// Fills a table on a CUDA device, float64 [iterations, numbers], whose rows may lie apart, with what
+/// is drawn in the iterations from `first` on, for `count` cutouts of `size` pixels of each image. The
+/// list, [steps, 16], and the images, [images, 3], are as `cuda/draws.cuh` has them, float64 on the
+/// same device. Compiled at the first call.
+///
+/// # Errors
+/// As [`gpu_memory`], the kernel does not compile, or the compiler is not there.
+#[allow(unsafe_code, reason = "calls the library")]
+pub(crate) fn draws(
+    table: &Tensor,
+    first: u32,
+    [list, images]: [&Tensor; 2],
+    count: u32,
+    size: i64,
+) -> Result<(), String> {
+    let shim = shim()?;
+    let [table, list, images] = [table, list, images].map(|t| t.as_ptr().cast_mut().cast());
+    // SAFETY: the pointers are tensors that live until the call returns.
+    told(unsafe { (shim.draws)(DRAWS.as_ptr(), table, first, list, images, count, size as f64) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,6 +426,7 @@ mod tests {
             "synchronize",
             "each",
             "norm_swish",
+            "draws",
             "uuid",
             "region",
             "region_descriptor",

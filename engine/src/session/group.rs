@@ -43,6 +43,8 @@ pub(super) struct Group {
     phases: Vec<usize>,
     targets: Vec<Targets>,
     ahead: Option<Ahead>,
+    /// Why the host makes draws that the device should.
+    undrawn: Option<String>,
     last: Option<Last>,
 }
 
@@ -90,7 +92,13 @@ impl Group {
         let keys: Vec<Key> = pictures.iter().map(Picture::key).collect();
         let ahead = models.options.ahead.unwrap_or(device.is_cuda());
         let sides = [i64::from(size[1]), i64::from(size[0])];
-        let ahead = guard(|| ahead.then(|| Ahead::new(eyes, &keys, sides, device)).flatten())?;
+        let mut ahead = guard(|| ahead.then(|| Ahead::new(eyes, &keys, sides, device)).flatten())?;
+        let undrawn = match &mut ahead {
+            Some(ahead) if device.is_cuda() && models.options.draws != Some(false) => {
+                ahead.draw_on_device().err()
+            }
+            _ => None,
+        };
         let scripts: Vec<_> = pictures
             .iter()
             .map(|picture| Script::new(models, eyes, picture, size))
@@ -107,6 +115,7 @@ impl Group {
         let mut group = Self {
             keys,
             ahead,
+            undrawn,
             scripts,
             z: start.copy(),
             mask: masks(pictures, &start)?,
@@ -141,7 +150,10 @@ impl Group {
 
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let texts = self.scripts.iter().flat_map(|script| &script.truncated);
-        texts.map(|text| format!("prompt: only the beginning is read of {text:?}"))
+        let undrawn = self.undrawn.iter();
+        texts
+            .map(|text| format!("prompt: only the beginning is read of {text:?}"))
+            .chain(undrawn.map(|why| format!("the host draws for the cutouts: {why}")))
     }
 
     /// One iteration.

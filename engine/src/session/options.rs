@@ -14,6 +14,9 @@ pub struct Options {
     /// Whether consecutive augmentations that move pixels are sampled at once. Sharper than one
     /// after another, as the originals do it. Left out: on a GPU.
     pub composed: Option<bool>,
+    /// Whether a GPU makes the draws of the cutouts itself ([`Options::ahead`] without the host); the
+    /// host makes them where that fails or comes out otherwise. Left out: on a GPU.
+    pub draws: Option<bool>,
     pub graphs: Graphs,
     /// Whether the decoder's norms and the swish after them are one operation
     /// ([`crate::net::can_fuse`]); for networks that are built with these options. Left out: where
@@ -51,12 +54,13 @@ impl FromStr for Options {
             match name {
                 "ahead" => options.ahead = value,
                 "composed" => options.composed = value,
+                "draws" => options.draws = value,
                 "graphs" if value == Some(false) => options.graphs = Graphs::Off,
                 "graphs" => options.graphs = Graphs::Auto,
                 "fused" => options.fused = value,
                 "halves" => options.halves = value.unwrap_or_default(),
                 _ => {
-                    let known = "ahead, composed, graphs, fused or halves";
+                    let known = "ahead, composed, draws, graphs, fused or halves";
                     return Err(format!("{switch:?}: choose {known}"));
                 }
             }
@@ -74,9 +78,16 @@ mod tests {
         let read = |text: &str| text.parse::<Options>();
         assert_eq!(read("").unwrap(), Options::default());
         assert_eq!(read("graphs=off").unwrap().graphs, Graphs::Off);
-        let several = read("halves, ahead=on,composed=off,fused=off").unwrap();
-        let (ahead, composed, fused) = (Some(true), Some(false), Some(false));
-        let wanted = Options { ahead, composed, fused, halves: true, ..Options::default() };
+        let several = read("halves, ahead=on,composed=off,draws=off,fused=off").unwrap();
+        let (ahead, off) = (Some(true), Some(false));
+        let wanted = Options {
+            ahead,
+            composed: off,
+            draws: off,
+            graphs: Graphs::Auto,
+            fused: off,
+            halves: true,
+        };
         assert_eq!(several, wanted);
         assert!(read("graphs=perhaps").unwrap_err().contains("on, off or auto"));
         assert!(read("speed=on").unwrap_err().contains("fused or halves"));

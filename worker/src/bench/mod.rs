@@ -82,8 +82,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = amount)]
     memory: Option<u64>,
 
-    /// Switches of how the loop runs, as in graphs=off,halves=on: ahead, composed, graphs, fused,
-    /// halves; those left out are as a worker has them
+    /// Switches of how the loop runs, as in graphs=off,halves=on: ahead, composed, draws, graphs,
+    /// fused, halves; those left out are as a worker has them
     #[arg(long, value_name = "SWITCHES", default_value = "", hide_default_value = true,
           value_parser = switches)]
     session: String,

@@ -6,11 +6,13 @@ use vqfarm_core::rng::{Key, Purpose};
 
 use super::bend::{self, ThinPlate};
 use super::colour::{self, Jitter};
-use super::geometry::{self, Composed, Map};
+use super::composed::{self, Composed};
+use super::geometry::{self, Map};
 use super::jitter::{AnyOrder, jitter_in_any_order};
 use super::moves;
 use super::pixels::{self, Rectangle};
-use super::{Augmentations, Change, Coin, Drawn, Step};
+use super::source::Source;
+use super::{Augmentations, Change, Coin, Drawn, Part, Start, Step};
 use crate::cutouts::ahead::Numbers;
 use crate::cutouts::normals::DeviceKeys;
 
@@ -42,56 +44,58 @@ impl Augmentations {
         }
     }
 
-    /// The numbers of all steps, cutout by cutout for each.
-    pub fn draw(&self, cutouts: i64, size: i64, keys: &[Key], out: &mut Vec<f64>) {
-        let mut at = 0;
-        while at < self.steps.len() {
-            let run = self.run(at);
-            if run > 1 {
-                let steps = &self.steps[at..at + run];
-                let edges: Vec<_> = moves::edges(steps).collect();
-                let still = Composed::new(&vec![None; run], &edges);
-                for composed in moves::compose(steps, cutouts, size, keys) {
-                    out.extend(composed.as_ref().unwrap_or(&still).numbers(size).map(f64::from));
-                }
-            } else {
-                self.steps[at].draw(cutouts, size, keys, out);
+    /// The numbers of all steps, cutout by cutout for each. `opens` says whether the list is applied
+    /// to [`Start::Images`].
+    pub fn draw(&self, opens: bool, cutouts: i64, size: i64, keys: &[Key], out: &mut Vec<f64>) {
+        let together = |steps: &[Step], out: &mut Vec<f64>| {
+            for composed in moves::compose_all(steps, cutouts, size, keys) {
+                out.extend(composed.numbers(size).map(f64::from));
             }
-            at += run;
+        };
+        let (opening, parts) = self.parts(opens);
+        if opens {
+            together(opening, out);
+        }
+        for part in parts {
+            match part {
+                Part::Run(steps) => together(steps, out),
+                Part::Step(at) => self.steps[at].draw(cutouts, size, keys, out),
+            }
         }
     }
 
-    /// Applies the list to [N, 3, S, S] by numbers that [`Augmentations::draw`] drew, in an
-    /// iteration (int64 [1]).
+    /// Applies the list, to cutouts of `size` pixels, by numbers that [`Augmentations::draw`] drew,
+    /// in an iteration (int64 [1]).
     pub fn apply_ahead(
         &self,
-        mut batch: Tensor,
+        start: Start,
+        size: i64,
         numbers: &mut Numbers,
         constants: &Constants,
         iteration: &Tensor,
     ) -> Tensor {
-        let cutouts = batch.size()[0];
-        let mut at = 0;
-        while at < self.steps.len() {
-            let run = self.run(at);
-            let steps = &self.steps[at..at + run];
-            if run > 1 {
-                let width = Composed::width(moves::edges(steps));
-                let own = numbers.next(cutouts, width as i64).to_kind(Kind::Float);
-                batch = geometry::sample_composed_at(&batch, &own);
-            } else {
-                let own = numbers.next(cutouts, steps[0].width() as i64);
-                let noise = Noise { keys: constants.noise[at].as_ref(), iteration };
-                batch = steps[0].apply_ahead(&batch, &own, &noise, constants.blur.as_ref());
-            }
-            at += run;
+        let together = |steps: &[Step], source: &Source, numbers: &mut Numbers| {
+            let edges = moves::edges(steps);
+            let own = numbers.next(source.len(), Composed::width(&edges) as i64);
+            composed::sample(source, &edges, &own.to_kind(Kind::Float), size)
+        };
+        let (opening, parts) = self.parts(matches!(start, Start::Images(_)));
+        let mut batch = match start {
+            Start::Cutouts(batch) => batch,
+            Start::Images(source) => together(opening, &source, numbers),
+        };
+        for part in parts {
+            batch = match part {
+                Part::Run(steps) => together(steps, &Source::cutouts(&batch), numbers),
+                Part::Step(at) => {
+                    let step = &self.steps[at];
+                    let own = numbers.next(batch.size()[0], step.width() as i64);
+                    let noise = Noise { keys: constants.noise[at].as_ref(), iteration };
+                    step.apply_ahead(&batch, &own, &noise, constants.blur.as_ref())
+                }
+            };
         }
         batch
-    }
-
-    /// How many steps from this one on are made at once.
-    fn run(&self, at: usize) -> usize {
-        if self.composed { moves::run(&self.steps[at..]).max(1) } else { 1 }
     }
 }
 
@@ -103,7 +107,7 @@ struct Noise<'a> {
 
 impl Step {
     /// How many numbers a cutout needs.
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         match &self.change {
             Change::Move(..) => 9,
             Change::Jitter { .. } => 10,

@@ -4,7 +4,7 @@
 //! (0, 0) at the centre of the upper left one. Maps are computed on the host in double
 //! precision, so consecutive ones can be multiplied and sampled at once.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::linear::solve;
 
@@ -150,73 +150,8 @@ pub fn sample_at(x: &Tensor, numbers: &Tensor, projective: bool, edge: Edge) -> 
         Edge::Border => 1,
         Edge::Reflect => 2,
     };
-    let places = Places::at(numbers, projective, size);
+    let places = Places::pixels(size, numbers.device()).through(numbers, projective);
     x.grid_sampler_2d(&places.grid(size), BILINEAR, padding, true)
-}
-
-/// Several moves of one cutout as one.
-#[derive(Clone, Debug)]
-pub struct Composed {
-    whole: Map,
-    /// For each step with black beyond its edge, from the last to the first, where it looks; None
-    /// where it passes this cutout by.
-    covers: Vec<Option<Map>>,
-}
-
-impl Composed {
-    /// `steps[k]` is the k-th map (None where that step passes this cutout by) and `edges[k]`,
-    /// zeros or border, what lies beyond the edge in that step.
-    pub fn new(steps: &[Option<Map>], edges: &[Edge]) -> Self {
-        // The last step's map acts first on an output pixel.
-        let mut whole = Map::IDENTITY;
-        let mut covers = Vec::new();
-        for (step, edge) in steps.iter().zip(edges).rev() {
-            whole = step.map_or(whole, |step| whole.then(&step));
-            if *edge == Edge::Zeros {
-                covers.push(step.map(|_| whole));
-            }
-        }
-        Self { whole, covers }
-    }
-
-    /// The whole map's [`Map::numbers`], then those of each cover with a 1 where the step passes
-    /// the cutout by.
-    pub fn numbers(&self, size: i64) -> impl Iterator<Item = f32> {
-        let covers = self.covers.iter().flat_map(move |cover| {
-            let numbers = cover.unwrap_or(Map::IDENTITY).numbers(size);
-            numbers.into_iter().chain([if cover.is_none() { 1.0 } else { 0.0 }])
-        });
-        self.whole.numbers(size).into_iter().chain(covers)
-    }
-
-    /// How many [`Composed::numbers`] a run of moves with these edges has.
-    pub fn width(edges: impl Iterator<Item = Edge>) -> usize {
-        9 + 10 * edges.filter(|edge| *edge == Edge::Zeros).count()
-    }
-}
-
-/// Samples through several moves a cutout at once. Interpolates once where one step after another
-/// would blur each time.
-pub fn sample_composed(x: &Tensor, moves: &[Composed]) -> Tensor {
-    let size = x.size()[3];
-    let numbers: Vec<f32> = moves.iter().flat_map(|composed| composed.numbers(size)).collect();
-    let numbers = Tensor::from_slice(&numbers).to_device(x.device());
-    sample_composed_at(x, &numbers.view([moves.len() as i64, -1]))
-}
-
-/// As [`sample_composed`], by [`Composed::numbers`] on the device, float32 [N, width].
-pub fn sample_composed_at(x: &Tensor, numbers: &Tensor) -> Tensor {
-    let size = x.size()[3];
-    let map = |at: i64| Places::at(&numbers.narrow(1, at, 9), true, size);
-    let sampled = x.grid_sampler_2d(&map(0).grid(size), BILINEAR, 1, true);
-    let covers = (9..numbers.size()[1]).step_by(10).map(|at| {
-        let passed = numbers.select(1, at + 9).view([-1, 1, 1, 1]);
-        map(at).cover(size).maximum(&passed)
-    });
-    match covers.reduce(|cover, inside| cover * inside) {
-        Some(cover) => sampled * cover,
-        None => sampled,
-    }
 }
 
 fn projective(maps: &[Map]) -> bool {
@@ -231,23 +166,27 @@ fn numbers(like: &Tensor, maps: &[Map]) -> Tensor {
 }
 
 /// libtorch's number for the interpolation.
-const BILINEAR: i64 = 0;
+pub(super) const BILINEAR: i64 = 0;
 
 /// Where the output pixels look, relative to the centre, in pixels: two tensors [N, S, S].
-struct Places {
-    x: Tensor,
-    y: Tensor,
+pub(super) struct Places {
+    pub x: Tensor,
+    pub y: Tensor,
 }
 
 impl Places {
-    /// By [`Map::numbers`], float32 [N, 9].
-    fn at(numbers: &Tensor, projective: bool, size: i64) -> Self {
+    /// The pixels themselves, as [1, 1, S] and [1, S, 1].
+    pub fn pixels(size: i64, device: Device) -> Self {
         let centre = (size - 1) as f64 / 2.0;
+        let axis = Tensor::arange(size, (Kind::Float, device)) - centre;
+        Self { x: axis.view([1, 1, size]), y: axis.view([1, size, 1]) }
+    }
+
+    /// Where they look by [`Map::numbers`], float32 [N, 9].
+    pub fn through(&self, numbers: &Tensor, projective: bool) -> Self {
         let numbers = numbers.reshape([-1, 9, 1, 1]);
         let entry = |i: i64| numbers.select(1, i);
-        let axis = Tensor::arange(size, (Kind::Float, numbers.device())) - centre;
-        let (u, v) = (axis.view([1, 1, size]), axis.view([1, size, 1]));
-        let row = |i: i64| entry(i) * &u + entry(i + 1) * &v + entry(i + 2);
+        let row = |i: i64| entry(i) * &self.x + entry(i + 1) * &self.y + entry(i + 2);
         if !projective {
             return Self { x: row(0), y: row(3) };
         }
@@ -255,13 +194,26 @@ impl Places {
         Self { x: row(0) / &depth, y: row(3) / depth }
     }
 
-    fn grid(&self, size: i64) -> Tensor {
+    /// Turned back at the centres of the outermost pixels, once; as they are where `passes`,
+    /// [N, 1, 1], is not 0.
+    pub fn folded(&self, passes: &Tensor, size: i64) -> Self {
+        let far = (size - 1) as f64 / 2.0;
+        let passes = passes.ne(0.0);
+        // What lies further out than a whole side is beyond an earlier edge as well.
+        let fold = |place: &Tensor| {
+            let near = place.clamp(-3.0 * far, 3.0 * far);
+            place.where_self(&passes, &(near.clamp(-far, far) * 2.0 - near))
+        };
+        Self { x: fold(&self.x), y: fold(&self.y) }
+    }
+
+    pub fn grid(&self, size: i64) -> Tensor {
         let half = ((size - 1) as f64 / 2.0).max(0.5);
         Tensor::stack(&[&self.x / half, &self.y / half], -1)
     }
 
     /// How much of a bilinear sample lies on the picture: [N, 1, S, S] in [0, 1].
-    fn cover(&self, size: i64) -> Tensor {
+    pub fn cover(&self, size: i64) -> Tensor {
         let reach = (size + 1) as f64 / 2.0;
         let along = |place: &Tensor| (reach - place.abs()).clamp(0.0, 1.0);
         (along(&self.x) * along(&self.y)).unsqueeze(1)

@@ -7,18 +7,22 @@
 mod ahead;
 pub mod bend;
 pub mod colour;
+pub mod composed;
 pub mod geometry;
 mod jitter;
 mod linear;
+mod listed;
 mod moves;
 pub mod pixels;
 mod recipes;
+mod source;
 
 use tch::Tensor;
 use vqfarm_core::render::Cutouts;
 use vqfarm_core::rng::{Key, Purpose, Stream};
 
 use bend::ThinPlate;
+use composed::sample_moves;
 use geometry::Edge;
 use moves::Move;
 use pixels::Rectangle;
@@ -26,6 +30,7 @@ use pixels::Rectangle;
 use super::normals::normals;
 
 pub(super) use ahead::Constants;
+pub(super) use source::{Source, needs_no_filter};
 
 /// A cutout method's list of augmentations, ready to be applied.
 pub(super) struct Augmentations {
@@ -101,21 +106,60 @@ impl Augmentations {
         Self { composed, ..self }
     }
 
-    /// Applies the list to [B·count, 3, S, S], the cutouts of image b being drawn from `keys[b]`.
-    pub fn apply(&self, mut batch: Tensor, keys: &[Key]) -> Tensor {
-        let mut steps = self.steps.as_slice();
-        while let Some((first, rest)) = steps.split_first() {
-            let run = if self.composed { moves::run(steps) } else { 0 };
-            if run > 1 {
-                batch = moves::apply_composed(&steps[..run], batch, keys);
-                steps = &steps[run..];
-            } else {
-                batch = first.apply(batch, keys);
-                steps = rest;
+    /// Whether the list can be applied to [`Start::Images`].
+    pub fn begins_with_moves(&self) -> bool {
+        self.composed && moves::run(&self.steps) > 0
+    }
+
+    /// Applies the list; the cutouts of image b, `size` pixels a side, are drawn from `keys[b]`.
+    /// [B·count, 3, size, size].
+    pub fn apply(&self, start: Start, size: i64, keys: &[Key]) -> Tensor {
+        let (opening, parts) = self.parts(matches!(start, Start::Images(_)));
+        let mut batch = match start {
+            Start::Cutouts(batch) => batch,
+            Start::Images(source) => {
+                let moves = moves::compose_all(opening, source.len(), size, keys);
+                sample_moves(&source, &moves::edges(opening), &moves, size)
             }
+        };
+        for part in parts {
+            batch = match part {
+                Part::Run(steps) => moves::apply_composed(steps, batch, keys),
+                Part::Step(at) => self.steps[at].apply(batch, keys),
+            };
         }
         batch
     }
+
+    /// The moves that are made straight from the images, and what comes after them.
+    fn parts(&self, opens: bool) -> (&[Step], Vec<Part<'_>>) {
+        let run = |at: usize| if self.composed { moves::run(&self.steps[at..]) } else { 0 };
+        let opening = if opens { run(0) } else { 0 };
+        let mut parts = Vec::new();
+        let mut at = opening;
+        while at < self.steps.len() {
+            let run = run(at).max(1);
+            parts.push(if run > 1 { Part::Run(&self.steps[at..at + run]) } else { Part::Step(at) });
+            at += run;
+        }
+        (&self.steps[..opening], parts)
+    }
+}
+
+/// What a list is applied to.
+pub(super) enum Start {
+    /// [N, 3, S, S].
+    Cutouts(Tensor),
+    /// The moves that the list begins with make the cutouts.
+    Images(Source),
+}
+
+/// What is made at once of a list.
+enum Part<'a> {
+    /// Moves with one sampling.
+    Run(&'a [Step]),
+    /// The step of this number.
+    Step(usize),
 }
 
 impl Step {

@@ -3,7 +3,9 @@
 use tch::Tensor;
 use vqfarm_core::rng::{Key, Stream};
 
-use super::geometry::{Affine, Composed, Edge, Map, sample_composed};
+use super::composed::{Composed, sample_moves};
+use super::geometry::{Affine, Edge, Map};
+use super::source::Source;
 use super::{Change, Step, on_some};
 
 /// A kind of move and its ranges.
@@ -87,21 +89,13 @@ fn crop_size(stream: &mut Stream, areas: [f64; 2], aspects: [f64; 2], size: i64)
         .unwrap_or([side, (side * aspects[0]).round_ties_even().max(1.0)])
 }
 
-/// How many steps from the first on are moves that one sampling can make.
+/// How many steps from the first on are moves, which one sampling can make.
 pub(super) fn run(steps: &[Step]) -> usize {
-    steps
-        .iter()
-        .take_while(|s| matches!(&s.change, Change::Move(_, Edge::Zeros | Edge::Border)))
-        .count()
+    steps.iter().take_while(|s| matches!(&s.change, Change::Move(..))).count()
 }
 
 /// The moves of a run as one for each cutout; None where no step falls on it.
-pub(super) fn compose(
-    steps: &[Step],
-    cutouts: i64,
-    size: i64,
-    keys: &[Key],
-) -> Vec<Option<Composed>> {
+fn compose(steps: &[Step], cutouts: i64, size: i64, keys: &[Key]) -> Vec<Option<Composed>> {
     let mut maps = vec![Vec::with_capacity(steps.len()); cutouts as usize];
     for step in steps {
         let mut drawn = step.drawn(cutouts, keys).into_iter().peekable();
@@ -113,17 +107,25 @@ pub(super) fn compose(
             });
         }
     }
-    let edges: Vec<Edge> = edges(steps).collect();
+    let edges = edges(steps);
     let moved = |maps: &Vec<Option<Map>>| maps.iter().any(Option::is_some);
     maps.iter().map(|maps| moved(maps).then(|| Composed::new(maps, &edges))).collect()
 }
 
+/// The moves of a run as one for each cutout, also of those that no step falls on.
+pub(super) fn compose_all(steps: &[Step], cutouts: i64, size: i64, keys: &[Key]) -> Vec<Composed> {
+    let still = Composed::new(&vec![None; steps.len()], &edges(steps));
+    let composed = compose(steps, cutouts, size, keys).into_iter();
+    composed.map(|composed| composed.unwrap_or_else(|| still.clone())).collect()
+}
+
 /// What lies beyond the edge in each move of a run.
-pub(super) fn edges(steps: &[Step]) -> impl Iterator<Item = Edge> {
-    steps.iter().filter_map(|step| match step.change {
+pub(super) fn edges(steps: &[Step]) -> Vec<Edge> {
+    let edge = |step: &Step| match step.change {
         Change::Move(_, edge) => Some(edge),
         _ => None,
-    })
+    };
+    steps.iter().filter_map(edge).collect()
 }
 
 /// Makes several moves with one sampling.
@@ -136,5 +138,6 @@ pub(super) fn apply_composed(steps: &[Step], batch: Tensor, keys: &[Key]) -> Ten
             moves.push(composed);
         }
     }
-    on_some(batch, &indices, |x| sample_composed(x, &moves))
+    let edges = edges(steps);
+    on_some(batch, &indices, |x| sample_moves(&Source::cutouts(x), &edges, &moves, shape[3]))
 }
