@@ -1,9 +1,9 @@
 //! Cutouts by draws made ahead: what the host would draw in an iteration is a row of numbers that
 //! lies on the device before, and the operations are the same in every iteration.
 //!
-//! So nothing waits for the host and a CUDA graph can repeat them. The draws are the host's own
-//! ([`super::Cutter::cut`]); only noise, too much to bring over, is drawn on the device, from the
-//! same words.
+//! So nothing waits for the host and a CUDA graph can repeat them. The draws are those of
+//! [`super::Cutter::cut`], made by the host or, as `list.rs` says, by a GPU; noise, too much to
+//! lie there before, is drawn on the device as it is added, from the same words.
 
 use tch::{Device, Kind, Tensor};
 use vqfarm_core::rng::{Key, Purpose};
