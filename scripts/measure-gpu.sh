@@ -8,7 +8,8 @@
 #   REHEARSE=1 scripts/measure-gpu.sh    every part on a CPU with small pictures: tries the script,
 #                                        and its figures mean nothing
 #
-# A part that fails is told of at the end, and the others go on.
+# A part that fails is told of at the end, and the others go on. What has not ended after BUDGET seconds
+# (290) is left out and told of: the most important comes first.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 out=${1:-out/measure-gpu}
@@ -25,11 +26,17 @@ for lib in "$torch"/../nvidia/*/lib; do [ -d "$lib" ] && libs=$libs:$lib; done
 export VQFARM_TORCH_LIB=$torch/lib LD_LIBRARY_PATH=$libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 begin=$(date +%s)
+budget=${BUDGET:-290}
 failed=()
 # part NAME LIMIT COMMAND…: its answer in OUT/NAME.json, what else it says in OUT/NAME.log
 part() {
   local name=$1 limit=$2; shift 2
-  if timeout "$((limit * patience))" "$@" > "$out/$name.json" 2> "$out/$name.log"; then
+  local left=$((budget * patience - $(date +%s) + begin))
+  limit=$((limit * patience))
+  [ "$limit" -le "$left" ] || limit=$left
+  if [ "$limit" -lt 3 ]; then
+    failed+=("$name (no time left)")
+  elif timeout "$limit" "$@" > "$out/$name.json" 2> "$out/$name.log"; then
     printf '%4d s  %s\n' "$(($(date +%s) - begin))" "$name" >&2
   else
     failed+=("$name"); printf '%4d s  %s FAILED (%s)\n' "$(($(date +%s) - begin))" "$name" "$out/$name.log" >&2
