@@ -31,7 +31,8 @@ enum Command {
     Measure(MeasureArgs),
     /// Measure finished zooms beside finished chains of the same scenes and cameras.
     MeasureZoom(MeasureZoomArgs),
-    /// Measure whether pictures made in a lesser precision score as high as in float32.
+    /// Measure whether pictures made in a lesser precision, or by sessions that compute in another way,
+    /// score as high as in float32.
     MeasurePrecision(MeasurePrecisionArgs),
 }
 
@@ -164,6 +165,9 @@ struct MeasurePrecisionArgs {
     /// What to compare with float32: bf16, and on a GPU tf32.
     #[arg(long, num_args = 1.., default_value = "bf16", value_parser = lesser_precision)]
     precision: Vec<Precision>,
+    /// What else to compare: float32 with these switches of the loop, as in composed=on.
+    #[arg(long, value_name = "SWITCHES")]
+    session: Option<String>,
     /// Directory of the model files.
     #[arg(long, default_value = "assets/models")]
     models: PathBuf,
@@ -286,8 +290,9 @@ fn report_zoom(args: &MeasureZoomArgs) -> Result<()> {
 fn report_precision(args: &MeasurePrecisionArgs) -> Result<()> {
     tch::set_num_threads(1);
     let settings = render::settings(&args.job, &args.set)?;
-    let all =
-        precision::compare(&args.models, &settings, args.prompts, &args.precision, args.device)?;
+    let trials =
+        precision::Trials { precisions: &args.precision, session: args.session.as_deref() };
+    let all = precision::compare(&args.models, &settings, args.prompts, &trials, args.device)?;
     if args.json {
         for compared in &all {
             println!("{}", serde_json::to_string(compared)?);

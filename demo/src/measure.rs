@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_engine::model::{Generator, Perceptor};
 use vqfarm_engine::net::{Clip, Vqgan};
+use vqfarm_engine::session::Options;
 
 use crate::data::{self, SIZE, Sample};
 use crate::models::{self, Demo};
@@ -80,7 +81,8 @@ pub fn measure(
     let started = std::time::Instant::now();
     let precision = if device.is_cuda() { Precision::Tf32 } else { Precision::Float32 };
     let settings = RenderSettings { precision, ..settings.clone() };
-    let rendered = render::render(&demo, &prompts[..count as usize], &settings, device)?;
+    let rendered =
+        render::render(&demo, &prompts[..count as usize], &settings, device, Options::default())?;
     let seconds_per_picture = started.elapsed().as_secs_f64() / f64::from(count);
     let pictures: Vec<Vec<u8>> =
         (0..i64::from(count)).map(|i| to_bytes(&rendered.get(i))).collect();

@@ -1,5 +1,5 @@
-//! Whether pictures made in a lesser precision are as good: scores of the same prompts and seeds,
-//! beside what another seed changes.
+//! Whether pictures made in a lesser precision, or by a session that computes in another way, are as
+//! good: scores of the same prompts and seeds, beside what another seed changes.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use serde::Serialize;
 use tch::{Device, Tensor};
 use vqfarm_core::render::{Precision, RenderSettings};
 use vqfarm_engine::net::Clip;
+use vqfarm_engine::session::Options;
 
 use crate::data::{self, SIZE};
 use crate::measure::cosines;
@@ -17,7 +18,7 @@ use crate::render;
 /// Scores of pictures beside those of the same prompts and seeds in float32.
 #[derive(Debug, Serialize)]
 pub struct Compared {
-    /// The precision, or that these are pictures of other seeds.
+    /// The precision, the session's switches, or that these are pictures of other seeds.
     pub what: String,
     pub pictures: usize,
     /// By the perceptor that the loop follows.
@@ -36,7 +37,14 @@ pub struct Difference {
     pub error: f64,
 }
 
-/// Renders the first `count` of the held-out prompts in float32, in each of `precisions`, and in
+/// What is compared with float32 and sessions as they are by themselves.
+pub struct Trials<'a> {
+    pub precisions: &'a [Precision],
+    /// Switches as [`Options`] reads them, all in float32.
+    pub session: Option<&'a str>,
+}
+
+/// Renders the first `count` of the held-out prompts in float32, in each of the `trials`, and in
 /// float32 from other seeds, and compares each with the first.
 ///
 /// # Errors
@@ -46,31 +54,39 @@ pub fn compare(
     dir: &Path,
     settings: &RenderSettings,
     count: u32,
-    precisions: &[Precision],
+    trials: &Trials,
     device: Device,
 ) -> Result<Vec<Compared>> {
+    let usual = Options::default();
+    let session = |text: &str| text.parse::<Options>().map_err(anyhow::Error::msg);
+    let session = trials.session.map(|text| session(text).map(|options| (text, options)));
+    let session = session.transpose()?;
     let demo = Demo::read(dir)?;
     let eyes = [models::clip(&demo.perceptor, device)?, models::clip(&demo.judge, device)?];
     let prompts: Vec<String> = (0..count).map(|i| data::held_out(i, SIZE).caption.text).collect();
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
-    let scores = |precision, seed| -> Result<[Vec<f64>; 2]> {
+    let scores = |precision, seed, options| -> Result<[Vec<f64>; 2]> {
         let settings = RenderSettings { precision, seed, ..settings.clone() };
-        let pictures = render::render(&demo, &prompts, &settings, device)?;
+        let pictures = render::render(&demo, &prompts, &settings, device, options)?;
         let [perceptor, judge] = &eyes;
         Ok([own(perceptor, &pictures, &prompts)?, own(judge, &pictures, &prompts)?])
     };
-    let basis = scores(Precision::Float32, settings.seed)?;
+    let basis = scores(Precision::Float32, settings.seed, usual)?;
     let compared = |what: String, of: &[Vec<f64>; 2]| {
         let [perceptor, judge] = [0, 1].map(|eye| Difference::of(&of[eye], &basis[eye]));
         Compared { what, pictures: prompts.len(), perceptor, judge }
     };
     let mut all = vec![compared("float32".into(), &basis)];
-    for precision in precisions {
+    for precision in trials.precisions {
         let name = serde_json::to_value(precision)?;
         let name = name.as_str().unwrap_or_default().to_owned();
-        all.push(compared(name, &scores(*precision, settings.seed)?));
+        all.push(compared(name, &scores(*precision, settings.seed, usual)?));
     }
-    let others = scores(Precision::Float32, settings.seed + u64::from(count))?;
+    if let Some((text, options)) = session {
+        let scores = scores(Precision::Float32, settings.seed, options)?;
+        all.push(compared(format!("float32, {text}"), &scores));
+    }
+    let others = scores(Precision::Float32, settings.seed + u64::from(count), usual)?;
     all.push(compared("float32, other seeds".into(), &others));
     Ok(all)
 }

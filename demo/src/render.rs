@@ -29,7 +29,8 @@ pub fn settings(job: &Path, assignments: &[String]) -> Result<RenderSettings> {
 }
 
 /// One picture a prompt, [N, 3, SIZE, SIZE] in [0, 1], each from a seed of its own, the first from
-/// the settings' seed, in the settings' precision; on a CPU on as many threads as there are cores.
+/// the settings' seed, in the settings' precision, by sessions with these options; on a CPU on as many
+/// threads as there are cores.
 ///
 /// # Errors
 /// The settings make no sense, the device does not know the precision, or libtorch fails.
@@ -38,6 +39,7 @@ pub fn render(
     prompts: &[&str],
     settings: &RenderSettings,
     device: Device,
+    options: Options,
 ) -> Result<Tensor> {
     let (weights, warning) =
         ModelWeights::new(&demo.generator, &[&demo.perceptor], device, settings.precision)?;
@@ -57,7 +59,7 @@ pub fn render(
             .map(|pictures| {
                 let weights = weights.share();
                 scope.spawn(move || -> Result<Tensor> {
-                    let models = weights.build(Options::default())?;
+                    let models = weights.build(options)?;
                     let mut session = Session::new(&models, pictures)?;
                     while !session.done() {
                         session.step()?;

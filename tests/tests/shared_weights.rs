@@ -10,24 +10,23 @@ use vqfarm_tests::farm::{Farm, Setup, Worker, sweep, until};
 /// A model of this test's own, as other tests' workers share theirs with whoever asks: in float16, as
 /// it is published, so that nobody can use it as it lies in the file.
 fn push_own_model(farm: &Farm) {
-    let file = fs::read(farm.path("clip.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&file).unwrap();
-    let nudge = std::process::id() as f32 * 1e-8;
+    let file = fs::read(farm.path("clip.safetensors")).expect("the tiny model");
+    let tensors = SafeTensors::deserialize(&file).expect("safetensors");
+    let nudge = (std::process::id() % 10_000) as f32 * 1e-6;
     let halves = |tensor: TensorView| {
-        let numbers =
-            tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        let bytes =
-            numbers.flat_map(|x| f16::from_f32(x + nudge).to_le_bytes()).collect::<Vec<_>>();
+        let numbers = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+        let bytes: Vec<u8> = numbers.flat_map(|x| f16::from_f32(x + nudge).to_le_bytes()).collect();
         (tensor.shape().to_vec(), bytes)
     };
     let halves: Vec<_> =
         tensors.tensors().into_iter().map(|(name, tensor)| (name, halves(tensor))).collect();
     let views = halves.iter().map(|(name, (shape, bytes))| {
-        (name, TensorView::new(safetensors::Dtype::F16, shape.clone(), bytes).unwrap())
+        (name, TensorView::new(safetensors::Dtype::F16, shape.clone(), bytes).expect("a shape"))
     });
     let path = farm.path("own.safetensors");
-    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    farm.vqfarm_ok(&["models", "import", path.to_str().unwrap(), "--name", "own-clip"]);
+    let file = safetensors::serialize(views, None).expect("tensors can be written");
+    fs::write(&path, file).expect("a file can be written");
+    farm.vqfarm_ok(&["models", "import", &path.to_string_lossy(), "--name", "own-clip"]);
     farm.vqfarm_ok(&["models", "push", "own-clip"]);
 }
 
@@ -48,7 +47,7 @@ fn joined(worker: &Worker) -> bool {
 
 /// Names under which processes of this machine offer weights.
 fn offered() -> Vec<String> {
-    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    let sockets = fs::read_to_string("/proc/net/unix").expect("the system tells its sockets");
     // Sockets that listen have this flag; those of who got the weights have the name as well.
     let listening = sockets.lines().filter(|line| line.contains(" 00010000 "));
     let names = listening.filter_map(|line| line.split_once(" @vqfarm/weights/"));

@@ -52,6 +52,7 @@ const KNOWN: &[&str] = &[
     "REDIS",
     "REDIS_SERVER",
     "S3_ENDPOINT",
+    "SHARE_WEIGHTS",
     "STORAGE",
     "TAGS",
     "THREADS",
