@@ -136,6 +136,7 @@ measure-zoom: build
 
 # All that docs/performance.md wants to know of a GPU, the original beside it: less than five minutes.
 measure-gpu: build
+	cargo build --release --workspace --example shared_weights
 	scripts/measure-gpu.sh
 
 # One picture on a CPU, the original's loop and ours in turn; needs a Python with PyTorch 2.11.0.
