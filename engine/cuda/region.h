@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -91,14 +92,18 @@ inline std::string uuid(int device) {
 // Mapped memory of a device whose context is current.
 class Region {
  public:
-  // New memory of at least so many bytes.
-  static std::shared_ptr<Region> made(int device, std::uint64_t bytes) {
+  // Waits until a device has done all that it was given.
+  using Wait = std::function<void()>;
+
+  // New memory of at least so many bytes. `wait` is called before it is unmapped: the last tensor in
+  // it may be gone on the host while the device still reads it.
+  static std::shared_ptr<Region> made(int device, std::uint64_t bytes, Wait wait) {
     const auto properties = of(device);
     size_t step = 0;
     driver().succeeded(
         driver().granularity(&step, &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED),
         "the size of shared memory");
-    auto region = std::shared_ptr<Region>(new Region((bytes + step - 1) / step * step));
+    auto region = std::shared_ptr<Region>(new Region((bytes + step - 1) / step * step, std::move(wait)));
     driver().succeeded(driver().create(&region->memory_, region->bytes_, &properties, 0),
                        "memory to be shared");
     region->created_ = true;
@@ -107,8 +112,8 @@ class Region {
   }
 
   // Memory that another process made, of `bytes()` there. The descriptor stays the caller's.
-  static std::shared_ptr<Region> opened(int device, int descriptor, std::uint64_t bytes) {
-    auto region = std::shared_ptr<Region>(new Region(bytes));
+  static std::shared_ptr<Region> opened(int device, int descriptor, std::uint64_t bytes, Wait wait) {
+    auto region = std::shared_ptr<Region>(new Region(bytes, std::move(wait)));
     void* const handle = reinterpret_cast<void*>(static_cast<std::uintptr_t>(descriptor));
     driver().succeeded(driver().from_descriptor(&region->memory_, handle,
                                                 CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR),
@@ -119,8 +124,14 @@ class Region {
   }
 
   ~Region() {
-    // At the end of the process the driver may have been there before us.
-    if (mapped_) driver().unmap(address_, bytes_);
+    if (mapped_) {
+      // At the end of the process the driver may have gone before us.
+      try {
+        wait_();
+      } catch (...) {
+      }
+      driver().unmap(address_, bytes_);
+    }
     if (address_) driver().free(address_, bytes_);
     if (created_) driver().release(memory_);
   }
@@ -156,7 +167,7 @@ class Region {
   }
 
  private:
-  explicit Region(std::uint64_t bytes) : bytes_(bytes) {}
+  Region(std::uint64_t bytes, Wait wait) : bytes_(bytes), wait_(std::move(wait)) {}
 
   static CUmemAllocationProp of(int device) {
     CUmemAllocationProp properties = {};
@@ -176,6 +187,7 @@ class Region {
   }
 
   std::uint64_t bytes_;
+  Wait wait_;
   CUmemGenericAllocationHandle memory_ = 0;
   CUdeviceptr address_ = 0;
   bool created_ = false, mapped_ = false;

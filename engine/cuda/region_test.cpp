@@ -20,6 +20,9 @@ namespace {
 const size_t STEP = 4096;
 // What was made and not yet given back: memory, places of addresses, maps.
 int memories = 0, places = 0, maps = 0;
+// What the device does until it is waited for, and what was unmapped meanwhile.
+bool busy = false;
+int too_soon = 0;
 // Which call fails.
 const char* failing = "";
 
@@ -92,6 +95,7 @@ CUresult cuMemSetAccess(CUdeviceptr address, size_t bytes, const CUmemAccessDesc
   return CUDA_SUCCESS;
 }
 CUresult cuMemUnmap(CUdeviceptr address, size_t bytes) {
+  too_soon += busy;
   mmap(at_address(address), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   maps--;
   return CUDA_SUCCESS;
@@ -122,13 +126,16 @@ static at::Tensor weights(const std::shared_ptr<Region>& region) {
 
 static at::Tensor expected() { return at::arange(120, at::kFloat).view({2, 3, 4, 5}) * 0.5; }
 
+static void idle() { busy = false; }
+
 static void left(const char* when) {
-  std::printf("%s: %d memories, %d places, %d maps\n", when, memories, places, maps);
+  std::printf("%s: %d memories, %d places, %d maps, %d too soon\n", when, memories, places, maps,
+              too_soon);
 }
 
 // The process that has it open: answers over the pipe when it has, and looks when told.
 static void second(int descriptor, std::uint64_t bytes, int pipe) {
-  const auto tensor = weights(Region::opened(0, descriptor, bytes));
+  const auto tensor = weights(Region::opened(0, descriptor, bytes, idle));
   close(descriptor);
   char told = tensor.equal(expected());
   (void)!write(pipe, &told, 1);
@@ -138,7 +145,7 @@ static void second(int descriptor, std::uint64_t bytes, int pipe) {
 }
 
 static void maker(int pipe) {
-  auto region = Region::made(0, 1000);
+  auto region = Region::made(0, 1000, idle);
   auto tensor = weights(region);
   tensor.copy_(expected());
   int descriptor = region->descriptor();
@@ -165,7 +172,7 @@ int main() {
   at::set_num_threads(1);
   std::printf("name: %s\n", vqfarm::uuid(0).c_str());
   {
-    const auto region = Region::made(0, 1000);
+    const auto region = Region::made(0, 1000, idle);
     auto tensor = weights(region);
     tensor.copy_(expected());
     left("made");
@@ -174,12 +181,13 @@ int main() {
     } catch (const c10::Error& error) {
       std::printf("refused: %s\n", error.what_without_backtrace());
     }
+    busy = true;
   }
   left("given back");
   for (const char* call : {"create", "reserve", "map", "access"}) {
     failing = call;
     try {
-      Region::made(0, 1000);
+      Region::made(0, 1000, idle);
     } catch (const c10::Error& error) {
       std::printf("refused: %s\n", error.what_without_backtrace());
     }

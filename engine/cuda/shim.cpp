@@ -80,6 +80,11 @@ struct Current {
   }
 };
 
+void synchronize(int device) {
+  const c10::cuda::CUDAGuard guard(static_cast<DeviceIndex>(device));
+  c10::cuda::device_synchronize();
+}
+
 // One holder of memory that processes share.
 struct Shared {
   std::shared_ptr<vqfarm::Region> region;
@@ -196,17 +201,7 @@ const char* vqfarm_memory_empty_cache() {
 
 // Waits for everything that `device` was given.
 const char* vqfarm_synchronize(int device) {
-  return caught([&] {
-    const auto before = c10::cuda::current_device();
-    c10::cuda::set_device(static_cast<DeviceIndex>(device));
-    try {
-      c10::cuda::device_synchronize();
-    } catch (...) {
-      c10::cuda::set_device(before);
-      throw;
-    }
-    c10::cuda::set_device(before);
-  });
+  return caught([&] { synchronize(device); });
 }
 
 // Runs `name`, a function template in `code` of one value of each input, on every element of these
@@ -261,8 +256,9 @@ const char* vqfarm_uuid(int device, char out[33]) {
 const char* vqfarm_region(int device, int descriptor, std::uint64_t* bytes, void** out) {
   return caught([&] {
     const Current current(device);
-    auto region = descriptor < 0 ? vqfarm::Region::made(device, *bytes)
-                                 : vqfarm::Region::opened(device, descriptor, *bytes);
+    const auto wait = [device] { synchronize(device); };
+    auto region = descriptor < 0 ? vqfarm::Region::made(device, *bytes, wait)
+                                 : vqfarm::Region::opened(device, descriptor, *bytes, wait);
     *bytes = region->bytes();
     *out = new Shared{std::move(region)};
   });

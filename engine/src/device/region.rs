@@ -122,10 +122,10 @@ mod tests {
             return;
         }
         let text = on_host::run("cuda/region_test.cpp", &["-rdynamic"]);
-        let nothing = "0 memories, 0 places, 0 maps";
+        let nothing = "0 memories, 0 places, 0 maps, 0 too soon";
         let wanted = [
             "name: f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff".into(),
-            "made: 1 memories, 1 places, 1 maps".into(),
+            "made: 1 memories, 1 places, 1 maps, 0 too soon".into(),
             "refused: a tensor beyond the memory that is shared".into(),
             format!("given back: {nothing}"),
             "refused: CUDA, memory to be shared: out of memory".into(),
