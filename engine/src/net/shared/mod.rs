@@ -193,7 +193,8 @@ fn name(device: Device, model: &str, pieces: &[Piece]) -> Result<String, String>
         _ => "cpu".into(),
     };
     let mut hash = Sha256::new();
-    hash.update(model);
+    // Another version may read a file otherwise.
+    hash.update(format!("{} {model}", env!("CARGO_PKG_VERSION")));
     for Piece { name, kind, sizes, strides, offset, .. } in pieces {
         hash.update(format!("\n{name} {kind:?} {sizes:?} {strides:?} {offset}"));
     }
