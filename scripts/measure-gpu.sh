@@ -47,7 +47,7 @@ part() {
 sides=(256 384 512 1024); quick=(); original=(--seconds 3); scores=(--precision bf16 tf32 --session composed=off); patience=1
 if [ -n "${REHEARSE:-}" ]; then
   sides=(64 80 96 128); quick=(--models small --warm-up 1 --cutouts 4); original=(--iterations 1 --warm-up 0 --cutouts 4)
-  scores=(--precision bf16 --prompts 2 --set render.iterations=2); patience=10
+  scores=(--precision bf16 --session composed=on --prompts 2 --set render.iterations=2); patience=10
 fi
 # ours NAME LIMIT SIDES ITERATIONS FLAGS…
 ours() {
