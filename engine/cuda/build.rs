@@ -12,7 +12,9 @@ const SHIM: &str = "cuda/shim.cpp";
 fn main() {
     libtorch::main();
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
-    for part in [SHIM, "cuda/kernels.h", "cuda/norm.h", "cuda/region.h", "cuda/build.rs"] {
+    for part in
+        [SHIM, "cuda/kernels.h", "cuda/library.h", "cuda/norm.h", "cuda/region.h", "cuda/build.rs"]
+    {
         println!("cargo:rerun-if-changed={part}");
     }
     let libtorch = env::var_os("LIBTORCH").map(PathBuf::from);

@@ -17,6 +17,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
+#include "library.h"
 #include "norm.h"
 
 namespace vqfarm {
@@ -41,17 +42,13 @@ struct Compiler {
   int (*destroy)(void** program);
 
   explicit Compiler(void* library) {
-    const auto function = [&](auto& pointer, const char* name) {
-      pointer = reinterpret_cast<std::decay_t<decltype(pointer)>>(dlsym(library, name));
-      TORCH_CHECK(pointer, "libnvrtc has no ", name);
-    };
-    function(create, "nvrtcCreateProgram");
-    function(compile, "nvrtcCompileProgram");
-    function(log_size, "nvrtcGetProgramLogSize");
-    function(log, "nvrtcGetProgramLog");
-    function(size, "nvrtcGetCUBINSize");
-    function(binary, "nvrtcGetCUBIN");
-    function(destroy, "nvrtcDestroyProgram");
+    find(create, library, "nvrtcCreateProgram");
+    find(compile, library, "nvrtcCompileProgram");
+    find(log_size, library, "nvrtcGetProgramLogSize");
+    find(log, library, "nvrtcGetProgramLog");
+    find(size, library, "nvrtcGetCUBINSize");
+    find(binary, library, "nvrtcGetCUBIN");
+    find(destroy, library, "nvrtcDestroyProgram");
   }
 
   // What a GPU of this architecture (90 for 9.0) runs.

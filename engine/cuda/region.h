@@ -15,6 +15,8 @@
 #include <ATen/ATen.h>
 #include <cuda.h>
 
+#include "library.h"
+
 #ifndef VQFARM_DRIVER
 #define VQFARM_DRIVER "libcuda.so.1"
 #endif
@@ -38,23 +40,19 @@ struct Driver {
   decltype(&cuGetErrorString) error;
 
   explicit Driver(void* library) {
-    const auto function = [&](auto& pointer, const char* name) {
-      pointer = reinterpret_cast<std::decay_t<decltype(pointer)>>(dlsym(library, name));
-      TORCH_CHECK(pointer, "CUDA's driver has no ", name);
-    };
-    function(device, "cuDeviceGet");
-    function(uuid, "cuDeviceGetUuid_v2");
-    function(granularity, "cuMemGetAllocationGranularity");
-    function(create, "cuMemCreate");
-    function(to_descriptor, "cuMemExportToShareableHandle");
-    function(from_descriptor, "cuMemImportFromShareableHandle");
-    function(reserve, "cuMemAddressReserve");
-    function(map, "cuMemMap");
-    function(set_access, "cuMemSetAccess");
-    function(unmap, "cuMemUnmap");
-    function(free, "cuMemAddressFree");
-    function(release, "cuMemRelease");
-    function(error, "cuGetErrorString");
+    find(device, library, "cuDeviceGet");
+    find(uuid, library, "cuDeviceGetUuid_v2");
+    find(granularity, library, "cuMemGetAllocationGranularity");
+    find(create, library, "cuMemCreate");
+    find(to_descriptor, library, "cuMemExportToShareableHandle");
+    find(from_descriptor, library, "cuMemImportFromShareableHandle");
+    find(reserve, library, "cuMemAddressReserve");
+    find(map, library, "cuMemMap");
+    find(set_access, library, "cuMemSetAccess");
+    find(unmap, library, "cuMemUnmap");
+    find(free, library, "cuMemAddressFree");
+    find(release, library, "cuMemRelease");
+    find(error, library, "cuGetErrorString");
   }
 
   void succeeded(CUresult answer, const char* what) const {

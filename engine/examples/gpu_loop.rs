@@ -4,10 +4,10 @@
 //!     cargo run --release -p vqfarm-engine --example gpu_loop -- DEVICE PRECISION SIZE BATCH [ITERATIONS]
 //!     … -- cuda bf16 256 16
 //!
-//! First a line of JSON with the host's milliseconds to draw for an iteration of the batch, which go
-//! on beside the device's work. Then one line a set of switches: iterations a second of the batch, milliseconds an iteration,
-//! TFLOP/s by `vqfarm_engine::flops`, how far the latents are from those of the first set after as
-//! many iterations, and the session's warnings.
+//! First a line of JSON with the host's milliseconds to draw for an iteration of the batch, where the
+//! GPU does not draw itself. Then one line a set of switches: iterations a second of the batch,
+//! milliseconds an iteration, TFLOP/s by `vqfarm_engine::flops`, how far the latents are from those
+//! of the first set after as many iterations, and the session's warnings.
 
 use std::time::Instant;
 

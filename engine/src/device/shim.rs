@@ -5,10 +5,11 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use rustix::fs::{MemfdFlags, memfd_create};
 use tch::Tensor;
 
 /// Empty where the build found no CUDA headers.
@@ -139,16 +140,8 @@ fn open() -> Result<Shim, String> {
 }
 
 /// A file that lies nowhere.
-#[allow(unsafe_code, reason = "memfd_create is a C function")]
 fn in_memory(bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    // SAFETY: the name is a C string; a descriptor that is not negative is new and ours.
-    let file = unsafe {
-        match libc::memfd_create(c"vqfarm-cuda".as_ptr(), libc::MFD_CLOEXEC) {
-            fd if fd < 0 => return Err(std::io::Error::last_os_error()),
-            fd => OwnedFd::from_raw_fd(fd),
-        }
-    };
-    let mut file = std::fs::File::from(file);
+    let mut file = std::fs::File::from(memfd_create("vqfarm-cuda", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
     Ok(file.into())
 }

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread;
@@ -110,7 +110,7 @@ fn is_gone(error: &io::Error) -> bool {
 fn ask(stream: UnixStream, patience: Duration) -> io::Result<(Memory, UnixStream)> {
     let holder = our_peer(&stream)?;
     let until = Instant::now() + patience;
-    while !wait_for([&stream], LOOK.min(patience))?[0] {
+    while !wait(&[stream.as_fd()], Some(LOOK.min(patience)))?[0] {
         let given_up = |why: &str| Err(io::Error::new(io::ErrorKind::TimedOut, why));
         if is_stopped(holder) {
             return given_up("the process that has it is stopped");
@@ -239,7 +239,7 @@ impl Place {
     fn next(self, name: &str, memory: &Memory, stopped: &UnixStream) -> io::Result<Option<Self>> {
         match self {
             Self::Behind(holder) => {
-                if wait([stopped, &holder])?[0] {
+                if wait(&[stopped.as_fd(), holder.as_fd()], None)?[0] {
                     return Ok(None);
                 }
                 Ok(match find(name)? {
@@ -256,7 +256,7 @@ impl Place {
             Self::First { listener, mut given } => {
                 let ends = given.iter().map(AsFd::as_fd);
                 let all = [stopped.as_fd(), listener.as_fd()].into_iter().chain(ends);
-                let ready = wait(all.collect::<Vec<_>>())?;
+                let ready = wait(&all.collect::<Vec<_>>(), None)?;
                 if ready[0] {
                     return Ok(None);
                 }
@@ -275,17 +275,9 @@ impl Place {
     }
 }
 
-/// Waits until one of them can be read or has ended, and says which.
-fn wait<Fd: AsFd>(all: impl AsRef<[Fd]>) -> io::Result<Vec<bool>> {
-    ready(all.as_ref(), None)
-}
-
-/// As [`wait`], but no longer than this.
-fn wait_for<Fd: AsFd>(all: impl AsRef<[Fd]>, longest: Duration) -> io::Result<Vec<bool>> {
-    ready(all.as_ref(), Some(Timespec::try_from(longest).map_err(io::Error::other)?))
-}
-
-fn ready<Fd: AsFd>(all: &[Fd], longest: Option<Timespec>) -> io::Result<Vec<bool>> {
+/// Waits until one of them can be read or has ended, or for so long, and says which.
+fn wait(all: &[BorrowedFd], longest: Option<Duration>) -> io::Result<Vec<bool>> {
+    let longest = longest.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
     let mut all: Vec<PollFd> = all.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     loop {
         match poll(&mut all, longest.as_ref()) {
